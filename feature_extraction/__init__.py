@@ -1,0 +1,1 @@
+"""Raw item images and texts to aligned feature arrays on disk."""

@@ -1,0 +1,1 @@
+"""Readers, vocabularies, splits, the knowledge graph, samplers and the demo catalogue."""

@@ -1,0 +1,1 @@
+"""Normalised sparse graphs, exact neighbours and the one sparse product."""

@@ -1,0 +1,1 @@
+"""Ranking, semantic-consistency and regularisation losses: pure functions."""

@@ -1,0 +1,1 @@
+"""Exact full-ranking metrics: pure functions, and their torchmetrics state."""

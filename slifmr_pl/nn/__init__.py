@@ -1,0 +1,1 @@
+"""Encoders, fusion and the network: pure torch, no loss and no Trainer."""
