@@ -1,0 +1,161 @@
+"""Command line of feature extraction: ``python -m feature_extraction``."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_args
+
+from feature_extraction.errors import FeatureError, UserFacingError
+from feature_extraction.spec import Dtype, EncoderSpec, Kind, Pooling
+
+_SHOWN_FAILURES = 20
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: Arguments without the program name; None takes those of the process.
+
+    Returns:
+        Exit code: 0, or 2 if the input cannot be used as asked (argparse exits with 2 too).
+    """
+    options = _parser().parse_args(args)
+    try:
+        with _log_to_stderr():
+            if options.command == "extract":
+                _extract(options)
+            else:
+                _show(options)
+    except UserFacingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m feature_extraction",
+        description="Turn item images and texts into feature stores.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    extract = commands.add_parser(
+        "extract", help="extract features, or reuse them if nothing that they depend on changed"
+    )
+    items = extract.add_argument_group("items")
+    items.add_argument("--items", type=Path, required=True, help="CSV, TSV or Parquet file")
+    items.add_argument("--id-column", required=True, help="column of item ids")
+    items.add_argument(
+        "--text-columns", nargs="+", default=[], help="columns that make up the text"
+    )
+    items.add_argument("--images", type=Path, help="folder of image files")
+    items.add_argument(
+        "--image-column",
+        help="column of paths inside the folder; without it: <item id>.png, .jpg, ...",
+    )
+    encoder = extract.add_argument_group("encoder")
+    encoder.add_argument("--encoder", required=True, help="hub id or local model folder")
+    encoder.add_argument("--kind", choices=get_args(Kind), required=True)
+    encoder.add_argument("--revision", help="commit of a hub id")
+    encoder.add_argument(
+        "--pooling", choices=get_args(Pooling), default="mean", help="bert only (default: mean)"
+    )
+    encoder.add_argument("--max-length", type=int, help="tokens; default: the model's limit")
+    output = extract.add_argument_group("output")
+    output.add_argument("--output", type=Path, required=True, help="folder of feature stores")
+    output.add_argument("--name", help="name of the modality (default: the kind)")
+    output.add_argument("--dtype", choices=get_args(Dtype), default="float32")
+    run = extract.add_argument_group("run")
+    run.add_argument("--batch-size", type=int, default=64)
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    show = commands.add_parser("show", help="print what a feature store holds")
+    show.add_argument("store", type=Path, help="feature store folder")
+    show.add_argument("--verify", action="store_true", help="also check every value and hash")
+    return parser
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    logger = logging.getLogger("feature_extraction")
+    level = logger.level
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _extract(options: argparse.Namespace) -> None:
+    # pyarrow and numpy are only imported for the work itself, so that --help is quick.
+    from feature_extraction.extract import extract
+    from feature_extraction.items import read_items
+
+    _check_sources(options)
+    spec = EncoderSpec(
+        kind=options.kind,
+        name=options.encoder,
+        revision=options.revision,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        dtype=options.dtype,
+    )
+    inputs = read_items(
+        options.items,
+        id_column=options.id_column,
+        text_columns=options.text_columns,
+        image_folder=options.images,
+        image_column=options.image_column,
+    )
+    store = extract(
+        inputs,
+        spec,
+        options.output,
+        name=options.name or options.kind,
+        batch_size=options.batch_size,
+        device=options.device,
+    )
+    print(store.path)
+
+
+def _check_sources(options: argparse.Namespace) -> None:
+    """Refuse options that this kind of encoder would not read, or does not find."""
+    wants_images = options.kind == "clip-image"
+    if wants_images:
+        fits = options.images is not None and not options.text_columns
+    else:
+        fits = options.text_columns and options.images is options.image_column is None
+    if fits:
+        return
+    raise FeatureError(
+        f"sources of items that do not fit --kind {options.kind}",
+        expected="--images and no --text-columns"
+        if wants_images
+        else "--text-columns and neither --images nor --image-column",
+        fix="give one kind of source; run once for images and once for texts",
+    )
+
+
+def _show(options: argparse.Namespace) -> None:
+    from feature_extraction.store import FeatureStore
+
+    store = FeatureStore.open(options.store, verify=options.verify)
+    manifest = store.manifest
+    print(f"{store.path}: {len(store.ids)} x {manifest['dim']} {manifest['dtype']}")
+    for section in ("encoder", "preprocessing", "counts", "libraries"):
+        # Hashes of the model files stay in the manifest itself.
+        entries = {k: v for k, v in manifest.get(section, {}).items() if k != "files"}
+        print(f"{section}: " + ", ".join(f"{key}={value}" for key, value in entries.items()))
+    print(f"pooling: {manifest.get('pooling')}")
+    print(f"content key: {manifest.get('content_key')}")
+    failures = manifest.get("failures", [])
+    for failure in failures[:_SHOWN_FAILURES]:
+        print(f"failed: {failure['id']} ({failure.get('file', 'text')}): {failure['reason']}")
+    if len(failures) > _SHOWN_FAILURES:
+        print(f"... and {len(failures) - _SHOWN_FAILURES} more in {store.path / 'manifest.json'}")

@@ -1,0 +1,99 @@
+"""Decode untrusted image files to RGB within bounds; every failure has a reason."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+PIXEL_LIMIT = 64_000_000
+"""Images with more pixels are refused before they are decoded."""
+
+ASPECT_LIMIT = 100
+"""Images with longer sides are refused: scaling their short side up would need gigabytes."""
+
+# Only pure raster formats: others of Pillow start programs (EPS) or read other files.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+class ImageError(Exception):
+    """An image that gives no features; its message is the reason, without the path."""
+
+
+def locate_image(image: Path | str, root: Path | None) -> Path:
+    """Return where an image is, without leaving the image folder.
+
+    Args:
+        image: Path relative to ``root``; any path where ``root`` is None.
+        root: The image folder. None trusts ``image``: only for paths that no user data gave.
+
+    Raises:
+        ImageError: The path is absolute, or leads out of the folder by ``..`` or a link.
+    """
+    path = Path(image)
+    if root is None:
+        return path
+    if path.is_absolute() or ".." in path.parts:
+        raise ImageError("outside the image folder")
+    try:
+        inside = (root / path).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # link loop, too long, null byte
+        raise ImageError("not a usable file name") from error
+    if not inside:
+        raise ImageError("outside the image folder")
+    return root / path
+
+
+def decode_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
+    """Decode the first frame of an image file as upright 8-bit RGB.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits.
+
+    Args:
+        path: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, known by its content.
+        pixel_limit: Largest width times height that is decoded.
+
+    Returns:
+        An image in mode ``RGB`` that holds no open file.
+
+    Raises:
+        ImageError: The file is missing, empty, damaged, too large or no image.
+    """
+    try:
+        if not path.is_file():  # also keeps pipes and devices from blocking
+            raise ImageError("file not found")
+        if path.stat().st_size == 0:
+            raise ImageError("the file is empty")
+        with Image.open(path, formats=_FORMATS) as image:
+            _check_size(image.size, pixel_limit)
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image of a known format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"more than {pixel_limit} pixels") from error
+    except Exception as error:  # decoders raise anything from SyntaxError to struct.error
+        raise ImageError(f"cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _check_size(size: tuple[int, int], pixel_limit: int) -> None:
+    short, long = sorted(size)
+    if short * long > pixel_limit:
+        raise ImageError(f"{size[0]} x {size[1]} is more than {pixel_limit} pixels")
+    if long > ASPECT_LIMIT * short:
+        raise ImageError(f"{size[0]} x {size[1]} has sides of more than {ASPECT_LIMIT}:1")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError("floating-point pixels have no fixed range")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        grey = np.asarray(image).astype(np.int32).clip(0, 65535)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

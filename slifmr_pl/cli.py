@@ -1,0 +1,201 @@
+"""The command line: `fit`, `validate`, `test` and `predict`, configured by YAML and flags.
+
+`slifmr`, `python lightning_cli.py` and `main(args)` are the same thing.
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+
+from slifmr_pl.callbacks.recommendations import RecommendationWriter
+from slifmr_pl.callbacks.results import ResultTable
+from slifmr_pl.checkpoint import read_checkpoint
+from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.errors import ConfigError, UserFacingError
+from slifmr_pl.module import SlifMrModule
+
+SEED = 2026
+MONITOR = "val/recall@20"
+DEFAULTS: dict[str, Any] = {
+    "early_stopping.monitor": MONITOR,
+    "early_stopping.mode": "max",
+    "early_stopping.patience": 15,
+    "checkpoint.monitor": MONITOR,
+    "checkpoint.mode": "max",
+    "checkpoint.save_last": True,
+    "checkpoint.filename": f"epoch{{epoch:03d}}-recall{{{MONITOR}:.4f}}",
+    "checkpoint.auto_insert_metric_name": False,
+    "trainer.max_epochs": 300,
+    "trainer.num_sanity_val_steps": 0,
+    "trainer.log_every_n_steps": 1,
+    "trainer.default_root_dir": "runs",
+}
+# Lightning's remarks on things that are right as they are here.
+REMARKS = (
+    "Sparse CSR tensor support is in beta",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "Couldn't infer the batch indices",
+    "It is recommended to use `self.log.*sync_dist=True`",  # metrics are reduced already
+)
+
+
+class RunConfigSaver(SaveConfigCallback):
+    """Saves the configuration of `fit` into the run's folder."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Saves before training; other subcommands leave the run's configuration alone."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+
+class SlifMrCLI(LightningCLI):
+    """LightningCLI with early stopping, checkpoints, loggers and result tables set up."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the standard callbacks, so that their settings are ordinary configuration."""
+        parser.add_argument(
+            "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
+        )
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RecommendationWriter, "recommendations")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
+        parser.set_defaults(DEFAULTS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and checks a checkpoint before anything is built."""
+        super().parse_arguments(parser, args)
+        subcommand = self.config.subcommand
+        ckpt_path = self.config[subcommand].ckpt_path
+        if self._is_file(ckpt_path):
+            read_checkpoint(ckpt_path)
+        elif subcommand != "fit" and ckpt_path is None:
+            raise ConfigError(
+                f"{subcommand} without a checkpoint",
+                expected="a trained model",
+                fix="add --ckpt_path PATH; `fit` prints the path of its best one",
+            )
+
+    def before_instantiate_classes(self) -> None:
+        """Settles what depends on the subcommand and the machine."""
+        config = self.config[self.subcommand]
+        if "verbose" in config:
+            config.verbose = False  # ResultTable prints the same numbers, readably
+        if (
+            config.trainer.accelerator == "auto"
+            and torch.backends.mps.is_available()
+            and not torch.cuda.is_available()
+        ):
+            rank_zero_warn("MPS has no sparse CSR product: this run uses the CPU.")
+            config.trainer.accelerator = "cpu"
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the trainer: one folder for all of a run's files.
+
+        `fit` opens a new folder; the other subcommands write beside the checkpoint that they use.
+        """
+        config = self.config_init[self.subcommand]
+        if self.subcommand == "fit":
+            if config.trainer.logger in (None, True):
+                kwargs["logger"] = _loggers(Path(config.trainer.default_root_dir), config.name)
+        else:
+            kwargs["logger"] = False
+            if self._is_file(config.ckpt_path):
+                kwargs["default_root_dir"] = str(_run_folder(Path(config.ckpt_path)))
+            for callback in ("early_stopping", "checkpoint"):
+                # They act in `fit` only, and would warn that they have nothing to restore.
+                del config[callback]
+            kwargs["enable_checkpointing"] = False
+        return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        """Says where the best checkpoint is and how to test it."""
+        callback = self.trainer.checkpoint_callback
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            best = callback.best_model_path
+            config = _run_folder(Path(best)) / "config.yaml"
+            rank_zero_info(
+                f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
+                f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
+            )
+
+    @staticmethod
+    def _is_file(ckpt_path: Any) -> bool:
+        return ckpt_path is not None and ckpt_path not in ("best", "last", "hpc")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Args:
+        args: Command line without the program's name; default `sys.argv`.
+
+    Returns:
+        Exit status: 0, or 2 where input or configuration has to be mended.
+    """
+    _set_up_messages()
+    try:
+        SlifMrCLI(
+            SlifMrModule,
+            SlifMrDataModule,
+            save_config_callback=RunConfigSaver,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=SEED,
+            trainer_defaults={"callbacks": [ResultTable()]},
+            args=args,
+        )
+    except UserFacingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _loggers(root: Path, name: str) -> list[Logger]:
+    """CSV and TensorBoard files in one new folder ROOT/NAME/version_N."""
+    versions = [
+        int(number)
+        for folder in (root / name).glob("version_*")
+        if (number := folder.name.removeprefix("version_")).isdigit()
+    ]
+    version = max(versions, default=-1) + 1
+    return [CSVLogger(root, name, version), TensorBoardLogger(root, name, version)]
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    folder = checkpoint.parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def _batch_seed(seed_everything: bool | int) -> int:
+    if isinstance(seed_everything, bool):
+        raise ConfigError(
+            f"seed_everything is {str(seed_everything).lower()}",
+            expected="a whole number: batches, resume and results depend on it",
+            fix=f"for example --seed_everything {SEED}",
+        )
+    return seed_everything
+
+
+def _set_up_messages() -> None:
+    for remark in REMARKS:
+        warnings.filterwarnings("ignore", message=remark)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
+    for name in ("slifmr_pl", "feature_extraction"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.propagate = False

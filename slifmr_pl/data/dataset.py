@@ -1,0 +1,288 @@
+"""From raw tables to what trains: filtered, numbered, split, joined with knowledge, accounted."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slifmr_pl.data import split as splitting
+from slifmr_pl.data.columns import SPLIT_NAMES
+from slifmr_pl.data.filtering import first_of_pairs, k_core, rated_at_least
+from slifmr_pl.data.interactions import Interactions
+from slifmr_pl.data.knowledge import Knowledge, Triples, join_knowledge, no_knowledge
+from slifmr_pl.data.readers import RawData
+from slifmr_pl.data.summary import DataSummary
+from slifmr_pl.data.vocabulary import Vocabulary
+from slifmr_pl.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which interactions count.
+
+    Attributes:
+        minimum_rating: Lowest rating that is positive feedback; None takes every interaction.
+        k_core: Fewest interactions of every user and every item; 0 keeps all.
+        keep_cold_items: Whether items of the item table that nobody interacted with (after
+            filtering) belong to the catalogue.
+    """
+
+    minimum_rating: float | None = None
+    k_core: int = 0
+    keep_cold_items: bool = False
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How interactions are split.
+
+    Attributes:
+        strategy: ``ratio`` at random per user, ``leave_one_out`` by time per user, ``temporal`` by
+            time for all, ``given`` by the data's own column.
+        ratios: Shares of train, valid and test; ``given`` uses them only for data without a
+            validation part, which is then carved from training.
+        seed: Seed of whatever is random.
+    """
+
+    strategy: Literal["ratio", "leave_one_out", "temporal", "given"] = "ratio"
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 2026
+
+
+@dataclass(frozen=True, eq=False)
+class RecommendationData:
+    """Everything that training reads, in rows; independent of the order of the files' rows.
+
+    Attributes:
+        users: Users, sorted.
+        items: The catalogue, sorted.
+        entities: The items in their order, then the other entities, sorted.
+        relations: Relations, sorted.
+        train: Training pairs.
+        valid: Validation pairs; no pair is in two parts.
+        test: Test pairs.
+        triples: Facts over entities and relations.
+        item_table: ``item_id`` and other string columns, row i describes item i (empty strings
+            where the file has no row for it); None without an item table.
+        summary: What was dropped on the way.
+        fingerprint: SHA-256 (hex) of vocabularies, parts and triples.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    triples: Triples
+    item_table: pa.Table | None
+    summary: DataSummary
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Interactions that passed the filters, sorted by user and item, and what did not."""
+
+    table: pa.Table
+    below_minimum_rating: int
+    duplicates: int
+    outside_k_core: int
+
+
+def build_dataset(
+    raw: RawData, filters: FilterConfig, split: SplitConfig, use_knowledge: bool = True
+) -> RecommendationData:
+    """Filter, number, split and join.
+
+    Args:
+        raw: Tables of one data folder.
+        filters: Which interactions count.
+        split: How they are split.
+        use_knowledge: Whether to read the knowledge graph, if there is one.
+
+    Raises:
+        DataError: A column that a config asks for is missing, nothing is left, or links come
+            without a knowledge graph.
+        ConfigError: A config is out of range.
+    """
+    _require_config(filters, split)
+    kept = _filter(raw, filters, by_given=split.strategy == "given")
+    users = Vocabulary.build(kept.table["user_id"])
+    items = _catalogue(raw, kept.table, filters)
+    pairs = Interactions(users.encode(kept.table["user_id"]), items.encode(kept.table["item_id"]))
+    labels, carved = _labels(raw, kept.table, pairs, split)
+    train, valid, test = (
+        Interactions(pairs.users[labels == part], pairs.items[labels == part]) for part in range(3)
+    )
+    if not len(train):
+        raise DataError(
+            f"no training interactions among {len(pairs)}",
+            expected="training interactions",
+            fix="check the split",
+            path=raw.root,
+        )
+    knowledge = _knowledge(raw, items, use_knowledge)
+    item_table, missing, outside = _item_table(raw, items)
+    given_unused = split.strategy != "given" and "split" in kept.table.column_names
+    without = [len(users) - len(np.unique(part.users)) for part in (train, valid, test)]
+    summary = DataSummary(
+        interactions_read=raw.interactions.num_rows,
+        below_minimum_rating=kept.below_minimum_rating,
+        duplicates=kept.duplicates,
+        outside_k_core=kept.outside_k_core,
+        interactions=len(pairs),
+        users=len(users),
+        items=len(items),
+        train=len(train),
+        valid=len(valid),
+        test=len(test),
+        valid_carved_from_train=carved,
+        given_split_unused=len(pairs) if given_unused else 0,
+        users_without_train=without[0],
+        users_without_valid=without[1],
+        users_without_test=without[2],
+        cold_items=len(items) - len(np.unique(train.items)),
+        items_without_metadata=missing,
+        metadata_outside_catalogue=outside,
+        knowledge=knowledge.summary,
+    )
+    digest = hashlib.sha256()
+    for vocabulary in (users, items, knowledge.entities, knowledge.relations):
+        digest.update(vocabulary.fingerprint().encode())
+    triples = knowledge.triples
+    parts = [column for part in (train, valid, test) for column in (part.users, part.items)]
+    for array in (*parts, triples.heads, triples.relations, triples.tails):
+        digest.update(np.int64(len(array)).tobytes() + array.astype("<i8").tobytes())
+    return RecommendationData(
+        users=users,
+        items=items,
+        entities=knowledge.entities,
+        relations=knowledge.relations,
+        train=train,
+        valid=valid,
+        test=test,
+        triples=triples,
+        item_table=item_table,
+        summary=summary,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _filter(raw: RawData, filters: FilterConfig, by_given: bool) -> _Kept:
+    table = raw.interactions
+    below = 0
+    if filters.minimum_rating is not None:
+        rated = rated_at_least(_floats(table, "rating"), filters.minimum_rating)
+        below = int((~rated).sum())
+        table = table.filter(pa.array(rated))
+    users = Vocabulary.build(table["user_id"]).encode(table["user_id"])
+    items = Vocabulary.build(table["item_id"]).encode(table["item_id"])
+    given = _given_labels(raw, table) if by_given else None
+    first = first_of_pairs(users, items, _floats(table, "timestamp"), given)
+    core = k_core(users[first], items[first], filters.k_core)
+    if not core.any():
+        raise DataError(
+            f"no interactions are left of {raw.interactions.num_rows}: {below} below the minimum "
+            f"rating, {len(users) - len(first)} duplicates, {len(first)} outside the k-core",
+            expected="interactions that pass the filters",
+            fix="lower minimum_rating or k_core",
+            path=raw.root,
+        )
+    return _Kept(
+        table=table.take(pa.array(first[core])),
+        below_minimum_rating=below,
+        duplicates=len(users) - len(first),
+        outside_k_core=int((~core).sum()),
+    )
+
+
+def _catalogue(raw: RawData, kept: pa.Table, filters: FilterConfig) -> Vocabulary:
+    ids = kept["item_id"].combine_chunks()
+    if not filters.keep_cold_items:
+        return Vocabulary.build(ids)
+    if raw.items is None:
+        raise DataError(
+            "keep_cold_items, but there is no item table",
+            expected="items beside the interactions",
+            fix="add the item table, or set keep_cold_items to false",
+            path=raw.root,
+        )
+    return Vocabulary.build(pa.concat_arrays([ids, raw.items["item_id"].combine_chunks()]))
+
+
+def _labels(
+    raw: RawData, kept: pa.Table, pairs: Interactions, split: SplitConfig
+) -> tuple[splitting.Labels, int]:
+    """Label the kept rows; count those that were carved from training."""
+    times = _floats(kept, "timestamp")
+    if split.strategy == "ratio":
+        return splitting.ratio(pairs.users, pairs.items, split.ratios, split.seed), 0
+    if split.strategy == "leave_one_out":
+        return splitting.leave_one_out(pairs.users, pairs.items, times), 0
+    if split.strategy == "temporal":
+        return splitting.temporal(times, split.ratios), 0
+    labels = _given_labels(raw, kept)
+    if (labels == splitting.VALID).any() or split.ratios[1] == 0:
+        return labels, 0
+    share = split.ratios[1] / (split.ratios[0] + split.ratios[1])
+    labels = splitting.carve_valid(pairs.users, pairs.items, labels, share, split.seed)
+    return labels, int((labels == splitting.VALID).sum())
+
+
+def _given_labels(raw: RawData, table: pa.Table) -> splitting.Labels:
+    if "split" not in table.column_names:
+        raise DataError(
+            "the split strategy given, but the interactions have no column split",
+            expected="a column split or x_label",
+            fix="add the column, or use the strategy ratio",
+            path=raw.root,
+        )
+    labels: splitting.Labels = (
+        pc.index_in(table["split"], pa.array(SPLIT_NAMES)).to_numpy().astype(np.int8)
+    )
+    return labels
+
+
+def _knowledge(raw: RawData, items: Vocabulary, use_knowledge: bool) -> Knowledge:
+    if not use_knowledge:
+        return no_knowledge(items)
+    if raw.kg is not None:
+        return join_knowledge(items, raw.kg, raw.links)
+    if raw.links is not None:
+        raise DataError(
+            "links without a knowledge graph",
+            expected="both, or neither",
+            fix="add the knowledge graph, or set use_knowledge to false",
+            path=raw.root,
+        )
+    return no_knowledge(items)
+
+
+def _item_table(raw: RawData, items: Vocabulary) -> tuple[pa.Table | None, int, int]:
+    """Align the item table to the catalogue; count items without a row and rows without an item."""
+    if raw.items is None:
+        return None, 0, 0
+    rows = pc.index_in(items.ids, raw.items["item_id"].combine_chunks())
+    columns = {
+        name: items.ids if name == "item_id" else pc.fill_null(raw.items[name].take(rows), "")
+        for name in raw.items.column_names
+    }
+    outside = raw.items.num_rows - (len(rows) - rows.null_count)
+    return pa.table(columns), rows.null_count, outside
+
+
+def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64] | None:
+    return table[name].to_numpy() if name in table.column_names else None
+
+
+def _require_config(filters: FilterConfig, split: SplitConfig) -> None:
+    splitting.require_ratios(split.ratios)
+    for name, number in (("k_core", filters.k_core), ("seed", split.seed)):
+        if number < 0:
+            raise ConfigError(f"{name} {number}", expected="0 or more", fix=f"set {name} to 0")

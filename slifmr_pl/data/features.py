@@ -1,0 +1,136 @@
+"""Item features of a data folder: extracted once into feature stores, or taken from ready ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from feature_extraction import EncoderSpec, FeatureStore, ItemInputs, extract
+from feature_extraction.items import join_texts
+from slifmr_pl.data.readers import RawData
+from slifmr_pl.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class ModalitySource:
+    """Where one modality's features come from: an encoder over raw input, or a ready store.
+
+    Attributes:
+        kind: Which encoder: the image or text tower of a CLIP model, or a BERT-family model.
+        encoder: Hub id, local folder, or `package:NAME/FOLDER` for weights inside a package.
+        revision: Commit of a hub id; pin it, so that the features stay the same.
+        columns: Columns of the item table that make up the text, or the one with image paths.
+        pooling: Of a BERT-family model.
+        max_length: Tokens after which a text is cut; default the model's own limit.
+        store: A folder that `python -m feature_extraction extract` wrote; instead of an encoder.
+    """
+
+    kind: Literal["clip-image", "clip-text", "bert"] | None = None
+    encoder: str | None = None
+    revision: str | None = None
+    columns: tuple[str, ...] = ()
+    pooling: Literal["mean", "cls"] = "mean"
+    max_length: int | None = None
+    store: str | None = None
+
+    def spec(self, name: str) -> EncoderSpec:
+        """The encoder, for the modality `name`.
+
+        Raises:
+            ConfigError: If the modality has neither an encoder nor a store.
+        """
+        if self.kind is None or self.encoder is None or not self.columns:
+            raise ConfigError(
+                f"data.modalities.{name} has no source",
+                expected="kind, encoder and columns; or store",
+                fix="for example {kind: bert, encoder: bert-base-uncased, columns: [title]}",
+            )
+        return EncoderSpec(self.kind, self.encoder, self.revision, self.pooling, self.max_length)
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """How features are computed; none of it changes them.
+
+    Attributes:
+        batch_size: Items that an encoder takes at once.
+        device: "auto", "cpu" or "cuda".
+        progress: Draw a progress bar.
+    """
+
+    batch_size: int = 64
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    progress: bool = True
+
+
+def feature_stores(
+    raw: RawData,
+    modalities: Mapping[str, ModalitySource],
+    cache: Path,
+    extraction: ExtractionConfig,
+) -> dict[str, FeatureStore]:
+    """Opens the feature store of each modality, computing first what the cache does not hold.
+
+    All rows of the item table are extracted, so that other filters reuse the same store.
+
+    Args:
+        raw: The data folder's tables.
+        modalities: Sources by modality.
+        cache: Folder of the stores.
+        extraction: How to compute.
+
+    Raises:
+        ConfigError: If a modality has no source.
+        DataError: If there is no item table or no such column.
+        FeatureError: If an encoder or a store cannot be used.
+    """
+    return {
+        name: FeatureStore.open(Path(source.store))
+        if source.store is not None
+        else extract(
+            _inputs(raw, name, source),
+            source.spec(name),
+            cache,
+            name=name,
+            batch_size=extraction.batch_size,
+            device=extraction.device,
+            progress=extraction.progress,
+        )
+        for name, source in modalities.items()
+    }
+
+
+def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
+    spec = source.spec(name)
+    if raw.items is None:
+        raise DataError(
+            f"data.modalities.{name} reads the item table, and there is none",
+            expected="a file of items beside the interactions",
+            fix="add it, or take the modality out of the configuration",
+            path=raw.root,
+        )
+    table: pa.Table = raw.items
+    for column in source.columns:
+        if column not in table.column_names:
+            raise DataError(
+                f"data.modalities.{name} reads the column {column!r}, which the items lack",
+                expected=f"one of {', '.join(table.column_names)}",
+                fix=f"set data.modalities.{name}.columns",
+                path=raw.root,
+            )
+    columns = [table[column].to_pylist() for column in source.columns]
+    if spec.kind != "clip-image":
+        return ItemInputs(ids=table["item_id"].to_pylist(), texts=join_texts(columns))
+    if len(columns) != 1:
+        raise ConfigError(
+            f"data.modalities.{name} has {len(columns)} image columns",
+            expected="one column of image paths",
+            fix=f"set data.modalities.{name}.columns",
+        )
+    return ItemInputs(
+        ids=table["item_id"].to_pylist(),
+        images=[path or None for path in columns[0]],
+        image_root=raw.root,
+    )

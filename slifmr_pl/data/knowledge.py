@@ -1,0 +1,163 @@
+"""Join a knowledge graph with the catalogue: an entity that is an item takes the item's row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slifmr_pl.data.summary import KnowledgeSummary
+from slifmr_pl.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Triples:
+    """Facts, sorted by head, relation and tail.
+
+    Attributes:
+        heads: Entity rows int64 ``[T]``.
+        relations: Relation rows int64 ``[T]``.
+        tails: Entity rows int64 ``[T]``.
+    """
+
+    heads: npt.NDArray[np.int64]
+    relations: npt.NDArray[np.int64]
+    tails: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """A knowledge graph whose first entities are the items of the catalogue.
+
+    Attributes:
+        entities: Items in their order, then the other entities, sorted.
+        relations: Relations, sorted.
+        triples: No repetition, no self triple, no inverse relation.
+        summary: What was dropped on the way.
+    """
+
+    entities: Vocabulary
+    relations: Vocabulary
+    triples: Triples
+    summary: KnowledgeSummary
+
+
+def no_knowledge(items: Vocabulary) -> Knowledge:
+    """Make the empty graph over the items."""
+    empty = np.empty(0, dtype=np.int64)
+    summary = KnowledgeSummary(unlinked_items=len(items))
+    return Knowledge(items, Vocabulary([]), Triples(empty, empty, empty), summary)
+
+
+def join_knowledge(items: Vocabulary, kg: pa.Table, links: pa.Table | None) -> Knowledge:
+    """Give the entities and relations of triples their rows.
+
+    With links, an entity that is linked to an item of the catalogue is that item; of several items
+    the first in sorted order keeps the entity, and an item may own several entities. An entity that
+    is linked to none but has the id of an item is a different thing and is renamed
+    ``entity:ID``. Without links, an entity with the id of an item is that item.
+
+    Args:
+        items: The catalogue.
+        kg: ``head_id``, ``relation_id``, ``tail_id`` string.
+        links: ``item_id``, ``entity_id`` string, or None.
+
+    Returns:
+        Entities, relations and triples.
+    """
+    ends = pa.concat_arrays([kg[name].combine_chunks() for name in ("head_id", "tail_id")])
+    raw_entities = Vocabulary.build(ends)
+    owners = _Owners.of(items, raw_entities, links)
+    others = raw_entities.ids.filter(pa.array(owners.items < 0))
+    renamed = _apart_from(items, others) if links is not None else others
+    entities = items.extend(renamed)
+    rows = owners.items.copy()
+    rows[owners.items < 0] = entities.encode(renamed)
+
+    relations = Vocabulary.build(kg["relation_id"])
+    heads = rows[raw_entities.encode(kg["head_id"])]
+    tails = rows[raw_entities.encode(kg["tail_id"])]
+    triples, self_triples = _distinct(heads, relations.encode(kg["relation_id"]), tails)
+    linked = np.zeros(len(entities), dtype=np.bool_)
+    linked[triples.heads] = linked[triples.tails] = True
+    linked_items = int(linked[: len(items)].sum())
+    summary = KnowledgeSummary(
+        triples_read=kg.num_rows,
+        duplicate_triples=kg.num_rows - self_triples - len(triples),
+        self_triples=self_triples,
+        triples=len(triples),
+        links_read=owners.links_read,
+        links_outside_catalogue=owners.links_outside,
+        contested_links=owners.contested,
+        linked_items=linked_items,
+        unlinked_items=len(items) - linked_items,
+        renamed_entities=pc.sum(pc.not_equal(renamed, others)).as_py() or 0,
+    )
+    return Knowledge(entities, relations, triples, summary)
+
+
+@dataclass(frozen=True, eq=False)
+class _Owners:
+    """For each raw entity ``[n]`` the item that it is, or -1."""
+
+    items: npt.NDArray[np.int64]
+    links_read: int = 0
+    links_outside: int = 0
+    contested: int = 0
+
+    @classmethod
+    def of(cls, items: Vocabulary, entities: Vocabulary, links: pa.Table | None) -> "_Owners":
+        if links is None:
+            return cls(items.encode(entities.ids, unknown=-1))
+        # Entities beyond the triples count too: their links can be contested all the same.
+        linked = entities.extend(links["entity_id"])
+        item_ids = Vocabulary.build(links["item_id"])
+        pairs = np.unique(
+            linked.encode(links["entity_id"]) * len(item_ids) + item_ids.encode(links["item_id"])
+        )
+        of_entity, raw_item = np.divmod(pairs, max(len(item_ids), 1))
+        of_item = items.encode(item_ids.ids, unknown=-1)[raw_item]
+        inside = of_item >= 0
+        of_entity, of_item = of_entity[inside], of_item[inside]
+        # Pairs are sorted by entity, then by item id: the first of an entity wins.
+        owned, first = np.unique(of_entity, return_index=True)
+        owners = np.full(len(linked), -1, dtype=np.int64)
+        owners[owned] = of_item[first]
+        return cls(
+            items=owners[: len(entities)],
+            links_read=len(pairs),
+            links_outside=int((~inside).sum()),
+            contested=len(of_entity) - len(owned),
+        )
+
+
+def _apart_from(items: Vocabulary, others: pa.StringArray) -> pa.StringArray:
+    """Prefix the ids that equal an item's, until they differ from every item and other entity."""
+    taken = pc.is_in(others, items.ids)
+    known = pa.concat_arrays([items.ids, others])
+    prefix = "entity:"
+    renamed = pc.binary_join_element_wise(prefix, others.filter(taken), "")
+    while pc.any(pc.is_in(renamed, known)).as_py():
+        renamed = pc.binary_join_element_wise(prefix, renamed, "")
+    return pc.replace_with_mask(others, taken, renamed)
+
+
+def _distinct(
+    heads: npt.NDArray[np.int64],
+    relations: npt.NDArray[np.int64],
+    tails: npt.NDArray[np.int64],
+) -> tuple[Triples, int]:
+    """Sort, drop self triples (counted) and repetitions."""
+    other = heads != tails
+    heads, relations, tails = heads[other], relations[other], tails[other]
+    order = np.lexsort((tails, relations, heads))
+    heads, relations, tails = heads[order], relations[order], tails[order]
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (
+        (heads[1:] != heads[:-1]) | (relations[1:] != relations[:-1]) | (tails[1:] != tails[:-1])
+    )
+    return Triples(heads[new], relations[new], tails[new]), int((~other).sum())

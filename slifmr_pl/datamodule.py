@@ -1,0 +1,228 @@
+"""The LightningDataModule: data folder → features and graphs → batches.
+
+It stands beside the LightningModule, since it joins two rooms: `data` and `graphs`.
+"""
+
+import hashlib
+import logging
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+
+from feature_extraction import FeatureStore
+from slifmr_pl.data.batches import EvalBatches, TrainBatches
+from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
+from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.readers import Format, RawData, read
+from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.errors import DataError
+from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
+from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.neighbours import cosine_neighbours
+
+logger = logging.getLogger(__name__)
+
+
+def default_cache() -> Path:
+    """`$SLIFMR_CACHE`, or `~/.cache/slifmr_pl`; keyed by content, so that all runs share it."""
+    return Path(os.environ.get("SLIFMR_CACHE", Path.home() / ".cache" / "slifmr_pl"))
+
+
+class SlifMrDataModule(pl.LightningDataModule):
+    """Interactions, knowledge graph and item features of one data folder.
+
+    Args:
+        root: Data folder, in the own layout or as RecBole atomic files.
+        format: Which of the two; "auto" looks.
+        filters: Which interactions count.
+        split: How they are split.
+        modalities: Sources of item features, by modality.
+        use_knowledge: Whether to read the knowledge graph, where there is one.
+        neighbours: k of the modality graphs.
+        centre_features: Subtract the mean feature before neighbours are searched.
+        batch_size: Positives of a step, over all processes together.
+        negatives: n, negatives of each positive.
+        eval_batch_size: Users ranked at a time.
+        test_masks: What `test` leaves out of the ranking: the training items of a user, or
+            those of validation too.
+        cache_dir: Where feature stores are kept; default `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
+        extraction: How features are computed.
+        memory_budget_mb: Working memory of the neighbour search, in MiB.
+        seed: Seed of batches and negatives.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        format: Format = "auto",  # the option's name on the command line
+        filters: FilterConfig = FilterConfig(),
+        split: SplitConfig = SplitConfig(),
+        modalities: dict[str, ModalitySource] | None = None,
+        use_knowledge: bool = True,
+        neighbours: int = 10,
+        centre_features: bool = True,
+        batch_size: int = 2048,
+        negatives: int = 1,
+        eval_batch_size: int = 1024,
+        test_masks: Literal["train", "train+valid"] = "train+valid",
+        cache_dir: str | None = None,
+        extraction: ExtractionConfig = ExtractionConfig(),
+        memory_budget_mb: int = 256,
+        seed: int = 2026,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.format = format
+        self.filters = filters
+        self.split = split
+        self.modalities = modalities or {}
+        self.use_knowledge = use_knowledge
+        self.neighbours = neighbours
+        self.centre_features = centre_features
+        self.batch_size = batch_size
+        self.negatives = negatives
+        self.eval_batch_size = eval_batch_size
+        self.test_masks = test_masks
+        self.cache = (Path(cache_dir) if cache_dir else default_cache()) / "features"
+        self.extraction = extraction
+        self.memory_budget_mb = memory_budget_mb
+        self.seed = seed
+        self._inputs: ModelInputs | None = None
+
+    def prepare_data(self) -> None:
+        """Extracts features into the cache, in one process."""
+        self._stores()
+
+    def setup(self, stage: str) -> None:
+        """Filters, splits and joins the data, and builds the static graphs, once."""
+        if self._inputs is None:
+            logger.info("%s", self.data.summary)
+            self._inputs = self._build_inputs()
+
+    @cached_property
+    def data(self) -> RecommendationData:
+        """The data set: filtered, numbered, split and joined."""
+        return build_dataset(self._raw, self.filters, self.split, self.use_knowledge)
+
+    @property
+    def model_inputs(self) -> ModelInputs:
+        """Graphs and features for the model."""
+        self.setup("")
+        assert self._inputs is not None
+        return self._inputs
+
+    def train_dataloader(self) -> TrainBatches:
+        """Batches of training pairs with negatives; `batch_size` counts all processes."""
+        train = self.data.train
+        positives = UserItems.of(len(self.data.users), train)
+        batches = TrainBatches(
+            train,
+            NegativeSampler(positives, len(self.data.items)),
+            batch_size=self.batch_size,
+            n_negatives=self.negatives,
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        if batches.left_out:
+            rank_zero_warn(
+                f"{batches.left_out} training pairs are left out: their users have every item, "
+                "so that there is no negative"
+            )
+        return batches
+
+    def val_dataloader(self) -> EvalBatches:
+        """Users with their validation items; training items are masked."""
+        return self._evaluation([self.data.train], self.data.valid)
+
+    def test_dataloader(self) -> EvalBatches:
+        """Users with their test items; what is masked is `test_masks`."""
+        valid = [self.data.valid] if self.test_masks == "train+valid" else []
+        return self._evaluation([self.data.train, *valid], self.data.test)
+
+    def predict_dataloader(self) -> EvalBatches:
+        """All users; everything that they have interacted with is masked."""
+        return self._evaluation([self.data.train, self.data.valid, self.data.test])
+
+    def _evaluation(
+        self, known: list[Interactions], relevant: Interactions | None = None
+    ) -> EvalBatches:
+        n_users = len(self.data.users)
+        parts = [] if relevant is None else [relevant]
+        return EvalBatches(
+            np.arange(n_users),
+            UserItems.of(n_users, *known),
+            UserItems.of(n_users, *parts),
+            batch_size=self.eval_batch_size,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @cached_property
+    def _raw(self) -> RawData:
+        return read(self.root, self.format)
+
+    def _stores(self) -> dict[str, FeatureStore]:
+        return feature_stores(self._raw, self.modalities, self.cache, self.extraction)
+
+    def _build_inputs(self) -> ModelInputs:
+        data = self.data
+        digest = hashlib.sha256(data.fingerprint.encode())
+        digest.update(f"{self.neighbours} {self.centre_features}".encode())
+        features, modalities = {}, {}
+        for name, store in self._stores().items():
+            values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
+            if not present.any():
+                raise DataError(
+                    f"modality {name}: none of the {len(present)} items has features",
+                    expected="features of at least one item of the catalogue",
+                    fix="check that the store was extracted from these items",
+                    path=store.path,
+                )
+            features[name] = ItemFeatures(values, present)
+            modalities[name] = cosine_neighbours(
+                values,
+                self.neighbours,
+                present=present,
+                memory_budget_mb=self.memory_budget_mb,
+                centre=self.centre_features,
+            )
+            digest.update(f"{name} {store.manifest['content_key']}".encode())
+        graph = HeterogeneousGraph(
+            n_users=len(data.users),
+            n_items=len(data.items),
+            users=torch.from_numpy(data.train.users),
+            items=torch.from_numpy(data.train.items),
+            modalities=modalities,
+            present={name: feature.present for name, feature in features.items()},
+            triples=self._triples(),
+        )
+        return ModelInputs(graph, features, digest.hexdigest())
+
+    def _triples(self) -> DirectedTriples | None:
+        triples = self.data.triples
+        if not len(triples.heads):
+            return None
+        return DirectedTriples.bidirectional(
+            torch.from_numpy(triples.heads),
+            torch.from_numpy(triples.relations),
+            torch.from_numpy(triples.tails),
+            n_entities=len(self.data.entities),
+            n_relations=len(self.data.relations),
+        )

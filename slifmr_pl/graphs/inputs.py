@@ -1,0 +1,36 @@
+"""What a data set hands to a model: graphs and frozen features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
+
+
+class ItemFeatures(NamedTuple):
+    """One modality's frozen features.
+
+    Attributes:
+        values: float32 [I, d_m], finite everywhere; rows that are not present are not used.
+        present: bool [I].
+    """
+
+    values: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Graphs and features of one data set.
+
+    Attributes:
+        graph: The data set's graphs.
+        features: Frozen features by modality.
+        fingerprint: Content hash of the data that the graphs were made from.
+    """
+
+    graph: HeterogeneousGraph
+    features: Mapping[str, ItemFeatures]
+    fingerprint: str

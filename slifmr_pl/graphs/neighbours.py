@@ -1,0 +1,131 @@
+"""Exact nearest neighbours by cosine similarity, in tiles under a memory budget.
+
+Shapes: N rows, d feature size, K neighbours a row.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.graphs.topk import check_k, product_topk, tile_sizes
+
+
+class Neighbours(NamedTuple):
+    """Weighted nearest neighbours of every row, nearest first.
+
+    Attributes:
+        indices: int64 ``[N, K]``, -1 where there is no neighbour (always at the end of a row).
+        weights: float32 ``[N, K]`` similarities, 0 where there is no neighbour.
+    """
+
+    indices: Tensor
+    weights: Tensor
+
+
+@torch.no_grad()
+def cosine_neighbours(
+    features: Tensor,
+    k: int,
+    *,
+    present: Tensor | None = None,
+    memory_budget_mb: int = 256,
+    centre: bool = False,
+) -> Neighbours:
+    """The k rows of highest cosine similarity, for every row, itself left out.
+
+    Only similarities above zero count: weights become edges of a normalised graph, where zero is
+    no edge and a negative one has no degree. Equal similarities are taken by lower index. The
+    result is the same for every memory budget; the similarity matrix is never held whole.
+
+    Args:
+        features: float ``[N, d]``; rows that are not present may hold anything.
+        k: Neighbours a row, at least 1; rows with fewer are filled up with -1.
+        present: bool ``[N]``; absent rows have no neighbours and are nobody's neighbour. Rows of
+            zeros, which have no direction, count as absent.
+        memory_budget_mb: Work space in MiB for the similarities, see :func:`tile_sizes`.
+        centre: Subtract the mean of the present rows first; rows equal to that mean then have
+            no neighbours.
+
+    Raises:
+        ConfigError: If ``k``, the budget or a shape is wrong.
+        DataError: If a present row is not finite.
+    """
+    check_k(k)
+    n_rows = features.shape[0]
+    present = _checked_presence(features, present)
+    rows = present.nonzero().squeeze(1)
+    directions, has_direction = _unit_rows(features[rows], centre=centre)
+    rows = rows[has_direction]
+    directions = directions[has_direction]
+
+    def leave_out_self(similarities: Tensor, first_row: int, first_column: int) -> None:
+        similarities.clamp_(max=1)  # rounding; before ranking, so that exact copies stay tied
+        row = torch.arange(similarities.shape[0], device=similarities.device)
+        column = row + (first_row - first_column)
+        inside = (column >= 0) & (column < similarities.shape[1])
+        similarities[row[inside], column[inside]] = -torch.inf
+
+    tiles = tile_sizes(len(rows), len(rows), memory_budget_mb, directions.dtype)
+    best = product_topk(directions, directions, k, tiles=tiles, edit=leave_out_self)
+    weights = best.values.float()
+    is_neighbour = weights > 0
+    result = Neighbours(
+        torch.full((n_rows, k), -1, dtype=torch.int64, device=features.device),
+        torch.zeros((n_rows, k), dtype=torch.float32, device=features.device),
+    )
+    width = weights.shape[1]
+    result.indices[rows, :width] = rows[best.indices].masked_fill(~is_neighbour, -1)
+    result.weights[rows, :width] = weights.masked_fill(~is_neighbour, 0)
+    return result
+
+
+def _checked_presence(features: Tensor, present: Tensor | None) -> Tensor:
+    if features.dim() != 2 or not features.is_floating_point():
+        raise ConfigError(
+            f"features are {features.dtype} of shape {tuple(features.shape)}",
+            expected="a float matrix [rows, feature size]",
+            fix="pass one feature vector a row, for example features.flatten(1).float()",
+        )
+    n_rows = features.shape[0]
+    if present is None:
+        present = torch.ones(n_rows, dtype=torch.bool, device=features.device)
+    if present.dtype != torch.bool or present.shape != (n_rows,):
+        raise ConfigError(
+            f"the presence mask is {present.dtype} of shape {tuple(present.shape)}",
+            expected=f"bool of shape ({n_rows},), one entry for each feature row",
+            fix="build the mask from the same row order as the features",
+        )
+    broken = present & ~features.isfinite().all(dim=1)
+    if bool(broken.any()):
+        row = int(broken.nonzero()[0])
+        raise DataError(
+            f"{int(broken.sum())} feature rows are not finite, the first is row {row} (0-based)",
+            expected="finite features in all present rows",
+            fix="extract these rows again, or mark them as not present",
+        )
+    return present
+
+
+def _unit_rows(features: Tensor, *, centre: bool) -> tuple[Tensor, Tensor]:
+    """Rows of length 1 in float32 or float64, and which rows have a direction (bool)."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    largest = _largest_entries(features)
+    noise = torch.zeros_like(largest)
+    if centre and len(features):
+        mean = features.mean(dim=0, dtype=torch.float64).to(features.dtype)
+        # What is left of a row equal to the mean is rounding, which must not become a direction.
+        noise = 8 * torch.finfo(features.dtype).eps * largest.maximum(_largest_entries(mean[None]))
+        features = features - mean
+        largest = _largest_entries(features)
+    has_direction = largest > noise
+    # Dividing by the largest entry first keeps the squares of the norm in range.
+    features = features / torch.where(has_direction, largest, 1).unsqueeze(1)
+    return features / features.norm(dim=1, keepdim=True).clamp_min(1), has_direction
+
+
+def _largest_entries(features: Tensor) -> Tensor:
+    """``[N, d] -> [N]``, largest absolute entry of every row."""
+    largest: Tensor = torch.linalg.vector_norm(features, ord=torch.inf, dim=1)
+    return largest

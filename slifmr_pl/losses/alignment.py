@@ -1,0 +1,68 @@
+"""Alignment of two views of the same items.
+
+Shapes: n items, d embedding size.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.losses.ranking import check_temperature
+
+# Shorter vectors have no direction worth a gradient, which would grow with 1 / length.
+_SHORTEST = 1e-8
+
+
+def info_nce(a: Tensor, b: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE with cosine similarity and in-batch negatives.
+
+    Half of the cross-entropy of finding ``b_i`` among all ``b`` given ``a_i``, plus half of the
+    other direction: van den Oord et al., 2018, arXiv 1807.03748, eq. 4, in the symmetric form of
+    Radford et al., 2021, arXiv 2103.00020, figure 3. Similarities are computed in at least
+    float32, also under autocast.
+
+    Args:
+        a: float ``[n, d]``, one view of n different items.
+        b: float ``[n, d]``, another view of the same items in the same order.
+        temperature: τ > 0, divides the similarities.
+        mask: bool ``[n]``; only items where it is True take part, as anchors and as negatives.
+            All others may hold anything, also NaN.
+
+    Returns:
+        Scalar. With fewer than two items there is nothing to tell apart: zero, with zero gradients.
+
+    Raises:
+        ConfigError: If the shapes do not fit together or the temperature is not above zero.
+    """
+    check_temperature(temperature)
+    _check_views(a, b, mask)
+    if mask is not None:
+        a, b = a[mask], b[mask]
+    if a.shape[0] < 2:
+        return (a.sum() + b.sum()) * 0.0
+    with torch.autocast(a.device.type, enabled=False):
+        logits = _unit_rows(a) @ _unit_rows(b).T / temperature
+        same = torch.arange(logits.shape[0], device=logits.device)
+        return (cross_entropy(logits, same) + cross_entropy(logits.T, same)) / 2
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / torch.where(lengths > _SHORTEST, lengths, 1.0)
+
+
+def _check_views(a: Tensor, b: Tensor, mask: Tensor | None) -> None:
+    if a.dim() != 2 or a.shape != b.shape:
+        raise ConfigError(
+            f"views of shape {tuple(a.shape)} and {tuple(b.shape)}",
+            expected="two views of the same shape [n, d]",
+            fix="project both views to one embedding size and select the same items",
+        )
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != a.shape[:1]):
+        raise ConfigError(
+            f"the mask is {mask.dtype} of shape {tuple(mask.shape)}",
+            expected=f"bool of shape ({a.shape[0]},), one entry for each item",
+            fix="select the presence mask with the same items as the views",
+        )

@@ -1,0 +1,199 @@
+"""The training objective L = L_rank + λ_sc·L_sc + λ_reg·L2 of one batch.
+
+B = positives of the batch, n = negatives of each, d = embedding size, r = wanted rows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.heterogeneous import Propagation
+from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.losses.alignment import info_nce
+from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
+from slifmr_pl.losses.regularisation import embedding_l2
+from slifmr_pl.nn.network import Representations, SlifMrNetwork
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Terms of the objective.
+
+    Attributes:
+        ranking: "bpr", the mean over pairs, or "softmax" over the positive and its negatives.
+        ranking_temperature: Divides the scores of "softmax".
+        alignment: λ_sc, weight of the semantic-consistency loss; 0 switches it off.
+        alignment_temperature: τ of its InfoNCE.
+        alignment_pairs: "anchor" aligns every view with the interaction view, "all" every pair.
+        l2: λ_reg, weight of the squared embeddings of the batch; a row's n negatives together
+            weigh as much as its positive.
+    """
+
+    ranking: Literal["bpr", "softmax"] = "bpr"
+    ranking_temperature: float = 1.0
+    alignment: float = 0.01
+    alignment_temperature: float = 0.2
+    alignment_pairs: Literal["anchor", "all"] = "anchor"
+    l2: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("ranking", self.ranking in ("bpr", "softmax"), "bpr or softmax"),
+            ("ranking_temperature", self.ranking_temperature > 0, "above 0"),
+            ("alignment", self.alignment >= 0, "at least 0"),
+            ("alignment_temperature", self.alignment_temperature > 0, "above 0"),
+            ("alignment_pairs", self.alignment_pairs in ("anchor", "all"), "anchor or all"),
+            ("l2", self.l2 >= 0, "at least 0"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"loss.{name} is {getattr(self, name)}",
+                    expected=expected,
+                    fix=f"set model.loss.{name}",
+                )
+
+
+class Losses(NamedTuple):
+    """Scalars of one batch; `total` is what is minimised, the others are unweighted."""
+
+    total: Tensor
+    ranking: Tensor
+    alignment: Tensor
+    l2: Tensor
+
+
+class Objective:
+    """Losses of a batch from the network's representations.
+
+    Args:
+        config: Weights of the terms.
+        features: Frozen features by modality, which the alignment projects.
+    """
+
+    def __init__(self, config: LossConfig, features: Mapping[str, ItemFeatures]) -> None:
+        self.config = config
+        self.features = features
+
+    def __call__(
+        self,
+        network: SlifMrNetwork,
+        graphs: Propagation,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        divisor: float | None = None,
+    ) -> Losses:
+        """Propagates for the rows of a batch and computes its losses.
+
+        Args:
+            network: The network.
+            graphs: The epoch's matrices.
+            users: int64 [B].
+            positives: int64 [B].
+            negatives: int64 [B, n].
+            divisor: What sums over rows are divided by; default B. A process that holds a slice
+                of a batch gives (rows of the whole batch) ÷ (number of processes).
+        """
+        divisor = float(len(users)) if divisor is None else divisor
+        rows = _Rows.of(network, users, positives, negatives)
+        views = network(graphs, rows.users, rows.items)
+        scores = _scores(
+            functional.embedding(rows.user_positions, views.users), views.items, rows.item_positions
+        )
+        ranking = self._rank(scores[:, 0], scores[:, 1:]).sum() / divisor
+        alignment = self._align(network, views, rows, positives)
+        l2 = self._l2(network, rows) / divisor
+        total = ranking + self.config.alignment * alignment + self.config.l2 * l2
+        return Losses(total, ranking.detach(), alignment.detach(), l2.detach())
+
+    def _rank(self, positive: Tensor, negative: Tensor) -> Tensor:
+        if self.config.ranking == "bpr":
+            return bpr_loss(positive, negative)
+        return sampled_softmax_loss(positive, negative, self.config.ranking_temperature)
+
+    def _l2(self, network: SlifMrNetwork, rows: "_Rows") -> Tensor:
+        users: Tensor = network.user_embedding
+        items: Tensor = network.item_embedding
+        if rows.users is not None and rows.items is not None:
+            users = users.index_select(0, rows.users)
+            items = items.index_select(0, rows.items)
+        positives, negatives = rows.item_positions[:, 0], rows.item_positions[:, 1:]
+        user_weights = _counts(rows.user_positions, len(users))
+        item_weights = _counts(positives, len(items))
+        item_weights += _counts(negatives.flatten(), len(items)) / negatives.shape[1]
+        return embedding_l2(
+            users * user_weights.sqrt().unsqueeze(1),
+            items * item_weights.sqrt().unsqueeze(1),
+            batch_size=1,
+        )
+
+    def _align(
+        self, network: SlifMrNetwork, views: Representations, rows: "_Rows", positives: Tensor
+    ) -> Tensor:
+        if self.config.alignment == 0:
+            return views.items.new_zeros(())
+        items = torch.unique(positives)
+        positions = items if rows.items is None else torch.searchsorted(rows.items, items)
+        everywhere = torch.ones_like(items, dtype=torch.bool)
+        candidates = [("interaction", views.interaction[positions], everywhere)]
+        if views.knowledge is not None:
+            candidates.append(("knowledge", views.knowledge[positions], everywhere))
+        for name, (values, present) in self.features.items():
+            projected = network.project(name, functional.normalize(values[items], dim=1))
+            candidates.append((name, projected, present[items]))
+        losses = [
+            info_nce(a, b, self.config.alignment_temperature, mask_a & mask_b)
+            for (_, a, mask_a), (_, b, mask_b) in self._pairs(candidates)
+        ]
+        return torch.stack(losses).mean() if losses else views.items.new_zeros(())
+
+    def _pairs(
+        self, candidates: list[tuple[str, Tensor, Tensor]]
+    ) -> Iterator[tuple[tuple[str, Tensor, Tensor], tuple[str, Tensor, Tensor]]]:
+        if self.config.alignment_pairs == "all":
+            return combinations(candidates, 2)
+        return ((candidates[0], other) for other in candidates[1:])
+
+
+def _counts(rows: Tensor, size: int) -> Tensor:
+    return torch.bincount(rows, minlength=size).float()
+
+
+def _scores(users: Tensor, items: Tensor, positions: Tensor) -> Tensor:
+    """⟨users[b], items[positions[b, j]]⟩, float32 [B, 1 + n]."""
+    if len(items) <= 32 * positions.shape[1]:
+        # Few items: one product with all of them beats gathering 1 + n vectors for each row.
+        return (users @ items.T).gather(1, positions)
+    vectors = functional.embedding(positions, items)
+    return torch.einsum("bd,bnd->bn", users, vectors)
+
+
+class _Rows(NamedTuple):
+    """The rows that a batch needs (None: all), and where its users and items stand among them.
+
+    `item_positions` int64 [B, 1 + n] has the positive first.
+    """
+
+    users: Tensor | None
+    items: Tensor | None
+    user_positions: Tensor
+    item_positions: Tensor
+
+    @classmethod
+    def of(
+        cls, network: SlifMrNetwork, users: Tensor, positives: Tensor, negatives: Tensor
+    ) -> "_Rows":
+        """All rows of a small data set, else the batch's own."""
+        sizes = network.sizes
+        items = torch.cat([positives.unsqueeze(1), negatives], dim=1)
+        if 2 * (users.numel() + items.numel()) >= sizes.n_users + sizes.n_items:
+            return cls(None, None, users, items)
+        user_rows, user_positions = torch.unique(users, return_inverse=True)
+        item_rows, item_positions = torch.unique(items, return_inverse=True)
+        return cls(user_rows, item_rows, user_positions, item_positions)

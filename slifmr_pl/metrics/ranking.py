@@ -1,0 +1,248 @@
+"""Accuracy and beyond-accuracy metrics of a full ranking, as sums and counts.
+
+Shapes: B users of one update, K recommended items a user, I items, C cut-offs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.metrics.functional import check_cutoffs, ranking_metrics
+
+ACCURACY = ("recall", "precision", "ndcg", "map", "mrr", "hit")
+
+
+class RankingMetrics(Metric):
+    """Means over users of the metrics in :mod:`slifmr_pl.metrics.functional`, and beyond accuracy.
+
+    Users without relevant items are left out of everything and counted. All states are sums and
+    counts: memory does not grow with the users, and any split of the users over updates, objects
+    or processes gives the same values (up to the rounding of float64 sums).
+
+    Beyond accuracy, over the items recommended within the first k to the users that count:
+
+    - ``coverage@k``: share of the catalogue that is recommended at least once;
+    - ``popularity@k``: mean number of training interactions of a recommended item;
+    - ``novelty@k``: mean self-information ``-log2(p_i)`` of a recommended item (Zhou et al., PNAS
+      2010), p_i = its share of the training interactions; an item that was never seen counts as
+      seen once, so that the mean stays finite.
+
+    The last two need ``item_popularity``, and are NaN in the one case that no item at all was
+    recommended (everything is masked).
+
+    Args:
+        ks: Cut-offs, each at least 1; distinct.
+        n_items: I, size of the catalogue.
+        item_popularity: int64 ``[I]``, training interactions of each item.
+        **kwargs: See ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: If an argument is out of range or shapes do not fit.
+    """
+
+    is_differentiable = False
+    higher_is_better = None  # not one direction: popularity is neither good nor bad
+    full_state_update = False
+
+    metric_sums: Tensor
+    recommended_counts: Tensor
+    users: Tensor
+    users_without_relevant: Tensor
+    item_popularity: Tensor | None
+
+    def __init__(
+        self,
+        ks: Sequence[int] = (5, 10, 20, 50),
+        *,
+        n_items: int,
+        item_popularity: Tensor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_cutoffs(ks)
+        _check_catalogue(ks, n_items, item_popularity)
+        self.ks = tuple(ks)
+        self.n_items = n_items
+        self.register_buffer("item_popularity", item_popularity, persistent=False)
+        sums = torch.zeros(len(ACCURACY), len(self.ks), dtype=torch.float64)
+        counts = torch.zeros(len(self.ks), n_items, dtype=torch.int64)
+        self.add_state("metric_sums", sums, dist_reduce_fx="sum")
+        self.add_state("recommended_counts", counts, dist_reduce_fx="sum")
+        self.add_state("users", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("users_without_relevant", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def n_users(self) -> int:
+        """Users that count, those of this process (``compute`` returns all processes')."""
+        return int(self.users)
+
+    @property
+    def n_users_without_relevant(self) -> int:
+        """Users that are left out, those of this process (``compute`` returns all processes')."""
+        return int(self.users_without_relevant)
+
+    def update(self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor) -> None:
+        """Add users.
+
+        Args:
+            recommended: int64 ``[B, K]`` items, best first; -1 where there is none. K reaches the
+                largest cut-off, or the whole catalogue if that is smaller.
+            relevant_offsets: int64 ``[B + 1]``; user b has the relevant items
+                ``relevant_items[relevant_offsets[b]:relevant_offsets[b + 1]]``.
+            relevant_items: int64, ascending for each user, without repeats.
+
+        Raises:
+            ConfigError: If shapes or dtypes do not fit together.
+            DataError: If an item is out of range, repeated, or relevant items are not ascending.
+        """
+        counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
+        self._check_width(recommended)
+        self._check_items(recommended, relevant_items)
+        hits = self._hits(recommended, counts, relevant_items)
+        has_relevant = counts > 0
+        recommended, hits = recommended[has_relevant], hits[has_relevant]
+        metrics = ranking_metrics(hits, counts[has_relevant], self.ks)
+        self.metric_sums += torch.stack([metrics[name].sum(dim=0) for name in ACCURACY])
+        self.users += has_relevant.sum()
+        self.users_without_relevant += (~has_relevant).sum()
+        for row, k in enumerate(self.ks):
+            items = recommended[:, :k]
+            self.recommended_counts[row] += torch.bincount(
+                items[items >= 0], minlength=self.n_items
+            )
+
+    def compute(self) -> dict[str, Tensor]:
+        """Float64 scalars: ``"<metric>@<k>"``, ``"n_users"`` and ``"n_users_without_relevant"``.
+
+        Raises:
+            DataError: If no user with relevant items was added.
+        """
+        if self.n_users == 0:
+            raise DataError(
+                "no user with relevant items was evaluated"
+                f" ({self.n_users_without_relevant} users had none)",
+                expected="at least one user with a relevant item",
+                fix="check that the split leaves evaluation interactions of known users and items",
+            )
+        means = self.metric_sums / self.users
+        table = {name: means[row] for row, name in enumerate(ACCURACY)}
+        table["coverage"] = (self.recommended_counts > 0).double().mean(dim=1)
+        if self.item_popularity is not None:
+            popularity = self.item_popularity.double()
+            information = popularity.sum().log2() - popularity.clamp_min(1).log2()
+            table["novelty"] = self._mean_over_recommended(information)
+            table["popularity"] = self._mean_over_recommended(popularity)
+        result = {
+            f"{name}@{k}": values[column]
+            for name, values in table.items()
+            for column, k in enumerate(self.ks)
+        }
+        result["n_users"] = self.users.double()
+        result["n_users_without_relevant"] = self.users_without_relevant.double()
+        return result
+
+    def _mean_over_recommended(self, item_values: Tensor) -> Tensor:
+        counts = self.recommended_counts.double()
+        return (counts * item_values).sum(dim=1) / counts.sum(dim=1)
+
+    def _hits(self, recommended: Tensor, counts: Tensor, relevant_items: Tensor) -> Tensor:
+        """Hits, bool ``[B, K]``: looks up row * I + item among the keys of the relevant items."""
+        rows = torch.arange(len(counts), device=counts.device)
+        relevant_keys = rows.repeat_interleave(counts) * self.n_items + relevant_items
+        if bool((relevant_keys.diff() <= 0).any()):
+            raise DataError(
+                "the relevant items of a user are not ascending, or one is repeated",
+                expected="ascending distinct items for each user",
+                fix="sort and deduplicate the evaluation interactions by (user, item)",
+            )
+        if not len(relevant_keys):
+            return torch.zeros_like(recommended, dtype=torch.bool)
+        keys = rows.unsqueeze(1) * self.n_items + recommended
+        places = torch.searchsorted(relevant_keys, keys).clamp_max(len(relevant_keys) - 1)
+        return (relevant_keys[places] == keys) & (recommended >= 0)
+
+    def _check_width(self, recommended: Tensor) -> None:
+        needed = min(max(self.ks), self.n_items)
+        if recommended.shape[1] < needed:
+            raise ConfigError(
+                f"{recommended.shape[1]} items are recommended to each user",
+                expected=f"at least {needed}, for the cut-offs {list(self.ks)}",
+                fix="recommend as many items as the largest cut-off",
+            )
+
+    def _check_items(self, recommended: Tensor, relevant_items: Tensor) -> None:
+        for name, items, lowest in (
+            ("recommended", recommended, -1),
+            ("relevant", relevant_items, 0),
+        ):
+            outside = (items < lowest) | (items >= self.n_items)
+            if bool(outside.any()):
+                raise DataError(
+                    f"{name} item {int(items[outside][0])} is out of range",
+                    expected=f"items from {lowest} to {self.n_items - 1}",
+                    fix="build the metric with the n_items of the vocabulary that made the ids",
+                )
+        ordered = recommended.sort(dim=1).values
+        repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        if bool(repeated.any()):
+            row = int(repeated.any(dim=1).nonzero()[0])
+            raise DataError(
+                f"user row {row} (0-based) is recommended an item twice",
+                expected="distinct items for each user",
+                fix="merge partial rankings without repeating items",
+            )
+
+
+def _relevant_counts(
+    recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
+) -> Tensor:
+    """Number of relevant items of every user, int64 ``[B]``."""
+    counts = relevant_offsets.diff()
+    if (
+        recommended.dim() != 2
+        or relevant_offsets.shape != (recommended.shape[0] + 1,)
+        or relevant_items.dim() != 1
+        or any(t.dtype != torch.int64 for t in (recommended, relevant_offsets, relevant_items))
+        or int(relevant_offsets[0]) != 0
+        or int(relevant_offsets[-1]) != len(relevant_items)
+        or bool((counts < 0).any())
+    ):
+        raise ConfigError(
+            f"recommended {tuple(recommended.shape)}, relevant_offsets"
+            f" {tuple(relevant_offsets.shape)} and relevant_items {tuple(relevant_items.shape)}"
+            " do not fit together",
+            expected="int64 [B, K], int64 [B + 1] rising from 0 to len(relevant_items), int64",
+            fix="slice the offsets and items of exactly the users that are recommended to",
+        )
+    return counts
+
+
+def _check_catalogue(ks: Sequence[int], n_items: int, item_popularity: Tensor | None) -> None:
+    if len(set(ks)) != len(ks):
+        raise ConfigError(
+            f"the cut-offs {list(ks)} repeat",
+            expected="distinct cut-offs",
+            fix="name each cut-off once",
+        )
+    if n_items < 1:
+        raise ConfigError(
+            f"n_items is {n_items}", expected="at least 1", fix="pass the size of the catalogue"
+        )
+    if item_popularity is None:
+        return
+    if item_popularity.dtype != torch.int64 or item_popularity.shape != (n_items,):
+        raise ConfigError(
+            f"item_popularity is {item_popularity.dtype} of shape {tuple(item_popularity.shape)}",
+            expected=f"int64 of shape ({n_items},)",
+            fix="count the training interactions of every item, with 0 for items without any",
+        )
+    if bool((item_popularity < 0).any()) or int(item_popularity.sum()) == 0:
+        raise ConfigError(
+            "item_popularity has negative counts or no interaction at all",
+            expected="counts of training interactions, at least one of them above 0",
+            fix="count the training interactions of every item",
+        )

@@ -1,0 +1,386 @@
+"""The LightningModule: hooks that join network, objective, self-loop and metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from slifmr_pl.checkpoint import (
+    FORMAT_VERSION,
+    STATE_KEY,
+    check_checkpoint,
+    check_fingerprint,
+    read_checkpoint,
+)
+from slifmr_pl.configuration import plain, restored
+from slifmr_pl.data.batches import EvalBatch, TrainBatch
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
+from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.knowledge import relation_attention
+from slifmr_pl.graphs.spmm import SparseBackend
+from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.losses.objective import LossConfig, Objective
+from slifmr_pl.metrics.full_ranking import recommend
+from slifmr_pl.metrics.ranking import RankingMetrics
+from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
+from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam (Kingma & Ba 2015).
+
+    Attributes:
+        learning_rate: Step size.
+        fused: Use torch's fused implementation: the same update, several times faster.
+    """
+
+    learning_rate: float = 1e-3
+    fused: bool = True
+
+
+class SlifMrModule(pl.LightningModule):
+    """SLIF-MR: fusion of interactions, knowledge and modalities with a self-loop.
+
+    Sizes come from the data module (`Trainer.fit(module, datamodule=...)`) or from a checkpoint
+    (`SlifMrModule.load_from_checkpoint(path)`, which needs no data).
+
+    Args:
+        network: Views and fusion.
+        self_loop: Feedback of item representations into the graphs.
+        loss: Terms of the objective.
+        optimizer: Adam's settings.
+        ks: Cut-offs k of the metrics.
+        top_k: Length of the lists that `predict` gives.
+        sparse_backend: Library behind the sparse product.
+        memory_budget_mb: Working memory of full-ranking scoring, in MiB.
+    """
+
+    network: SlifMrNetwork
+    self_loop: SelfLoop
+
+    def __init__(
+        self,
+        network: NetworkConfig = NetworkConfig(),
+        self_loop: SelfLoopConfig = SelfLoopConfig(),
+        loss: LossConfig = LossConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        ks: Sequence[int] = (5, 10, 20, 50),
+        top_k: int = 20,
+        sparse_backend: SparseBackend = "auto",
+        memory_budget_mb: int = 1024,
+    ) -> None:
+        super().__init__()
+        self.network_config = network
+        self.self_loop_config = self_loop
+        self.loss_config = loss
+        self.optimizer_config = optimizer
+        self.ks = tuple(ks)
+        self.top_k = top_k
+        self.sparse_backend = sparse_backend
+        self.memory_budget_mb = memory_budget_mb
+        self.save_hyperparameters(
+            {
+                "network": plain(network),
+                "self_loop": plain(self_loop),
+                "loss": plain(loss),
+                "optimizer": plain(optimizer),
+                "ks": list(ks),
+                "top_k": top_k,
+                "sparse_backend": sparse_backend,
+                "memory_budget_mb": memory_budget_mb,
+            }
+        )
+        self.inputs: ModelInputs | None = None
+        self._assembler: GraphAssembler | None = None
+        self._propagation: Propagation | None = None
+        self._objective: Objective | None = None
+        self._ranked: Representations | None = None
+
+    # Construction
+
+    def setup(self, stage: str) -> None:
+        """Takes graphs and features from the data module."""
+        inputs = getattr(getattr(self.trainer, "datamodule", None), "model_inputs", None)
+        if inputs is None:
+            raise ConfigError(
+                "the Trainer has no SlifMrDataModule",
+                expected="graphs and features besides the batches",
+                fix=f"call Trainer.{self.trainer.state.fn}(module, datamodule=SlifMrDataModule(…))",
+            )
+        self.build(inputs)
+
+    def build(self, inputs: ModelInputs) -> None:
+        """Creates parameters and state for the data, or checks that those there fit it.
+
+        Raises:
+            CheckpointError: If the module was built from a checkpoint of other data.
+        """
+        if self.inputs is not None:
+            check_fingerprint(inputs.fingerprint, self.inputs.fingerprint)
+            self.inputs = inputs
+            return
+        feature_dims = {}
+        if self.loss_config.alignment > 0:
+            feature_dims = {name: f.values.shape[1] for name, f in inputs.features.items()}
+        self._create(inputs, feature_dims)
+
+    def _create(self, inputs: ModelInputs, feature_dims: dict[str, int]) -> None:
+        self.inputs = inputs
+        graph, config = inputs.graph, self.network_config
+        n_relations = 0
+        if config.knowledge.enabled and graph.triples is not None:
+            n_relations = graph.triples.n_relations
+            n_relations += self.self_loop_config.weights.knowledge > 0
+        sizes = NetworkSizes(
+            n_users=graph.n_users,
+            n_items=graph.n_items,
+            n_entities=graph.n_entities,
+            n_relations=n_relations,
+            modalities=tuple(graph.modalities),
+            feature_dims=feature_dims,
+        )
+        self.network = SlifMrNetwork(sizes, config, dict(graph.present))
+        attention = None
+        if self.network.use_knowledge and config.knowledge.attention:
+            assert graph.triples is not None
+            attention = graph.triples.uniform_attention()
+        self.self_loop = SelfLoop(
+            self.self_loop_config, graph.n_items, config.embedding_dim, attention
+        )
+        popularity = torch.bincount(graph.items, minlength=graph.n_items)
+        self.metrics = torch.nn.ModuleDict(
+            {
+                stage: RankingMetrics(self.ks, n_items=graph.n_items, item_popularity=popularity)
+                for stage in ("val", "test")
+            }
+        )
+        # DistributedDataParallel would broadcast these buffers before every step.
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over all parameters."""
+        config = self.optimizer_config
+        return torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=config.fused)
+
+    # Graphs of an epoch
+
+    @property
+    def propagation(self) -> Propagation:
+        """The constant matrices of the present epoch, on this module's device."""
+        if self._assembler is None or self._assembler.device != self.device:
+            assert self.inputs is not None
+            self._assembler = GraphAssembler(
+                self.inputs.graph,
+                use_modalities=self.network.use_modalities,
+                weighted_edges=self.network_config.modality.weighted_edges,
+                use_user_items=self.network_config.user_fusion > 0,
+                knowledge_layers=self.network_config.knowledge.layers
+                if self.network.use_knowledge
+                else 0,
+                weights=self.self_loop_config.weights,
+                backend=self.sparse_backend,
+                device=self.device,
+            )
+            self._propagation = None
+        if self._propagation is None:
+            self._propagation = self._assembler.assemble(
+                self.self_loop.correlation(), self.self_loop.attention()
+            )
+        return self._propagation
+
+    @torch.no_grad()
+    def representations(self) -> Representations:
+        """u* [U, d], i* [I, d] and the views of all users and items, with the present graph."""
+        views: Representations = self.network(self.propagation)
+        return views
+
+    # Training
+
+    def on_train_start(self) -> None:
+        """Moves the frozen features to the device."""
+        assert self.inputs is not None
+        features = {
+            name: ItemFeatures(*(part.to(self.device) for part in self.inputs.features[name]))
+            for name in self.network.sizes.feature_dims
+        }
+        self._objective = Objective(self.loss_config, features)
+
+    def on_train_epoch_start(self) -> None:
+        """Swaps in the graph that the epoch before has built."""
+        self.self_loop.swap()
+        self._propagation = None
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """Losses of this process's slice of a batch."""
+        assert self._objective is not None
+        losses = self._objective(
+            self.network,
+            self.propagation,
+            batch.users,
+            batch.positives,
+            batch.negatives,
+            # DistributedDataParallel averages gradients over processes whose slices differ in size.
+            divisor=batch.global_size / self.trainer.world_size,
+        )
+        self.log_dict(
+            {
+                "train/loss": losses.total.detach(),
+                "train/ranking": losses.ranking,
+                "train/alignment": losses.alignment,
+                "train/l2": losses.l2,
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=max(len(batch.users), 1),
+        )
+        self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
+        return losses.total
+
+    def on_train_epoch_end(self) -> None:
+        """Builds the graph of the next epoch; validation of this one has run already."""
+        attention = None
+        if self.self_loop.attention() is not None:
+            assert self._assembler is not None
+            assert self._assembler.triples is not None
+            with torch.no_grad():
+                attention = relation_attention(
+                    self._assembler.triples,
+                    self.network.entities(),
+                    self.network.relation_weight[0],
+                )
+        items = self.representations().items if self.self_loop_config.enabled else None
+        statistics = self.self_loop.update(self.current_epoch, items, attention)
+        if self.trainer.world_size > 1:
+            for buffer in self.self_loop.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        if statistics is not None:
+            self.log_dict(
+                {
+                    "self_loop/edges": float(statistics.edges),
+                    "self_loop/overlap": statistics.overlap,
+                    "self_loop/similarity": statistics.similarity,
+                }
+            )
+
+    # Evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def on_test_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def on_predict_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Ranks the whole catalogue for some users."""
+        self._rank_and_count(batch, "val")
+
+    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Ranks the whole catalogue for some users."""
+        self._rank_and_count(batch, "test")
+
+    def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
+        """The `top_k` best unseen items of some users: item rows, and scores."""
+        return self._rank(batch, self.top_k)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs val/recall@20 and its like."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs test/recall@20 and its like."""
+        self._log_metrics("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Frees the propagated representations."""
+        self._ranked = None
+
+    def _rank(self, batch: EvalBatch, k: int) -> TopK:
+        assert self._ranked is not None
+        return recommend(
+            self._ranked.users[batch.users],
+            self._ranked.items,
+            k,
+            known_offsets=batch.known_offsets,
+            known_items=batch.known_items,
+            memory_budget_mb=self.memory_budget_mb,
+        )
+
+    def _rank_and_count(self, batch: EvalBatch, stage: str) -> None:
+        ranked = self._rank(batch, max(self.ks))
+        self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
+
+    def _metrics(self, stage: str) -> RankingMetrics:
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, RankingMetrics)
+        return metrics
+
+    def _log_metrics(self, stage: str) -> None:
+        metrics = self._metrics(stage)
+        values = metrics.compute()
+        metrics.reset()
+        self._ranked = None
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint stand alone: graphs, sizes and the data's fingerprint."""
+        assert self.inputs is not None
+        checkpoint[STATE_KEY] = {
+            "format_version": FORMAT_VERSION,
+            "fingerprint": self.inputs.fingerprint,
+            "feature_dims": dict(self.network.sizes.feature_dims),
+            "graph": self.inputs.graph.state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Builds the module from the checkpoint, or checks that it fits the data at hand."""
+        check_checkpoint(checkpoint)
+        state = checkpoint[STATE_KEY]
+        if self.inputs is not None:
+            check_fingerprint(self.inputs.fingerprint, state["fingerprint"])
+        else:
+            graph = HeterogeneousGraph.from_state(state["graph"])
+            inputs = ModelInputs(graph, {}, state["fingerprint"])
+            self._create(inputs, state["feature_dims"])
+        self._propagation = None
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # one way in: plain types, no unpickling
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu"
+    ) -> Self:
+        """Loads a module that scores without the data it was trained on.
+
+        Args:
+            checkpoint_path: A file that `fit` wrote.
+            map_location: Where tensors go, as in `torch.load`.
+
+        Raises:
+            CheckpointError: If the file is absent, damaged or foreign.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        values = dict(checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY])
+        for name, kind in (
+            ("network", NetworkConfig),
+            ("self_loop", SelfLoopConfig),
+            ("loss", LossConfig),
+            ("optimizer", OptimizerConfig),
+        ):
+            values[name] = restored(kind, values[name], name)
+        module = cls(**values)
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()

@@ -1,0 +1,110 @@
+"""What the network is made of; every view can be switched off."""
+
+from dataclasses import dataclass, field
+
+from slifmr_pl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class InteractionConfig:
+    """The interaction view: LightGCN on A_t.
+
+    Attributes:
+        layers: Propagation layers L_ui; 0 leaves plain matrix factorisation.
+    """
+
+    layers: int = 2
+
+
+@dataclass(frozen=True)
+class ModalityConfig:
+    """The modality views: propagation over the graphs S_m,t.
+
+    Attributes:
+        enabled: Whether modality graphs take part in the score.
+        layers: Propagation layers L_m.
+        weight: β_mm, weight of the modality views in the fused item.
+        attention: Per-item attention over modalities; otherwise their mean.
+        weighted_edges: Edges keep their cosine similarity; otherwise each counts 1.
+    """
+
+    enabled: bool = True
+    layers: int = 1
+    weight: float = 1.0
+    attention: bool = True
+    weighted_edges: bool = False
+
+
+@dataclass(frozen=True)
+class KnowledgeConfig:
+    """The knowledge view: relation-aware layers over G_t.
+
+    Attributes:
+        enabled: Whether the knowledge graph takes part.
+        layers: Layers L_kg.
+        weight: β_kg, weight of the knowledge view in the fused item.
+        attention: Relation-aware attention, refreshed once an epoch; otherwise every triple of a
+            head counts the same.
+    """
+
+    enabled: bool = True
+    layers: int = 1
+    weight: float = 1.0
+    attention: bool = True
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network.
+
+    Attributes:
+        embedding_dim: Embedding size d.
+        interaction: The interaction view.
+        modality: The modality views.
+        knowledge: The knowledge view.
+        user_fusion: Weight of the mean of a user's fused items in the user's representation;
+            0 leaves u* = u_ui.
+    """
+
+    embedding_dim: int = 64
+    interaction: InteractionConfig = field(default_factory=InteractionConfig)
+    modality: ModalityConfig = field(default_factory=ModalityConfig)
+    knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
+    user_fusion: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("embedding_dim", self.embedding_dim, 1),
+            ("interaction.layers", self.interaction.layers, 0),
+            ("modality.layers", self.modality.layers, 1),
+            ("knowledge.layers", self.knowledge.layers, 1),
+            ("user_fusion", self.user_fusion, 0),
+        ):
+            if not value >= least:
+                raise ConfigError(
+                    f"network.{name} is {value}",
+                    expected=f"at least {least}",
+                    fix=f"set model.network.{name} (views are switched off with `enabled: false`)",
+                )
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """What the data decides about the network.
+
+    Attributes:
+        n_users: Number of users U.
+        n_items: Number of items I.
+        n_entities: Entities of the knowledge graph, items included; I without one.
+        n_relations: Relations whose weights are learned (directed ones, and the correlation
+            relation where there is one).
+        modalities: Names of the modalities that have a graph.
+        feature_dims: Feature size by modality that the alignment projects; empty without.
+    """
+
+    n_users: int
+    n_items: int
+    n_entities: int
+    n_relations: int
+    modalities: tuple[str, ...] = ()
+    feature_dims: dict[str, int] = field(default_factory=dict)

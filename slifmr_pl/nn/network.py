@@ -1,0 +1,163 @@
+"""The SLIF-MR network: three views of one table of embeddings, fused into a score.
+
+U = users, I = items, r = wanted rows, d = embedding size.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from slifmr_pl.graphs.heterogeneous import Propagation
+from slifmr_pl.graphs.spmm import spmm
+from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
+from slifmr_pl.nn.encoders import propagate_last, propagate_mean, propagate_relations
+from slifmr_pl.nn.fusion import ModalityFusion
+
+
+@dataclass(frozen=True)
+class Representations:
+    """What one propagation gives; rows are the wanted users and items.
+
+    Attributes:
+        users: u* float32 [r_u, d].
+        items: i* float32 [r_i, d].
+        interaction: i_ui float32 [r_i, d], the interaction view of the items.
+        knowledge: h_kg float32 [r_i, d], or None without a knowledge graph.
+        modality_attention: a float32 [M, r_i], or None without modality graphs.
+    """
+
+    users: Tensor
+    items: Tensor
+    interaction: Tensor
+    knowledge: Tensor | None
+    modality_attention: Tensor | None
+
+
+class SlifMrNetwork(nn.Module):
+    """Encoders and fusion of SLIF-MR; LightGCN and every ablation are configurations of it.
+
+    Parameters exist only for what the configuration uses, so that each gets a gradient.
+
+    Args:
+        sizes: What the data decides.
+        config: What the user decides.
+        present: bool [I] for each modality of `sizes.modalities`: items that have it.
+    """
+
+    present: Tensor
+
+    def __init__(
+        self, sizes: NetworkSizes, config: NetworkConfig, present: dict[str, Tensor]
+    ) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.config = config
+        dim = config.embedding_dim
+        self.user_embedding = _xavier(sizes.n_users, dim)
+        self.item_embedding = _xavier(sizes.n_items, dim)
+        self.use_modalities = config.modality.enabled and len(sizes.modalities) > 0
+        self.use_knowledge = config.knowledge.enabled and sizes.n_relations > 0
+        if self.use_modalities:
+            self.fusion = ModalityFusion(dim, attention=config.modality.attention)
+            masks = torch.stack([present[name] for name in sizes.modalities])
+            self.register_buffer("present", masks, persistent=False)
+        if self.use_knowledge:
+            self.entity_embedding = _xavier(sizes.n_entities - sizes.n_items, dim)
+            # Ones: before training, every relation passes its tails on as they are.
+            self.relation_weight = nn.Parameter(
+                torch.ones(config.knowledge.layers, sizes.n_relations, dim)
+            )
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(size, dim) for name, size in sizes.feature_dims.items()}
+        )
+
+    def entities(self) -> Tensor:
+        """Embeddings of all entities, items first, float32 [n_entities, d]."""
+        return torch.cat([self.item_embedding, self.entity_embedding])
+
+    def forward(
+        self,
+        graphs: Propagation,
+        users: Tensor | None = None,
+        items: Tensor | None = None,
+    ) -> Representations:
+        """Propagates and fuses.
+
+        Args:
+            graphs: The epoch's matrices.
+            users: int64 [r_u], wanted user rows; None for all. Give both or none.
+            items: int64 [r_i], wanted item rows; None for all.
+        """
+        assert (users is None) == (items is None)
+        if self.config.user_fusion == 0:
+            return self._fuse(graphs, users, items)
+        # A user's mean is over any items, so all of them are fused.
+        full = self._fuse(graphs, None, None)
+        assert graphs.user_items is not None
+        mean = spmm(graphs.user_items, full.items, users)
+        picked = _pick(full, users, items)
+        return replace(picked, users=picked.users + self.config.user_fusion * mean)
+
+    def _fuse(
+        self, graphs: Propagation, users: Tensor | None, items: Tensor | None
+    ) -> Representations:
+        config, n_users = self.config, self.sizes.n_users
+        n_user_rows, rows = n_users, None
+        if users is not None and items is not None:
+            n_user_rows, rows = len(users), torch.cat([users, items + n_users])
+        nodes = propagate_mean(
+            graphs.interaction,
+            torch.cat([self.user_embedding, self.item_embedding]),
+            config.interaction.layers,
+            rows,
+        )
+        user_view, item_view = nodes[:n_user_rows], nodes[n_user_rows:]
+        fused, knowledge, attention = item_view, None, None
+        if self.use_modalities:
+            views = torch.stack(
+                [
+                    propagate_last(
+                        graphs.modalities[name], self.item_embedding, config.modality.layers, items
+                    )
+                    for name in self.sizes.modalities
+                ]
+            )
+            present = self.present if items is None else self.present[:, items]
+            modality_view, attention = self.fusion(views, present)
+            fused = fused + config.modality.weight * modality_view
+        if self.use_knowledge:
+            assert graphs.knowledge_items is not None
+            knowledge = propagate_relations(
+                graphs.knowledge, graphs.knowledge_items, self.entities(), self.relation_weight
+            )
+            if items is not None:
+                knowledge = knowledge.index_select(0, items)
+            fused = fused + config.knowledge.weight * knowledge
+        return Representations(user_view, fused, item_view, knowledge, attention)
+
+    def project(self, name: str, features: Tensor) -> Tensor:
+        """z_m = W_m x_m: features float32 [r, d_m] of a modality in the embedding space, [r, d]."""
+        projected: Tensor = self.projections[name](features)
+        return projected
+
+
+def _xavier(rows: int, dim: int) -> nn.Parameter:
+    table = torch.empty(rows, dim)
+    nn.init.xavier_uniform_(table)
+    return nn.Parameter(table)
+
+
+def _pick(full: Representations, users: Tensor | None, items: Tensor | None) -> Representations:
+    def rows(table: Tensor, index: Tensor | None) -> Tensor:
+        return table if index is None else table.index_select(0, index)
+
+    return Representations(
+        users=rows(full.users, users),
+        items=rows(full.items, items),
+        interaction=rows(full.interaction, items),
+        knowledge=None if full.knowledge is None else rows(full.knowledge, items),
+        modality_attention=None
+        if full.modality_attention is None
+        else rows(full.modality_attention.T, items).T,
+    )

@@ -1,0 +1,175 @@
+"""The self-loop: item representations of one epoch become a graph of the next.
+
+Everything that training derives from its own weights lives here twice. `update` writes the *next*
+graph at the end of an epoch, `swap` makes it current at the start of the next one. A checkpoint
+that is saved in between holds the graph its metrics were measured with, and the one to go on with.
+State is dense, since DistributedDataParallel fails on sparse buffers. I = items, K = neighbours,
+d = embedding size, T = directed triples.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.edges import Edges
+from slifmr_pl.graphs.heterogeneous import CorrelationWeights
+from slifmr_pl.graphs.items import edge_overlap, item_edges
+from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+
+
+@dataclass(frozen=True)
+class SelfLoopConfig:
+    """The feedback of item representations into the graphs.
+
+    Attributes:
+        enabled: Whether there is a self-loop.
+        neighbours: K, nearest neighbours of an item in the correlation graph.
+        gamma_interaction: γ_ui, weight of the correlation edges in the interaction view.
+        gamma_modality: γ_m, their share in each modality view, 0 to 1.
+        gamma_knowledge: γ_kg, their weight as a relation of the knowledge view.
+        momentum: ρ of the feedback f_t = ρ·f_{t-1} + (1-ρ)·i*_t.
+        warmup: First epoch (from 0) that may use a correlation graph; at least 1.
+        period: Epochs from one rebuild to the next.
+        weighted: Correlation edges keep their cosine similarity; otherwise each counts 1.
+    """
+
+    enabled: bool = True
+    neighbours: int = 10
+    gamma_interaction: float = 0.3
+    gamma_modality: float = 0.3
+    gamma_knowledge: float = 0.3
+    momentum: float = 0.9
+    warmup: int = 1
+    period: int = 1
+    weighted: bool = False
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("neighbours", self.neighbours >= 1, "at least 1"),
+            ("gamma_interaction", self.gamma_interaction >= 0, "at least 0"),
+            ("gamma_modality", 0 <= self.gamma_modality <= 1, "between 0 and 1"),
+            ("gamma_knowledge", self.gamma_knowledge >= 0, "at least 0"),
+            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("warmup", self.warmup >= 1, "at least 1: epoch 0 has nothing to feed back"),
+            ("period", self.period >= 1, "at least 1"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"self_loop.{name} is {getattr(self, name)}",
+                    expected=expected,
+                    fix=f"set model.self_loop.{name}",
+                )
+
+    @property
+    def weights(self) -> CorrelationWeights:
+        """Weights γ of the correlation graph; all zero when the loop is off."""
+        if not self.enabled:
+            return CorrelationWeights()
+        return CorrelationWeights(self.gamma_interaction, self.gamma_modality, self.gamma_knowledge)
+
+
+@dataclass(frozen=True)
+class CorrelationStatistics:
+    """What one rebuild did to the correlation graph.
+
+    Attributes:
+        edges: Directed edges of the new graph.
+        overlap: Jaccard similarity of its edges with those of the graph before.
+        similarity: Mean cosine similarity of its neighbours.
+    """
+
+    edges: int
+    overlap: float
+    similarity: float
+
+
+class SelfLoop(nn.Module):
+    """Correlation graph, attention and feedback of this epoch and the next.
+
+    Args:
+        config: The feedback.
+        n_items: I.
+        dim: d.
+        attention: float32 [T], attention to start with; None where it is not refreshed.
+    """
+
+    current_neighbours: Tensor
+    current_weights: Tensor
+    next_neighbours: Tensor
+    next_weights: Tensor
+    current_attention: Tensor
+    next_attention: Tensor
+    feedback: Tensor
+    updates: Tensor
+
+    def __init__(
+        self, config: SelfLoopConfig, n_items: int, dim: int, attention: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        slots = (n_items, config.neighbours) if config.enabled else (0, 0)
+        for name in ("current", "next"):
+            self.register_buffer(f"{name}_neighbours", torch.full(slots, -1, dtype=torch.int64))
+            self.register_buffer(f"{name}_weights", torch.zeros(slots))
+            start = torch.empty(0) if attention is None else attention.clone()
+            self.register_buffer(f"{name}_attention", start)
+        self.register_buffer("feedback", torch.zeros(n_items if config.enabled else 0, dim))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def correlation(self) -> Edges | None:
+        """C_t of this epoch as normalised edges [I, I]; None without a self-loop."""
+        if not self.config.enabled:
+            return None
+        return self._edges(self.current_neighbours, self.current_weights)
+
+    def attention(self) -> Tensor | None:
+        """Attention of this epoch, float32 [T]; None where it is not refreshed."""
+        return self.current_attention if len(self.current_attention) else None
+
+    def swap(self) -> None:
+        """Makes the next graph and attention current; a second call changes nothing."""
+        self.current_neighbours.copy_(self.next_neighbours)
+        self.current_weights.copy_(self.next_weights)
+        self.current_attention.copy_(self.next_attention)
+
+    @torch.no_grad()
+    def update(
+        self, epoch: int, items: Tensor | None, attention: Tensor | None
+    ) -> CorrelationStatistics | None:
+        """Takes in what epoch `epoch` learned and builds the next graph.
+
+        Args:
+            epoch: The epoch that ends, from 0.
+            items: i*_t float32 [I, d]; not needed while the loop is off.
+            attention: Attention from the present weights, float32 [T], or None.
+
+        Returns:
+            Statistics if the correlation graph was rebuilt.
+        """
+        if attention is not None:
+            self.next_attention.copy_(attention)
+        if not self.config.enabled:
+            return None
+        assert items is not None
+        momentum = self.config.momentum if self.updates > 0 else 0.0
+        self.feedback.mul_(momentum).add_(items, alpha=1.0 - momentum)
+        self.updates += 1
+        age = epoch + 1 - self.config.warmup
+        if age < 0 or age % self.config.period:
+            return None
+        before = self._edges(self.next_neighbours, self.next_weights)
+        neighbours = cosine_neighbours(self.feedback, self.config.neighbours)
+        self.next_neighbours.copy_(neighbours.indices)
+        self.next_weights.copy_(neighbours.weights)
+        after = self._edges(self.next_neighbours, self.next_weights)
+        found = neighbours.indices >= 0
+        return CorrelationStatistics(
+            edges=len(after),
+            overlap=edge_overlap(before, after),
+            similarity=float(neighbours.weights.sum() / found.sum().clamp_min(1)),
+        )
+
+    def _edges(self, indices: Tensor, weights: Tensor) -> Edges:
+        return item_edges(Neighbours(indices, weights), weighted=self.config.weighted)
