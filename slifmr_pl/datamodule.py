@@ -99,7 +99,7 @@ class SlifMrDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Extracts features into the cache, in one process."""
-        self._stores()
+        _ = self._stores
 
     def setup(self, stage: str) -> None:
         """Filters, splits and joins the data, and builds the static graphs, once."""
@@ -178,6 +178,7 @@ class SlifMrDataModule(pl.LightningDataModule):
     def _raw(self) -> RawData:
         return read(self.root, self.format)
 
+    @cached_property
     def _stores(self) -> dict[str, FeatureStore]:
         return feature_stores(self._raw, self.modalities, self.cache, self.extraction)
 
@@ -186,7 +187,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         digest = hashlib.sha256(data.fingerprint.encode())
         digest.update(f"{self.neighbours} {self.centre_features}".encode())
         features, modalities = {}, {}
-        for name, store in self._stores().items():
+        for name, store in self._stores.items():
             values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
             if not present.any():
                 raise DataError(

@@ -174,26 +174,30 @@ class SlifMrModule(pl.LightningModule):
     @property
     def propagation(self) -> Propagation:
         """The constant matrices of the present epoch, on this module's device."""
-        if self._assembler is None or self._assembler.device != self.device:
-            assert self.inputs is not None
-            self._assembler = GraphAssembler(
-                self.inputs.graph,
-                use_modalities=self.network.use_modalities,
-                weighted_edges=self.network_config.modality.weighted_edges,
-                use_user_items=self.network_config.user_fusion > 0,
-                knowledge_layers=self.network_config.knowledge.layers
-                if self.network.use_knowledge
-                else 0,
-                weights=self.self_loop_config.weights,
-                backend=self.sparse_backend,
-                device=self.device,
-            )
-            self._propagation = None
-        if self._propagation is None:
-            self._propagation = self._assembler.assemble(
-                self.self_loop.correlation(), self.self_loop.attention()
-            )
+        # A graph that an evaluation builds in inference mode could not be trained on later.
+        with torch.inference_mode(False):
+            if self._assembler is None or self._assembler.device != self.device:
+                self._assembler = self._new_assembler()
+                self._propagation = None
+            if self._propagation is None:
+                self._propagation = self._assembler.assemble(
+                    self.self_loop.correlation(), self.self_loop.attention()
+                )
         return self._propagation
+
+    def _new_assembler(self) -> GraphAssembler:
+        assert self.inputs is not None
+        knowledge = self.network_config.knowledge
+        return GraphAssembler(
+            self.inputs.graph,
+            use_modalities=self.network.use_modalities,
+            weighted_edges=self.network_config.modality.weighted_edges,
+            use_user_items=self.network_config.user_fusion > 0,
+            knowledge_layers=knowledge.layers if self.network.use_knowledge else 0,
+            weights=self.self_loop_config.weights,
+            backend=self.sparse_backend,
+            device=self.device,
+        )
 
     @torch.no_grad()
     def representations(self) -> Representations:

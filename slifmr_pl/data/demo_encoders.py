@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from feature_extraction.encoders import quiet_weights
 from slifmr_pl.data.demo_folder import publish
 from slifmr_pl.data.demo_texts import demo_corpus
 
@@ -72,18 +73,16 @@ def write_demo_encoders(root: Path, *, seed: int = 2026) -> DemoEncoders:
 
 def _write(seed: int, root: Path) -> None:
     generator = torch.Generator().manual_seed(seed)
-    # Constructors draw weights from the global state, which are then replaced.
-    with torch.random.fork_rng(devices=[]):
-        clip_tokenizer = _clip_tokenizer()
-        clip = CLIPModel(_clip_config(clip_tokenizer))
-        bert_tokenizer = _bert_tokenizer()
-        bert = BertModel(_bert_config(bert_tokenizer))
+    clip_tokenizer, bert_tokenizer = _clip_tokenizer(), _bert_tokenizer()
     image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIDE}, crop_size={"height": IMAGE_SIDE, "width": IMAGE_SIDE}
     )
-    for part, model in ((root / "clip", clip), (root / "bert", bert)):
-        _draw_weights(model, generator)
-        model.save_pretrained(part)
+    with quiet_weights():
+        clip = CLIPModel(_clip_config(clip_tokenizer))
+        bert = BertModel(_bert_config(bert_tokenizer))
+        for part, model in ((root / "clip", clip), (root / "bert", bert)):
+            _draw_weights(model, generator)
+            model.save_pretrained(part)
     clip_tokenizer.save_pretrained(root / "clip")
     image_processor.save_pretrained(root / "clip")
     bert_tokenizer.save_pretrained(root / "bert")

@@ -77,3 +77,45 @@ class DataSummary:
     items_without_metadata: int
     metadata_outside_catalogue: int
     knowledge: KnowledgeSummary
+
+    def __str__(self) -> str:
+        """Three or four lines that a person reads before training; zeros are left out."""
+        lines = [
+            f"{self.interactions_read} interactions read, {self.interactions} kept"
+            + _notes(
+                (self.below_minimum_rating, "below the minimum rating"),
+                (self.duplicates, "duplicates"),
+                (self.outside_k_core, "outside the k-core"),
+            ),
+            f"{self.users} users, {self.items} items"
+            + _notes(
+                (self.cold_items, "items without training interactions"),
+                (self.items_without_metadata, "items without metadata"),
+                (self.users_without_train, "users without training interactions"),
+            ),
+            f"{self.train} train, {self.valid} valid, {self.test} test"
+            + _notes(
+                (self.valid_carved_from_train, "valid carved from train"),
+                (self.given_split_unused, "given labels unused"),
+                (self.users_without_valid, "users not in valid"),
+                (self.users_without_test, "users not in test"),
+            ),
+        ]
+        knowledge = self.knowledge
+        if knowledge.triples_read:
+            lines.append(
+                f"{knowledge.triples} triples; {knowledge.linked_items} of the items linked"
+                + _notes(
+                    (knowledge.duplicate_triples, "duplicate triples dropped"),
+                    (knowledge.self_triples, "self triples dropped"),
+                    (knowledge.contested_links, "links to an entity that another item owns"),
+                    (knowledge.links_outside_catalogue, "links of items not in the catalogue"),
+                    (knowledge.renamed_entities, "entities renamed"),
+                )
+            )
+        return "\n".join(lines)
+
+
+def _notes(*counts: tuple[int, str]) -> str:
+    notes = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f" ({notes})" if notes else ""

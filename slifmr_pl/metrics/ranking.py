@@ -106,14 +106,18 @@ class RankingMetrics(Metric):
         has_relevant = counts > 0
         recommended, hits = recommended[has_relevant], hits[has_relevant]
         metrics = ranking_metrics(hits, counts[has_relevant], self.ks)
-        self.metric_sums += torch.stack([metrics[name].sum(dim=0) for name in ACCURACY])
-        self.users += has_relevant.sum()
-        self.users_without_relevant += (~has_relevant).sum()
-        for row, k in enumerate(self.ks):
-            items = recommended[:, :k]
-            self.recommended_counts[row] += torch.bincount(
-                items[items >= 0], minlength=self.n_items
-            )
+        # Not in place: after an evaluation in inference mode, states must not be written to.
+        self.metric_sums = self.metric_sums + torch.stack(
+            [metrics[name].sum(dim=0) for name in ACCURACY]
+        )
+        self.users = self.users + has_relevant.sum()
+        self.users_without_relevant = self.users_without_relevant + (~has_relevant).sum()
+        self.recommended_counts = self.recommended_counts + torch.stack(
+            [
+                torch.bincount(items[items >= 0], minlength=self.n_items)
+                for items in (recommended[:, :k] for k in self.ks)
+            ]
+        )
 
     def compute(self) -> dict[str, Tensor]:
         """Float64 scalars: ``"<metric>@<k>"``, ``"n_users"`` and ``"n_users_without_relevant"``.

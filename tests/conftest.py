@@ -1,0 +1,30 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+# The tests' tensors are tiny: several threads only wait for each other, and on a busy machine
+# they take five times as long.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A feature cache of the test session's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIFMR_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo catalogue with its encoders."""
+    from slifmr_pl.data.demo import write_demo_catalogue
+    from slifmr_pl.data.demo_encoders import write_demo_encoders
+
+    root = tmp_path_factory.mktemp("demo") / "catalogue"
+    write_demo_catalogue(root, n_users=90, n_items=60, n_interactions=1200)
+    write_demo_encoders(root / "encoders")
+    return root

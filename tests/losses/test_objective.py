@@ -1,0 +1,310 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.losses.objective import LossConfig, Losses, Objective
+from slifmr_pl.nn.config import NetworkConfig
+from tests.graphs.oracles import close, generator
+from tests.nn.catalogue import (
+    ALL_VIEWS,
+    CONFIGS,
+    LIGHTGCN,
+    MODALITIES,
+    World,
+    features,
+    world,
+)
+
+# Weights at which no term of the objective hides behind another.
+WEIGHTS = LossConfig(alignment=0.7, l2=0.3)
+LOSSES = {
+    "bpr": WEIGHTS,
+    "softmax": replace(WEIGHTS, ranking="softmax", ranking_temperature=0.5),
+    "all pairs": replace(WEIGHTS, alignment_pairs="all", alignment_temperature=0.6),
+    "ranking alone": LossConfig(alignment=0.0, l2=0.0),
+}
+every_loss = pytest.mark.parametrize("config", LOSSES.values(), ids=LOSSES)
+every_network = pytest.mark.parametrize("network", CONFIGS.values(), ids=CONFIGS)
+
+
+class Batch(NamedTuple):
+    """Users [B], positives [B] and negatives [B, n]."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+    def take(self, rows: Tensor) -> "Batch":
+        return Batch(*(part[rows] for part in self))
+
+
+def batch(size: int, n: int, seed: int = 0) -> Batch:
+    """Few users and items, so that they repeat: also as positive here and negative there."""
+    rng = generator(seed)
+    return Batch(
+        torch.randint(5, (size,), generator=rng),
+        torch.randint(6, (size,), generator=rng),
+        torch.randint(9, (size, n), generator=rng),
+    )
+
+
+def build(network: NetworkConfig, config: LossConfig = WEIGHTS) -> World:
+    return world(network, feature_dims=MODALITIES if config.alignment > 0 else None)
+
+
+def compute(
+    built: World, config: LossConfig, rows: Batch, divisor: float | None = None
+) -> tuple[Losses, bool]:
+    """The losses, and whether the network was asked for the rows of the batch alone."""
+    asked = []
+    handle = built.network.register_forward_pre_hook(lambda _, given: asked.append(given[1:]))
+    losses = Objective(config, features())(built.network, built.graphs, *rows, divisor)
+    handle.remove()
+    ((users, items),) = asked
+    assert (users is None) == (items is None)
+    return losses, users is not None
+
+
+def gradients(built: World, loss: Tensor) -> dict[str, Tensor | None]:
+    parameters = dict(built.network.named_parameters())
+    found = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
+    return dict(zip(parameters, found, strict=True))
+
+
+def assert_same_gradients(
+    found: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None]
+) -> None:
+    """A parameter that the reference does not touch may have a gradient of zero."""
+    for name, gradient in expected.items():
+        other = found[name]
+        assert other is not None, name
+        gradient = torch.zeros_like(other) if gradient is None else gradient
+        close(other, gradient, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b) / (a.norm() * b.norm())
+
+
+def slow_info_nce(pairs: list[tuple[Tensor, Tensor]], temperature: float) -> Tensor:
+    """Symmetric InfoNCE, one anchor at a time."""
+    if len(pairs) < 2:
+        return torch.zeros(())
+    total = torch.zeros(())
+    for own, (a, b) in enumerate(pairs):
+        to_b = torch.stack([cosine(a, other) / temperature for _, other in pairs])
+        to_a = torch.stack([cosine(b, other) / temperature for other, _ in pairs])
+        total = total - to_b.log_softmax(0)[own] / 2 - to_a.log_softmax(0)[own] / 2
+    return total / len(pairs)
+
+
+def slow_alignment(built: World, config: LossConfig, positives: Tensor) -> Tensor:
+    """L_sc over the different positives: views as lists {item: vector} of what is there."""
+    network = built.network
+    full = network(built.graphs)
+    items = sorted(set(positives.tolist()))
+    views: list[dict[int, Tensor]] = [{item: full.interaction[item] for item in items}]
+    if full.knowledge is not None:
+        views.append({item: full.knowledge[item] for item in items})
+    for name, (values, present) in features().items():
+        if name in network.projections:
+            layer = network.projections[name]
+            views.append(
+                {
+                    item: layer.weight @ (values[item] / values[item].norm()) + layer.bias
+                    for item in items
+                    if present[item]
+                }
+            )
+    chosen = combinations(views, 2)
+    if config.alignment_pairs == "anchor":
+        chosen = iter([(views[0], other) for other in views[1:]])
+    losses = [
+        slow_info_nce(
+            [(a[item], b[item]) for item in items if item in a and item in b],
+            config.alignment_temperature,
+        )
+        for a, b in chosen
+    ]
+    return torch.stack(losses).mean() if losses else torch.zeros(())
+
+
+def slow_losses(built: World, config: LossConfig, rows: Batch) -> Losses:
+    """The objective, one row and one negative at a time."""
+    full = built.network(built.graphs)
+    ego_users, ego_items = built.network.user_embedding, built.network.item_embedding
+    ranking, l2 = torch.zeros(()), torch.zeros(())
+    for user, positive, negatives in zip(*rows, strict=True):
+        score = full.users[user] @ full.items[positive]
+        others = torch.stack([full.users[user] @ full.items[item] for item in negatives])
+        if config.ranking == "bpr":
+            ranking = ranking - torch.sigmoid(score - others).log().mean()
+        else:
+            logits = torch.cat([score.unsqueeze(0), others]) / config.ranking_temperature
+            ranking = ranking - logits.log_softmax(0)[0]
+        l2 = l2 + ego_users[user].square().sum() / 2 + ego_items[positive].square().sum() / 2
+        for item in negatives:
+            l2 = l2 + ego_items[item].square().sum() / 2 / len(negatives)
+    ranking, l2 = ranking / len(rows.users), l2 / len(rows.users)
+    alignment = torch.zeros(())
+    if config.alignment > 0:
+        alignment = slow_alignment(built, config, rows.positives)
+    total = ranking + config.alignment * alignment + config.l2 * l2
+    return Losses(total, ranking, alignment, l2)
+
+
+@every_loss
+@pytest.mark.parametrize("network", [ALL_VIEWS, LIGHTGCN], ids=["all views", "interaction"])
+@pytest.mark.parametrize(
+    ("size", "n", "restricted"),
+    [
+        (12, 1, True),  # 2·(12 + 24) rows at most, of 90
+        (4, 5, True),
+        (16, 1, False),  # more items than one product is worth: vectors are gathered
+        (9, 5, False),
+    ],
+)
+def test_losses_and_gradients_equal_a_loop_over_rows(
+    config: LossConfig, network: NetworkConfig, size: int, n: int, restricted: bool
+) -> None:
+    built, rows = build(network, config), batch(size, n)
+    losses, was_restricted = compute(built, config, rows)
+    assert was_restricted == restricted
+    expected = slow_losses(built, config, rows)
+    for name, found, value in zip(Losses._fields, losses, expected, strict=True):
+        close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+    assert (losses.alignment > 0) == (config.alignment > 0)
+    assert_same_gradients(gradients(built, losses.total), gradients(built, expected.total))
+
+
+@every_network
+@pytest.mark.parametrize("n", [1, 5])
+def test_all_rows_and_rows_of_the_batch_give_the_same(network: NetworkConfig, n: int) -> None:
+    built, rows = build(network), batch(4, n)
+    # A batch that holds every row four times has the same means, and too many rows to select.
+    repeated = rows.take(torch.arange(4).repeat(4))
+    few, few_restricted = compute(built, WEIGHTS, rows)
+    many, many_restricted = compute(built, WEIGHTS, repeated)
+    assert (few_restricted, many_restricted) == (True, False)
+    for found, expected in zip(few, many, strict=True):
+        close(found, expected)
+    assert_same_gradients(gradients(built, few.total), gradients(built, many.total))
+
+
+@every_network
+@every_loss
+@pytest.mark.parametrize("positives", ["mixed", "no modality", "one modality"])
+def test_every_parameter_gets_a_gradient_in_every_step(
+    network: NetworkConfig, config: LossConfig, positives: str
+) -> None:
+    built, rows = build(network, config), batch(4, 2)
+    if positives != "mixed":
+        item = {"no modality": 0, "one modality": 1}[positives]
+        rows = rows._replace(positives=torch.full_like(rows.positives, item))
+    losses, _ = compute(built, config, rows)
+    for name, gradient in gradients(built, losses.total).items():
+        assert gradient is not None, name
+        assert gradient.isfinite().all(), name
+
+
+@every_network
+@every_loss
+def test_empty_slice_costs_nothing_and_still_has_gradients(
+    network: NetworkConfig, config: LossConfig
+) -> None:
+    built = build(network, config)
+    losses, _ = compute(built, config, batch(0, 3), divisor=2.0)
+    assert [float(loss) for loss in losses] == [0, 0, 0, 0]
+    for name, gradient in gradients(built, losses.total).items():
+        assert gradient is not None, name
+        assert not gradient.any(), name
+
+
+@pytest.mark.parametrize("split", [4, 1, 0])
+def test_gradients_of_uneven_slices_average_to_those_of_the_batch(split: int) -> None:
+    config = replace(WEIGHTS, alignment=0.0)
+    built, rows = build(ALL_VIEWS, config), batch(9, 5)
+    whole, _ = compute(built, config, rows)
+    parts = [rows.take(torch.arange(split)), rows.take(torch.arange(split, 9))]
+    slices = [compute(built, config, part, divisor=9 / 2)[0] for part in parts]
+    for name in ("total", "ranking", "l2"):
+        mean = sum(getattr(one, name) for one in slices) / 2
+        close(mean, getattr(whole, name), rtol=1e-4, atol=1e-5)
+    first, second = (gradients(built, one.total) for one in slices)
+    average = {name: (first[name] + second[name]) / 2 for name in first}
+    assert_same_gradients(average, gradients(built, whole.total))
+
+
+def test_l2_counts_a_rows_negatives_together_once() -> None:
+    built = build(LIGHTGCN)
+    users, items = built.network.user_embedding, built.network.item_embedding
+    rows = Batch(torch.tensor([3]), torch.tensor([1]), torch.tensor([[2, 2, 5, 7]]))
+    losses, _ = compute(built, WEIGHTS, rows)
+    squares = items.square().sum(1)
+    negatives = (2 * squares[2] + squares[5] + squares[7]) / 4
+    close(losses.l2, (users[3].square().sum() + squares[1] + negatives) / 2)
+
+
+def test_alignment_counts_an_item_once_however_often_it_is_a_positive() -> None:
+    built, rows = build(ALL_VIEWS), batch(4, 1)
+    rows = rows._replace(positives=torch.tensor([3, 4, 5, 6]))
+    losses, _ = compute(built, WEIGHTS, rows)
+    again, _ = compute(built, WEIGHTS, rows.take(torch.tensor([0, 0, 0, 1, 2, 3, 3])))
+    assert losses.alignment > 0
+    close(again.alignment, losses.alignment)
+
+
+def test_features_of_missing_modalities_do_not_matter() -> None:
+    built, rows = build(ALL_VIEWS), batch(9, 1)
+    given = features()
+    assert any(not given[name].present[rows.positives].all() for name in given)
+    changed = {
+        name: feature._replace(
+            values=torch.where(feature.present.unsqueeze(1), feature.values, 1000.0)
+        )
+        for name, feature in given.items()
+    }
+    losses = [Objective(WEIGHTS, f)(built.network, built.graphs, *rows) for f in (given, changed)]
+    assert torch.equal(losses[0].total, losses[1].total)
+    first, second = (gradients(built, loss.total) for loss in losses)
+    for name, gradient in first.items():
+        assert torch.equal(gradient, second[name]), name
+
+
+def test_alignment_without_a_second_view_is_zero() -> None:
+    built = world(LIGHTGCN)
+    losses = Objective(WEIGHTS, {})(built.network, built.graphs, *batch(4, 1))
+    assert losses.alignment == 0
+
+
+def test_parts_are_reported_unweighted_and_detached() -> None:
+    losses, _ = compute(build(ALL_VIEWS), WEIGHTS, batch(4, 1))
+    close(
+        losses.total,
+        losses.ranking + WEIGHTS.alignment * losses.alignment + WEIGHTS.l2 * losses.l2,
+    )
+    assert losses.total.requires_grad
+    assert not any(part.requires_grad for part in losses[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ranking", "hinge"),
+        ("ranking_temperature", 0.0),
+        ("alignment", -0.1),
+        ("alignment", float("nan")),
+        ("alignment_temperature", -1.0),
+        ("alignment_pairs", "none"),
+        ("l2", -1e-4),
+    ],
+)
+def test_values_that_no_objective_can_have_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"loss\.{name} is {value}"):
+        LossConfig(**{name: value})

@@ -1,0 +1,201 @@
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from slifmr_pl.nn.config import InteractionConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.network import Representations
+from tests.graphs.oracles import close, dense, generator, interaction_matrix, normalised
+from tests.nn.catalogue import (
+    ALL_VIEWS,
+    CONFIGS,
+    LIGHTGCN,
+    N_ENTITIES,
+    N_ITEMS,
+    N_USERS,
+    WEIGHTS,
+    World,
+    catalogue,
+    features,
+    world,
+)
+
+every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+USER_ROWS, ITEM_ROWS = torch.tensor([1, 3, N_USERS - 1]), torch.tensor([0, 2, 3, N_ITEMS - 1])
+
+
+def tables(views: Representations) -> dict[str, Tensor]:
+    named = {field.name: getattr(views, field.name) for field in fields(views)}
+    return {name: table for name, table in named.items() if table is not None}
+
+
+def functional(views: Representations, users: Tensor | None, items: Tensor | None) -> Tensor:
+    """A random linear functional of the rows: its gradient differs for every row and column."""
+    total = torch.zeros(())
+    for seed, (name, table) in enumerate(tables(views).items()):
+        rows = users if name == "users" else items
+        if name == "modality_attention":
+            table = table.T
+        if rows is not None and len(table) != len(rows):
+            table = table[rows]
+        total = total + (table * torch.randn(table.shape, generator=generator(seed))).sum()
+    return total
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_lightgcn_configuration_equals_the_papers_matrix_formula(layers: int) -> None:
+    config = replace(LIGHTGCN, interaction=InteractionConfig(layers=layers))
+    built = world(config, correlation=False)
+    network, graph = built.network, catalogue()
+    assert set(dict(network.named_parameters())) == {"user_embedding", "item_embedding"}
+    a = interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS)
+    ego = torch.cat([network.user_embedding, network.item_embedding]).double()
+    powers = [torch.linalg.matrix_power(a, power) @ ego for power in range(layers + 1)]
+    expected = torch.stack(powers).mean(0)
+    views = network(built.graphs)
+    close(views.users.double(), expected[:N_USERS])
+    close(views.items.double(), expected[N_USERS:])
+    assert views.items is views.interaction
+    assert views.knowledge is None
+    assert views.modality_attention is None
+
+
+def test_no_layers_are_plain_matrix_factorisation() -> None:
+    built = world(CONFIGS["matrix factorisation"])
+    views = built.network(built.graphs)
+    assert torch.equal(views.users, built.network.user_embedding)
+    assert torch.equal(views.items, built.network.item_embedding)
+
+
+def dense_reference(built: World) -> tuple[Tensor, Tensor]:
+    """u* and i* of a network with every view, from matrices written out; float64."""
+    network, graph, config = built.network, catalogue(), built.network.config
+    assert built.correlation is not None
+    c = dense(built.correlation).double()
+    parameter = {name: value.detach().double() for name, value in network.named_parameters()}
+    e_items = parameter["item_embedding"]
+
+    corner = WEIGHTS.interaction * c
+    a = interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, corner)
+    ego = torch.cat([parameter["user_embedding"], e_items])
+    powers = range(config.interaction.layers + 1)
+    nodes = torch.stack([torch.linalg.matrix_power(a, power) @ ego for power in powers]).mean(0)
+    users, items = nodes[:N_USERS], nodes[N_USERS:]
+
+    views, scores = [], []
+    for name, lists in graph.modalities.items():
+        s = torch.zeros(N_ITEMS, N_ITEMS)
+        for item, found in enumerate(lists.indices.tolist()):
+            s[item, [index for index in found if index >= 0]] = 1.0
+        s = normalised(torch.maximum(s, s.T))
+        s = (1 - WEIGHTS.modality) * s + WEIGHTS.modality * c
+        h = torch.linalg.matrix_power(s, config.modality.layers) @ e_items
+        hidden = torch.tanh(
+            h @ parameter["fusion.score.0.weight"].T + parameter["fusion.score.0.bias"]
+        )
+        score = (hidden @ parameter["fusion.score.2.weight"].T).squeeze(1)
+        views.append(h)
+        scores.append(score.masked_fill(~graph.present[name], -torch.inf))
+    attention = torch.stack(scores).softmax(0).nan_to_num(0.0)
+    items = items + config.modality.weight * (attention.unsqueeze(2) * torch.stack(views)).sum(0)
+
+    assert graph.triples is not None
+    n_relations = graph.triples.n_relations
+    g = torch.zeros(n_relations + 1, N_ENTITIES, N_ENTITIES, dtype=torch.float64)
+    heads = graph.triples.heads.tolist()
+    for h, r, t in zip(heads, graph.triples.relations, graph.triples.tails, strict=True):
+        g[r, h, t] = 1 / heads.count(h)
+    g[n_relations, :N_ITEMS, :N_ITEMS] = WEIGHTS.knowledge * c
+    e = torch.cat([e_items, parameter["entity_embedding"]])
+    outputs = []
+    for w in parameter["relation_weight"]:
+        e = torch.einsum("rht,td,rd->hd", g, e, w)
+        outputs.append(e[:N_ITEMS])
+    items = items + config.knowledge.weight * torch.stack(outputs).mean(0)
+
+    y = torch.zeros(N_USERS, N_ITEMS, dtype=torch.float64)
+    y[graph.users, graph.items] = 1
+    mean = (y / y.sum(1, keepdim=True).clamp_min(1)) @ items
+    return users + config.user_fusion * mean, items
+
+
+def test_all_views_together_equal_the_dense_formula() -> None:
+    built = world(ALL_VIEWS)
+    users, items = dense_reference(built)
+    views = built.network(built.graphs)
+    close(views.users.double(), users, rtol=1e-4, atol=1e-5)
+    close(views.items.double(), items, rtol=1e-4, atol=1e-5)
+
+
+@every_config
+@pytest.mark.parametrize(
+    ("users", "items"),
+    [
+        (USER_ROWS, ITEM_ROWS),
+        (torch.tensor([5, 5, 0]), torch.tensor([7, 0, 7])),
+        (USER_ROWS[:0], ITEM_ROWS[:0]),
+    ],
+    ids=["sorted", "repeated", "none"],
+)
+def test_wanted_rows_equal_the_full_forward_indexed_with_its_gradients(
+    config: NetworkConfig, users: Tensor, items: Tensor
+) -> None:
+    built = world(config)
+    parameters = dict(built.network.named_parameters())
+    full = built.network(built.graphs)
+    part = built.network(built.graphs, users, items)
+    expected, found = tables(full), tables(part)
+    assert found.keys() == expected.keys()
+    for name, table in found.items():
+        if name == "modality_attention":
+            close(table, expected[name][:, items])
+        else:
+            close(table, expected[name][users if name == "users" else items])
+    wanted = torch.autograd.grad(functional(full, users, items), parameters.values())
+    gradients = torch.autograd.grad(functional(part, users, items), parameters.values())
+    for name, a, b in zip(parameters, gradients, wanted, strict=True):
+        close(a, b, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@every_config
+def test_switched_off_views_leave_no_parameters(config: NetworkConfig) -> None:
+    names = {name.split(".")[0] for name, _ in world(config).network.named_parameters()}
+    assert ("fusion" in names) == (config.modality.enabled and config.modality.attention)
+    assert ("relation_weight" in names) == config.knowledge.enabled
+    assert ("entity_embedding" in names) == config.knowledge.enabled
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_item_without_any_modality_gets_a_modality_view_of_zero(attention: bool) -> None:
+    config = replace(LIGHTGCN, modality=ModalityConfig(weight=5.0, attention=attention))
+    built = world(config)  # with a correlation graph, which has edges for item 0 too
+    views = built.network(built.graphs)
+    assert built.correlation is not None
+    assert (built.correlation.rows == 0).any()
+    assert torch.equal(views.items[0], views.interaction[0])
+    assert not torch.equal(views.items[3], views.interaction[3])
+
+
+def test_attention_is_zero_exactly_where_a_modality_is_missing() -> None:
+    built = world(CONFIGS["modality"])
+    attention = built.network(built.graphs).modality_attention
+    present = torch.stack([feature.present for feature in features().values()])
+    assert torch.equal(attention > 0, present)
+    close(attention.sum(0), present.any(0).float())
+
+
+def test_projection_is_one_linear_map_for_each_modality() -> None:
+    network = world(LIGHTGCN, feature_dims={"image": 5, "text": 3}).network
+    x = torch.randn(4, 3, generator=generator(0))
+    layer = network.projections["text"]
+    close(network.project("text", x), x @ layer.weight.T + layer.bias)
+    assert network.project("image", torch.ones(2, 5)).shape == (2, LIGHTGCN.embedding_dim)
+
+
+def test_relations_start_by_passing_their_tails_on() -> None:
+    built = world(CONFIGS["knowledge"])
+    fresh = type(built.network)(built.network.sizes, built.network.config, catalogue().present)
+    assert torch.equal(fresh.relation_weight, torch.ones_like(fresh.relation_weight))
+    assert len(fresh.entity_embedding) == N_ENTITIES - N_ITEMS
+    assert torch.equal(fresh.entities(), torch.cat([fresh.item_embedding, fresh.entity_embedding]))

@@ -1,0 +1,219 @@
+"""Reads the source of every module: who imports whom, and what nobody may call."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("feature_extraction", "slifmr_pl")
+FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+SCRIPTS = [ROOT / "lightning_cli.py", *sorted((ROOT / "benchmarks").rglob("*.py"))]
+
+# Data flows from left to right: a module imports from its own room and from rooms to its left.
+LEFT_TO_RIGHT = ["feature_extraction", "data", "graphs", "nn", "losses", "metrics", "shell", "cli"]
+APART = {("losses", "metrics"), ("metrics", "losses")}
+EVERYWHERE = {"slifmr_pl.errors", "slifmr_pl.configuration"}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file) for file in FILES}
+
+
+def room(module: str) -> str | None:
+    """Where a module lives; None for what every room may use."""
+    if module.split(".")[0] == "feature_extraction":
+        return "feature_extraction"
+    if module in EVERYWHERE:
+        return None
+    name = module.split(".")[1] if "." in module else ""
+    if name in ("cli", "__main__"):
+        return "cli"
+    return name if name in LEFT_TO_RIGHT else "shell"
+
+
+def imported_modules(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    """Modules of ours that a source imports, wherever in it and in whichever form."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parents = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parents, base]).rstrip(".")
+            inside = [f"{base}.{alias.name}" for alias in node.names]
+            submodules = [name for name in inside if name in MODULES]
+            names = submodules + ([base] if len(submodules) < len(inside) else [])
+        for name in names:
+            # `from package import name` of the top package asks for no room of it.
+            if name.split(".")[0] in PACKAGES and name != "slifmr_pl":
+                yield name
+
+
+def forbidden_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    own = room(module)
+    found = []
+    for other in imported_modules(ast.parse(source), module, is_package):
+        its = room(other)
+        if own == "feature_extraction":
+            allowed = its == "feature_extraction"
+        elif its is None:
+            allowed = True
+        elif own is None:
+            # What every room uses stands left of all rooms but feature extraction.
+            allowed = its == "feature_extraction"
+        else:
+            to_the_right = LEFT_TO_RIGHT.index(its) > LEFT_TO_RIGHT.index(own)
+            allowed = not to_the_right and (own, its) not in APART
+        if not allowed:
+            found.append(f"{module} imports {other}")
+    return found
+
+
+def keyword_is(call: ast.Call, name: str, value: object) -> bool:
+    return any(
+        keyword.arg == name
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value is value
+        for keyword in call.keywords
+    )
+
+
+def unsafe_calls(source: str) -> list[str]:
+    """Calls that run or unpickle what a file or a configuration says."""
+    found = []
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "numpy"):
+            # Under another name the checks below would not see them.
+            found += [
+                f"line {node.lineno}: from {node.module} import {alias.name}"
+                for alias in node.names
+                if alias.name in ("load", "loads", "Unpickler")
+            ]
+        if isinstance(node, ast.Import):
+            found += [
+                f"line {node.lineno}: import {alias.name} as {alias.asname}"
+                for alias in node.names
+                if alias.asname not in (None, {"numpy": "np"}.get(alias.name))
+                and alias.name in ("pickle", "torch", "numpy")
+            ]
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        if (
+            name in ("eval", "exec", "pickle.load", "pickle.loads", "pickle.Unpickler")
+            or (name == "torch.load" and not keyword_is(node, "weights_only", True))
+            or (name in ("np.load", "numpy.load") and not keyword_is(node, "allow_pickle", False))
+            or any(
+                keyword.arg == "trust_remote_code"
+                and not keyword_is(node, "trust_remote_code", False)
+                for keyword in node.keywords
+            )
+        ):
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_every_room_is_found() -> None:
+    assert {room(module) for module in MODULES} == {*LEFT_TO_RIGHT, None}
+
+
+@pytest.mark.parametrize("file", [*FILES, ROOT / "lightning_cli.py"], ids=module_name)
+def test_nothing_imports_to_its_right(file: Path) -> None:
+    module = module_name(file)
+    if module == "lightning_cli":
+        module = "slifmr_pl.__main__"
+    source = file.read_text("utf-8")
+    assert not forbidden_imports(source, module, is_package=file.name == "__init__.py")
+
+
+@pytest.mark.parametrize("file", [*FILES, *SCRIPTS], ids=module_name)
+def test_nothing_is_unpickled_evaluated_or_trusted(file: Path) -> None:
+    assert not unsafe_calls(file.read_text("utf-8"))
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "processor"}
+    assert not [module for module in MODULES if empty & set(module.split("."))]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("slifmr_pl.data.readers", "from slifmr_pl.graphs.edges import Edges"),
+        ("slifmr_pl.data.readers", "def f():\n    import slifmr_pl.nn.network"),
+        ("slifmr_pl.data.readers", "from ..graphs import edges"),
+        ("slifmr_pl.graphs.edges", "from slifmr_pl import module"),
+        ("slifmr_pl.nn.network", "from slifmr_pl.losses.objective import Objective"),
+        ("slifmr_pl.losses.objective", "import slifmr_pl.metrics.ranking"),
+        ("slifmr_pl.metrics.ranking", "from slifmr_pl.losses import ranking"),
+        ("slifmr_pl.module", "from slifmr_pl.cli import main"),
+        ("slifmr_pl.errors", "from slifmr_pl.data.vocabulary import Vocabulary"),
+        ("feature_extraction.store", "from slifmr_pl.errors import DataError"),
+    ],
+)
+def test_import_to_the_right_would_be_seen(module: str, source: str) -> None:
+    assert len(forbidden_imports(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("slifmr_pl.data.features", "from feature_extraction import FeatureStore"),
+        ("slifmr_pl.data.dataset", "from .split import split_interactions"),
+        ("slifmr_pl.losses.objective", "from slifmr_pl.nn.network import SlifMrNetwork"),
+        ("slifmr_pl.metrics.ranking", "from slifmr_pl.graphs.topk import TopK"),
+        ("slifmr_pl.graphs.edges", "from slifmr_pl.errors import ConfigError"),
+        ("slifmr_pl.callbacks.results", "from slifmr_pl.datamodule import SlifMrDataModule"),
+        ("slifmr_pl.module", "import torch\nfrom slifmr_pl import __version__"),
+    ],
+)
+def test_import_to_the_left_would_pass(module: str, source: str) -> None:
+    assert not forbidden_imports(source, module)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=flag)",
+        "np.load(path)",
+        "numpy.load(path, allow_pickle=True)",
+        "eval(text)",
+        "exec(text)",
+        "pickle.load(file)",
+        "pickle.loads(data)",
+        "from pickle import loads",
+        "from torch import load as read",
+        "import torch as t",
+        "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "AutoModel.from_pretrained(name, trust_remote_code=config.trust)",
+    ],
+)
+def test_unsafe_call_would_be_seen(source: str) -> None:
+    assert len(unsafe_calls(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load(path, map_location='cpu', weights_only=True)",
+        "np.load(path, mmap_mode='r', allow_pickle=False)",
+        "model.eval()",
+        "import numpy as np",
+        "raise pickle.UnpicklingError",
+        "AutoModel.from_pretrained(name, trust_remote_code=False)",
+    ],
+)
+def test_safe_call_would_pass(source: str) -> None:
+    assert not unsafe_calls(source)

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from slifmr_pl.__main__ import main as command
+from slifmr_pl.cli import main
+
+
+@pytest.fixture(scope="module")
+def config(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's configuration, on the small catalogue, two epochs."""
+    values = yaml.safe_load(Path("configs/demo.yaml").read_text())
+    values["data"]["root"] = str(catalogue)
+    for modality in values["data"]["modalities"].values():
+        modality["encoder"] = modality["encoder"].replace("demo_data", str(catalogue))
+    values["trainer"] |= {"max_epochs": 2, "enable_progress_bar": False}
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    root = tmp_path_factory.mktemp("runs")
+    assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(root)]) == 0
+    return root / "demo" / "version_0"
+
+
+def best(run: Path) -> str:
+    (checkpoint,) = (run / "checkpoints").glob("epoch*.ckpt")
+    return str(checkpoint)
+
+
+def test_fit_leaves_config_metrics_events_and_checkpoints_in_one_folder(run: Path) -> None:
+    assert (run / "config.yaml").is_file()
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert any(run.glob("events.out.tfevents.*"))
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"val/recall@20", "train/loss", "self_loop/edges", "self_loop/overlap"} <= set(header)
+
+
+def test_fit_ends_with_the_best_checkpoint_and_the_command_that_tests_it(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)]
+    assert main([*arguments, "--trainer.max_epochs", "1"]) == 0
+    folder = tmp_path / "demo" / "version_0"
+    assert best(folder) in caplog.text
+    assert (
+        f"lightning_cli.py test --config {folder / 'config.yaml'} --ckpt_path {best(folder)}"
+        in caplog.text
+    )
+
+
+def test_running_again_opens_a_new_folder(config: Path, run: Path) -> None:
+    root = str(run.parents[1])
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", root]
+    assert main([*arguments, "--trainer.max_epochs", "1"]) == 0
+    assert (run.parent / "version_1" / "config.yaml").is_file()
+    assert (
+        main([*arguments, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", root]) == 0
+    )
+
+
+def test_test_prints_a_table_and_its_protocol(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = (run / "config.yaml").read_text()
+    assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("recall", "ndcg", "@50", "train+valid items of a user are masked"):
+        assert expected in printed
+    assert (run / "config.yaml").read_text() == saved
+
+
+def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
+    printed = capsys.readouterr().out
+    recall = next(line for line in printed.splitlines() if "recall" in line)
+    assert best(run).rpartition("recall")[2].removesuffix(".ckpt") in recall
+
+
+def test_predict_writes_raw_ids_beside_the_run(run: Path, catalogue: Path) -> None:
+    assert main(["predict", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
+    table = pq.read_table(run / "recommendations-0.parquet").to_pylist()
+    assert len({row["user_id"] for row in table}) == 90
+    assert {row["rank"] for row in table} == set(range(1, 21))
+    items = (catalogue / "items.csv").read_text()
+    assert all(row["item_id"] in items for row in table[:50])
+    assert not list(run.glob("*.partial"))
+
+
+def test_resume_by_command_line_continues_the_run(config: Path, run: Path, tmp_path: Path) -> None:
+    last = str(run / "checkpoints" / "last.ckpt")
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)]
+    assert main([*arguments, "--ckpt_path", last, "--trainer.max_epochs", "3"]) == 0
+    rows = (tmp_path / "demo" / "version_0" / "metrics.csv").read_text().splitlines()
+    epoch = rows[0].split(",").index("epoch")
+    assert {row.split(",")[epoch] for row in rows[1:]} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model.network.layer", "3"], "model.network.layer"),
+        (["--data.modalities.text.colums", "[title]"], "colums"),
+        (["--model.network.modality.weight", "heavy"], "model.network.modality.weight"),
+        (["--no_such_key", "1"], "no_such_key"),
+    ],
+)
+def test_unknown_key_or_type_is_refused_by_name(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), *arguments])
+    assert stop.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_unknown_key_in_a_file_is_refused_by_name(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extra = tmp_path / "extra.yaml"
+    extra.write_text("model:\n  self_loop:\n    neighbors: 10\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), "--config", str(extra)])
+    assert stop.value.code == 2
+    assert "neighbors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--data.root", "no/such/folder"], ["the data folder does not exist", "fix:"]),
+        (["--data.modalities.text.columns", "[tilte]"], ["'tilte'", "title", "fix:"]),
+        (["--data.modalities.text.encoder", "./nowhere"], ["'./nowhere'", "fix:"]),
+        (["--data.filters.minimum_rating", "4"], ["rating", "fix:"]),
+        (["--data.filters.k_core", "1000"], ["no interactions are left", "fix:"]),
+        (["--model.self_loop.warmup", "0"], ["warmup is 0", "at least 1"]),
+        (["--seed_everything", "true"], ["seed_everything is true", "fix:"]),
+        (["--ckpt_path", "no.ckpt"], ["no such checkpoint", "fix:"]),
+    ],
+)
+def test_wrong_input_ends_with_found_expected_and_fix(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: list[str],
+) -> None:
+    root = ["--trainer.default_root_dir", str(tmp_path)]
+    try:
+        status: object = main(["fit", "--config", str(config), *root, *arguments])
+    except SystemExit as stop:  # jsonargparse reports what fails while it builds a configuration
+        status = stop.code
+    assert status == 2
+    printed = capsys.readouterr().err
+    for part in expected:
+        assert part in printed
+    assert "Traceback" not in printed
+
+
+def test_test_without_a_checkpoint_is_refused(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", "--config", str(config)]) == 2
+    assert "test without a checkpoint" in capsys.readouterr().err
+
+
+def test_demo_command_writes_once_and_refuses_a_foreign_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["demo", str(tmp_path / "demo")]) == 0
+    assert command(["demo", str(tmp_path / "demo")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("Found the demo catalogue")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "mine.txt").write_text("mine")
+    assert command(["demo", str(tmp_path / "foreign")]) == 2

@@ -1,0 +1,282 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.errors import CheckpointError, ConfigError
+from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.self_loop import SelfLoopConfig
+from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
+
+EPOCHS = 4
+
+
+class Run:
+    """A whole run with a checkpoint of each epoch and, in epoch 2, one after 3 of 8 batches."""
+
+    def __init__(self, catalogue: Path, folder: Path) -> None:
+        self.folder = folder
+        self.data = demo_data(catalogue)
+        self.module = full_model()
+        self.metrics = Metrics()
+        self.losses: list[float] = []
+        self.trainer = trainer(
+            folder,
+            EPOCHS,
+            self.metrics,
+            Losses(self.losses),
+            every_epoch(folder / "epochs"),
+            ModelCheckpoint(folder / "best", filename="best", monitor="val/recall@20", mode="max"),
+            MidEpoch(folder / "middle.ckpt", epoch=2, batch=2),
+        )
+        self.trainer.fit(self.module, datamodule=self.data)
+        self.state = state(self.module)
+        self.optimizer = self.trainer.optimizers[0].state_dict()
+
+
+class Losses(Callback):
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = losses
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
+class MidEpoch(Callback):
+    def __init__(self, path: Path, epoch: int, batch: int) -> None:
+        self.path, self.epoch, self.batch = path, epoch, batch
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.fixture(scope="module")
+def run(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(catalogue, tmp_path_factory.mktemp("run"))
+
+
+def test_training_lowers_the_loss_and_beats_the_untrained_model(run: Run) -> None:
+    batches = len(run.losses) // EPOCHS
+    assert sum(run.losses[-batches:]) < 0.8 * sum(run.losses[:batches])
+    untrained = full_model()
+    before = trainer(run.folder, 1).validate(untrained, datamodule=run.data, verbose=False)[0]
+    best = max(metrics["val/ndcg@20"] for metrics in run.metrics.epochs.values())
+    assert best > 1.1 * before["val/ndcg@20"]
+
+
+def test_self_loop_builds_a_graph_and_changes_it(run: Run) -> None:
+    loops = [
+        full_checkpoint(run.folder / "epochs" / f"epoch={epoch}.ckpt")["state_dict"]
+        for epoch in range(EPOCHS)
+    ]
+    current = [loop["self_loop.current_neighbours"] for loop in loops]
+    following = [loop["self_loop.next_neighbours"] for loop in loops]
+    assert (current[0] == -1).all()
+    assert (following[0] >= 0).any()
+    for epoch in range(1, EPOCHS):
+        assert torch.equal(current[epoch], following[epoch - 1])
+        assert not torch.equal(current[epoch], following[epoch])
+
+
+@pytest.mark.parametrize("epoch", range(EPOCHS))
+def test_checkpoint_reproduces_its_validated_metrics_to_the_last_digit(
+    run: Run, epoch: int
+) -> None:
+    module = full_model()
+    path = run.folder / "epochs" / f"epoch={epoch}.ckpt"
+    again = trainer(run.folder, 1).validate(
+        module, datamodule=run.data, ckpt_path=str(path), verbose=False
+    )[0]
+    assert again == run.metrics.epochs[epoch]
+
+
+def test_the_other_buffer_would_give_other_metrics(run: Run) -> None:
+    """Shows that the test above can fail: with the next graph the numbers differ."""
+    module = SlifMrModule.load_from_checkpoint(run.folder / "epochs" / "epoch=0.ckpt")
+    before = module.representations().items
+    module.on_train_epoch_start()
+    assert not torch.equal(before, module.representations().items)
+
+
+def test_best_checkpoint_is_that_of_the_best_validated_epoch(run: Run) -> None:
+    best = max(run.metrics.epochs.values(), key=lambda metrics: metrics["val/recall@20"])
+    result = trainer(run.folder, 1).validate(
+        full_model(),
+        datamodule=run.data,
+        ckpt_path=str(run.folder / "best" / "best.ckpt"),
+        verbose=False,
+    )[0]
+    assert result["val/recall@20"] == best["val/recall@20"]
+
+
+@pytest.mark.parametrize("start", ["epochs/epoch=0", "epochs/epoch=1", "best/best", "middle"])
+def test_resumed_run_equals_the_uninterrupted_one(
+    run: Run, catalogue: Path, tmp_path: Path, start: str
+) -> None:
+    module, metrics = full_model(), Metrics()
+    pl.seed_everything(999, verbose=False)
+    resumed = trainer(tmp_path, EPOCHS, metrics, every_epoch(tmp_path))
+    resumed.fit(
+        module, datamodule=demo_data(catalogue), ckpt_path=str(run.folder / f"{start}.ckpt")
+    )
+    again = state(module)
+    assert again.keys() == run.state.keys()
+    for name, tensor in run.state.items():
+        assert torch.equal(tensor, again[name]), name
+    assert_same(resumed.optimizers[0].state_dict(), run.optimizer)
+    for epoch, values in metrics.epochs.items():
+        assert values == run.metrics.epochs[epoch]
+    assert resumed.global_step == run.trainer.global_step
+
+
+def test_extending_a_finished_run_equals_a_longer_one(
+    run: Run, catalogue: Path, tmp_path: Path
+) -> None:
+    longer = full_model()
+    trainer(tmp_path / "a", EPOCHS + 1).fit(longer, datamodule=demo_data(catalogue))
+    extended = full_model()
+    last = run.folder / "epochs" / f"epoch={EPOCHS - 1}.ckpt"
+    trainer(tmp_path / "b", EPOCHS + 1).fit(
+        extended, datamodule=demo_data(catalogue), ckpt_path=str(last)
+    )
+    for name, tensor in state(longer).items():
+        assert torch.equal(tensor, extended.state_dict()[name]), name
+
+
+def test_same_seed_gives_the_same_run(run: Run, catalogue: Path, tmp_path: Path) -> None:
+    """Also where features are extracted instead of reused: encoders draw no random numbers."""
+    module = full_model()
+    data = demo_data(catalogue, cache_dir=str(tmp_path / "cache"))
+    trainer(tmp_path, EPOCHS).fit(module, datamodule=data)
+    for name, tensor in run.state.items():
+        assert torch.equal(tensor, module.state_dict()[name]), name
+
+
+def test_checkpoint_alone_scores_like_the_trained_module(run: Run) -> None:
+    path = run.folder / "epochs" / f"epoch={EPOCHS - 1}.ckpt"
+    module = SlifMrModule.load_from_checkpoint(path)
+    assert module.hparams == run.module.hparams
+    alone, trained = module.representations(), run.module.representations()
+    assert torch.equal(alone.users, trained.users)
+    assert torch.equal(alone.items, trained.items)
+
+
+def test_loaded_module_can_be_tested_and_trained_on(
+    run: Run, catalogue: Path, tmp_path: Path
+) -> None:
+    path = run.folder / "epochs" / "epoch=1.ckpt"
+    module = SlifMrModule.load_from_checkpoint(path)
+    result = trainer(tmp_path, 1).validate(module, datamodule=run.data, verbose=False)[0]
+    assert result == run.metrics.epochs[1]
+    trainer(tmp_path, 1).fit(module, datamodule=demo_data(catalogue))
+
+
+def test_checkpoint_holds_plain_types_and_tensors_only(run: Run) -> None:
+    checkpoint = full_checkpoint(run.folder / "epochs" / "epoch=0.ckpt")
+    assert checkpoint["slifmr"]["format_version"] == 1
+    assert checkpoint["slifmr"]["fingerprint"] == run.data.model_inputs.fingerprint
+
+
+def test_resume_on_other_data_is_refused(run: Run, catalogue: Path, tmp_path: Path) -> None:
+    path = str(run.folder / "epochs" / "epoch=0.ckpt")
+    other = demo_data(catalogue, neighbours=4)
+    with pytest.raises(CheckpointError, match="fingerprint"):
+        trainer(tmp_path, EPOCHS).fit(full_model(), datamodule=other, ckpt_path=path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "pickled", "newer", "missing"])
+def test_unusable_checkpoint_is_refused_with_a_reason(
+    run: Run, tmp_path: Path, damage: str
+) -> None:
+    whole = run.folder / "epochs" / "epoch=0.ckpt"
+    path = tmp_path / "damaged.ckpt"
+    if damage == "truncated":
+        path.write_bytes(whole.read_bytes()[:-2000])
+        expected = "cannot be read"
+    elif damage == "foreign":
+        torch.save({"state_dict": {}}, path)
+        expected = "no entry 'slifmr'"
+    elif damage == "pickled":
+        torch.save({"slifmr": Path("executed")}, path)
+        expected = "cannot be read"
+    elif damage == "newer":
+        torch.save({"slifmr": {"format_version": 99}}, path)
+        expected = "format version 99"
+    else:
+        expected = "no such checkpoint"
+    with pytest.raises(CheckpointError, match=expected):
+        SlifMrModule.load_from_checkpoint(path)
+
+
+def test_trainer_without_data_module_is_refused(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(ConfigError, match="no SlifMrDataModule"):
+        trainer(tmp_path, 1).fit(full_model(), run.data.train_dataloader())
+
+
+def test_predictions_are_unseen_items_best_first(run: Run) -> None:
+    lists = trainer(run.folder, 1).predict(run.module, datamodule=run.data)
+    assert lists is not None
+    for batch, ranked in zip(run.data.predict_dataloader(), lists, strict=True):
+        assert isinstance(batch, EvalBatch)
+        assert (ranked.values.diff(dim=1) <= 0).all()
+        for row in range(len(batch.users)):
+            known = batch.known_items[batch.known_offsets[row] : batch.known_offsets[row + 1]]
+            assert not set(known.tolist()) & set(ranked.indices[row].tolist())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"self_loop": SelfLoopConfig(enabled=False)},
+        {"self_loop": SelfLoopConfig(warmup=2, period=2, weighted=True)},
+        {"network": NetworkConfig(embedding_dim=8, knowledge=KnowledgeConfig(enabled=False))},
+        {"network": NetworkConfig(embedding_dim=8, modality=ModalityConfig(enabled=False))},
+        {"network": NetworkConfig(embedding_dim=8, knowledge=KnowledgeConfig(layers=2))},
+        {"network": NetworkConfig(embedding_dim=8, user_fusion=0.5)},
+    ],
+    ids=["no loop", "slow loop", "no knowledge", "no modality", "two layers", "user fusion"],
+)
+def test_each_part_can_be_switched_and_its_checkpoint_stands_alone(
+    catalogue: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    module = full_model(**options)
+    fit = trainer(tmp_path, 3)
+    fit.fit(module, datamodule=demo_data(catalogue))
+    fit.save_checkpoint(tmp_path / "x.ckpt")
+    alone = SlifMrModule.load_from_checkpoint(tmp_path / "x.ckpt")
+    assert torch.equal(alone.representations().items, module.representations().items)
+
+
+def full_checkpoint(path: Path) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(path, weights_only=True)
+    return checkpoint
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_same(found[key], value)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    else:
+        assert found == expected
