@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -174,6 +175,10 @@ def _run_folder(checkpoint: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
+def _is_rank_zero() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
 def _batch_seed(seed_everything: bool | int) -> int:
     if isinstance(seed_everything, bool):
         raise ConfigError(
@@ -192,7 +197,7 @@ def _set_up_messages() -> None:
     )
     for name in ("slifmr_pl", "feature_extraction"):
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.INFO if _is_rank_zero() else logging.WARNING)
         if not logger.handlers:
             handler = logging.StreamHandler()
             handler.setFormatter(logging.Formatter("%(message)s"))

@@ -1,8 +1,11 @@
 """What the network is made of; every view can be switched off."""
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from slifmr_pl.errors import ConfigError
+
+Fusion = Literal["late", "early"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class NetworkConfig:
         interaction: The interaction view.
         modality: The modality views.
         knowledge: The knowledge view.
+        fusion: "late" adds the modality and knowledge views to the propagated items; "early" adds
+            them to the item embeddings before they propagate over interactions, so that users
+            receive them too.
         user_fusion: Weight of the mean of a user's fused items in the user's representation;
             0 leaves u* = u_ui.
     """
@@ -70,6 +76,7 @@ class NetworkConfig:
     interaction: InteractionConfig = field(default_factory=InteractionConfig)
     modality: ModalityConfig = field(default_factory=ModalityConfig)
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
+    fusion: Fusion = "late"
     user_fusion: float = 0.0
 
     def __post_init__(self) -> None:
@@ -86,6 +93,12 @@ class NetworkConfig:
                     expected=f"at least {least}",
                     fix=f"set model.network.{name} (views are switched off with `enabled: false`)",
                 )
+        if self.fusion not in get_args(Fusion):
+            raise ConfigError(
+                f"network.fusion is {self.fusion!r}",
+                expected=" or ".join(get_args(Fusion)),
+                fix="set model.network.fusion",
+            )
 
 
 @dataclass(frozen=True)

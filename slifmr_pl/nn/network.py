@@ -4,9 +4,11 @@ U = users, I = items, r = wanted rows, d = embedding size.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.spmm import spmm
@@ -23,7 +25,7 @@ class Representations:
         users: u* float32 [r_u, d].
         items: i* float32 [r_i, d].
         interaction: i_ui float32 [r_i, d], the interaction view of the items.
-        knowledge: h_kg float32 [r_i, d], or None without a knowledge graph.
+        knowledge: h_kg float32 [r_i, d] of unit length, or None without a knowledge graph.
         modality_attention: a float32 [M, r_i], or None without modality graphs.
     """
 
@@ -106,14 +108,27 @@ class SlifMrNetwork(nn.Module):
         n_user_rows, rows = n_users, None
         if users is not None and items is not None:
             n_user_rows, rows = len(users), torch.cat([users, items + n_users])
+        early = config.fusion == "early"
+        side = self._side_views(graphs, None if early else items)
+        entering: Tensor = self.item_embedding
+        if early and side.total is not None:
+            entering = entering + side.total
         nodes = propagate_mean(
             graphs.interaction,
-            torch.cat([self.user_embedding, self.item_embedding]),
+            torch.cat([self.user_embedding, entering]),
             config.interaction.layers,
             rows,
         )
         user_view, item_view = nodes[:n_user_rows], nodes[n_user_rows:]
-        fused, knowledge, attention = item_view, None, None
+        fused = item_view if early or side.total is None else item_view + side.total
+        if early:
+            side = side.pick(items)
+        return Representations(user_view, fused, item_view, side.knowledge, side.attention)
+
+    def _side_views(self, graphs: Propagation, items: Tensor | None) -> "_SideViews":
+        """β_mm Σ_m a_m h_m + β_kg h_kg for the wanted items, and its parts."""
+        config = self.config
+        terms, knowledge, attention = [], None, None
         if self.use_modalities:
             views = torch.stack(
                 [
@@ -125,16 +140,17 @@ class SlifMrNetwork(nn.Module):
             )
             present = self.present if items is None else self.present[:, items]
             modality_view, attention = self.fusion(views, present)
-            fused = fused + config.modality.weight * modality_view
+            terms.append(config.modality.weight * modality_view)
         if self.use_knowledge:
             assert graphs.knowledge_items is not None
             knowledge = propagate_relations(
                 graphs.knowledge, graphs.knowledge_items, self.entities(), self.relation_weight
             )
-            if items is not None:
-                knowledge = knowledge.index_select(0, items)
-            fused = fused + config.knowledge.weight * knowledge
-        return Representations(user_view, fused, item_view, knowledge, attention)
+            # Unbounded, the view grows with its relation weights, past what L2 on the embeddings
+            # can hold, and overfits (KGAT normalises here too: Wang et al. 2019, section 3.3).
+            knowledge = functional.normalize(_rows(knowledge, items), dim=1)
+            terms.append(config.knowledge.weight * knowledge)
+        return _SideViews(sum(terms[1:], terms[0]) if terms else None, knowledge, attention)
 
     def project(self, name: str, features: Tensor) -> Tensor:
         """z_m = W_m x_m: features float32 [r, d_m] of a modality in the embedding space, [r, d]."""
@@ -148,16 +164,32 @@ def _xavier(rows: int, dim: int) -> nn.Parameter:
     return nn.Parameter(table)
 
 
-def _pick(full: Representations, users: Tensor | None, items: Tensor | None) -> Representations:
-    def rows(table: Tensor, index: Tensor | None) -> Tensor:
-        return table if index is None else table.index_select(0, index)
+def _rows(table: Tensor, rows: Tensor | None) -> Tensor:
+    return table if rows is None else table.index_select(0, rows)
 
+
+class _SideViews(NamedTuple):
+    """What items get besides interactions: the weighted sum, and parts of it."""
+
+    total: Tensor | None
+    knowledge: Tensor | None
+    attention: Tensor | None
+
+    def pick(self, items: Tensor | None) -> "_SideViews":
+        """Knowledge view and attention of some of the items."""
+        return _SideViews(
+            None,
+            None if self.knowledge is None else _rows(self.knowledge, items),
+            None if self.attention is None else _rows(self.attention.T, items).T,
+        )
+
+
+def _pick(full: Representations, users: Tensor | None, items: Tensor | None) -> Representations:
+    side = _SideViews(None, full.knowledge, full.modality_attention).pick(items)
     return Representations(
-        users=rows(full.users, users),
-        items=rows(full.items, items),
-        interaction=rows(full.interaction, items),
-        knowledge=None if full.knowledge is None else rows(full.knowledge, items),
-        modality_attention=None
-        if full.modality_attention is None
-        else rows(full.modality_attention.T, items).T,
+        users=_rows(full.users, users),
+        items=_rows(full.items, items),
+        interaction=_rows(full.interaction, items),
+        knowledge=side.knowledge,
+        modality_attention=side.attention,
     )

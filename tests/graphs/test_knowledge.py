@@ -16,7 +16,7 @@ N_ITEMS, N_ENTITIES, N_RELATIONS, DIM = 5, 11, 3, 4
 
 
 def raw_triples(seed: int = 0, n: int = 25) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct triples; entity 9 is in none of them."""
+    """Distinct triples in any order; entity 9 is in none of them."""
     rng = generator(seed)
     names = torch.tensor([e for e in range(N_ENTITIES) if e != 9])
     triples = torch.stack(
@@ -27,6 +27,7 @@ def raw_triples(seed: int = 0, n: int = 25) -> tuple[Tensor, Tensor, Tensor]:
         ],
         dim=1,
     ).unique(dim=0)
+    triples = triples[torch.randperm(len(triples), generator=rng)]
     return triples[:, 0], triples[:, 1], triples[:, 2]
 
 

@@ -90,6 +90,8 @@ CONFIGS = {
     "user fusion": replace(LIGHTGCN, user_fusion=0.4),
     "all": ALL_VIEWS,
     "all but user fusion": replace(ALL_VIEWS, user_fusion=0.0),
+    "early": replace(ALL_VIEWS, fusion="early", user_fusion=0.0),
+    "early with user fusion": replace(ALL_VIEWS, fusion="early"),
 }
 
 

@@ -18,6 +18,7 @@ from slifmr_pl.nn.config import (
         (lambda: NetworkConfig(interaction=InteractionConfig(-1)), "network.interaction.layers"),
         (lambda: NetworkConfig(modality=ModalityConfig(layers=0)), "network.modality.layers is 0"),
         (lambda: NetworkConfig(knowledge=KnowledgeConfig(layers=0)), "network.knowledge.layers"),
+        (lambda: NetworkConfig(fusion="middle"), "network.fusion is 'middle'"),
         (lambda: NetworkConfig(user_fusion=-0.1), "network.user_fusion is -0.1"),
         (lambda: NetworkConfig(user_fusion=float("nan")), "network.user_fusion is nan"),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.nn.config import InteractionConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.config import Fusion, InteractionConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations
 from tests.graphs.oracles import close, dense, generator, interaction_matrix, normalised
 from tests.nn.catalogue import (
@@ -76,13 +76,7 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     parameter = {name: value.detach().double() for name, value in network.named_parameters()}
     e_items = parameter["item_embedding"]
 
-    corner = WEIGHTS.interaction * c
-    a = interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, corner)
-    ego = torch.cat([parameter["user_embedding"], e_items])
-    powers = range(config.interaction.layers + 1)
-    nodes = torch.stack([torch.linalg.matrix_power(a, power) @ ego for power in powers]).mean(0)
-    users, items = nodes[:N_USERS], nodes[N_USERS:]
-
+    side = torch.zeros_like(e_items)
     views, scores = [], []
     for name, lists in graph.modalities.items():
         s = torch.zeros(N_ITEMS, N_ITEMS)
@@ -98,7 +92,7 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
         views.append(h)
         scores.append(score.masked_fill(~graph.present[name], -torch.inf))
     attention = torch.stack(scores).softmax(0).nan_to_num(0.0)
-    items = items + config.modality.weight * (attention.unsqueeze(2) * torch.stack(views)).sum(0)
+    side += config.modality.weight * (attention.unsqueeze(2) * torch.stack(views)).sum(0)
 
     assert graph.triples is not None
     n_relations = graph.triples.n_relations
@@ -112,7 +106,17 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     for w in parameter["relation_weight"]:
         e = torch.einsum("rht,td,rd->hd", g, e, w)
         outputs.append(e[:N_ITEMS])
-    items = items + config.knowledge.weight * torch.stack(outputs).mean(0)
+    view = torch.stack(outputs).mean(0)
+    lengths = view.square().sum(1, keepdim=True).sqrt()
+    side += config.knowledge.weight * view / lengths.where(lengths > 0, 1.0)
+
+    early = config.fusion == "early"
+    corner = WEIGHTS.interaction * c
+    a = interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, corner)
+    ego = torch.cat([parameter["user_embedding"], e_items + early * side])
+    powers = range(config.interaction.layers + 1)
+    nodes = torch.stack([torch.linalg.matrix_power(a, power) @ ego for power in powers]).mean(0)
+    users, items = nodes[:N_USERS], nodes[N_USERS:] + (not early) * side
 
     y = torch.zeros(N_USERS, N_ITEMS, dtype=torch.float64)
     y[graph.users, graph.items] = 1
@@ -120,8 +124,9 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     return users + config.user_fusion * mean, items
 
 
-def test_all_views_together_equal_the_dense_formula() -> None:
-    built = world(ALL_VIEWS)
+@pytest.mark.parametrize("fusion", ["late", "early"])
+def test_all_views_together_equal_the_dense_formula(fusion: Fusion) -> None:
+    built = world(replace(ALL_VIEWS, fusion=fusion))
     users, items = dense_reference(built)
     views = built.network(built.graphs)
     close(views.users.double(), users, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,107 @@
+import logging
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from feature_extraction import FeatureStore
+from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.errors import ConfigError, DataError
+from tests.runs import demo_data, full_model, trainer
+
+
+def items_of(offsets: torch.Tensor, items: torch.Tensor, row: int) -> set[int]:
+    return set(items[offsets[row] : offsets[row + 1]].tolist())
+
+
+def test_validation_masks_train_and_test_masks_what_is_configured(catalogue: Path) -> None:
+    for masks in ("train", "train+valid"):
+        data = demo_data(catalogue, test_masks=masks, eval_batch_size=1000)
+        (valid,), (test,), (every,) = (
+            list(loader)
+            for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader())
+        )
+        assert isinstance(valid, EvalBatch)
+        for row in range(len(valid.users)):
+            train = items_of(valid.known_offsets, valid.known_items, row)
+            found = items_of(valid.relevant_offsets, valid.relevant_items, row)
+            tested = items_of(test.relevant_offsets, test.relevant_items, row)
+            expected = train | found if masks == "train+valid" else train
+            assert items_of(test.known_offsets, test.known_items, row) == expected
+            assert items_of(every.known_offsets, every.known_items, row) == train | found | tested
+            assert not train & found
+            assert not (train | found) & tested
+
+
+def test_items_without_picture_are_masked_and_have_no_edges(catalogue: Path) -> None:
+    inputs = demo_data(catalogue).model_inputs
+    present = inputs.features["image"].present
+    neighbours = inputs.graph.modalities["image"].indices
+    assert 0 < (~present).sum() < len(present)
+    assert (neighbours[~present] == -1).all()
+    assert present[neighbours[neighbours >= 0]].all()
+
+
+def test_every_item_of_the_table_is_extracted_so_that_filters_share_one_store(
+    catalogue: Path, cache: Path
+) -> None:
+    warm, cold = demo_data(catalogue), demo_data(catalogue, filters=demo_data(catalogue).filters)
+    warm.prepare_data()
+    stores = sorted((cache / "features").iterdir())
+    cold.filters = type(cold.filters)(k_core=3)
+    cold.prepare_data()
+    assert len(cold.data.items) < len(warm.data.items)
+    assert sorted((cache / "features").iterdir()) == stores
+
+
+def test_ready_store_takes_the_place_of_an_encoder(catalogue: Path, cache: Path) -> None:
+    data = demo_data(catalogue)
+    data.prepare_data()
+    (folder,) = (cache / "features").glob("text-*")
+    ready = demo_data(catalogue, modalities={"text": ModalitySource(store=str(folder))})
+    found = ready.model_inputs.features["text"].values
+    assert torch.equal(found, data.model_inputs.features["text"].values)
+    assert FeatureStore.open(folder).manifest["counts"]["present"] > 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"neighbours": 4}, {"centre_features": False}, {"use_knowledge": False}]
+)
+def test_fingerprint_changes_with_what_changes_the_graphs(
+    catalogue: Path, change: dict[str, object]
+) -> None:
+    one, other = demo_data(catalogue), demo_data(catalogue, **change)
+    assert one.model_inputs.fingerprint != other.model_inputs.fingerprint
+    assert one.model_inputs.fingerprint == demo_data(catalogue).model_inputs.fingerprint
+
+
+def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:
+    with pytest.raises(ConfigError, match="no source"):
+        demo_data(catalogue, modalities={"text": ModalitySource("bert")}).prepare_data()
+    clip = str(catalogue / "encoders" / "clip")
+    for columns, error in ((("picture",), DataError), (("image", "title"), ConfigError)):
+        source = ModalitySource("clip-image", clip, columns=columns)
+        with pytest.raises(error, match="column"):
+            demo_data(catalogue, modalities={"image": source}).prepare_data()
+
+
+def test_setup_says_what_the_data_is(catalogue: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="slifmr_pl"):
+        demo_data(catalogue).setup("fit")
+    assert "1200 interactions read, 1200 kept" in caplog.text
+    assert "90 users, 60 items" in caplog.text
+
+
+def test_recommendations_are_written_whole_with_raw_ids(catalogue: Path, tmp_path: Path) -> None:
+    from slifmr_pl.callbacks.recommendations import SCHEMA, RecommendationWriter
+
+    data, module = demo_data(catalogue, eval_batch_size=40), full_model(top_k=3)
+    writer = RecommendationWriter(str(tmp_path / "out"))
+    trainer(tmp_path, 1, writer).predict(module, datamodule=data)
+    table = pq.read_table(tmp_path / "out" / "recommendations-0.parquet")
+    assert table.schema == SCHEMA
+    assert table.num_rows == 90 * 3
+    assert set(table["user_id"].to_pylist()) == set(data.data.users.ids.to_pylist())
+    assert set(table["item_id"].to_pylist()) <= set(data.data.items.ids.to_pylist())
