@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -74,6 +75,9 @@ def test_test_prints_a_table_and_its_protocol(
     for expected in ("recall", "ndcg", "@50", "train+valid items of a user are masked"):
         assert expected in printed
     assert (run / "config.yaml").read_text() == saved
+    record = json.loads((run / "test.json").read_text())
+    assert record["checkpoint"] == best(run)
+    assert f"{record['metrics']['test/recall@20']:.4f}" in printed
 
 
 def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(

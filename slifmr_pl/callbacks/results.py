@@ -1,6 +1,8 @@
 """Results that a person can read."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -36,7 +38,7 @@ def metric_table(values: Mapping[str, float | Tensor], stage: str, title: str) -
 
 
 class ResultTable(Callback):
-    """Prints the metrics after `validate` and `test`, with the protocol that they were made by."""
+    """Prints the metrics of `validate` and `test` with their protocol, and keeps them as JSON."""
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the test table."""
@@ -54,12 +56,26 @@ class ResultTable(Callback):
         values = trainer.callback_metrics
         users = int(values[f"{stage}/n_users"])
         without = int(values[f"{stage}/n_users_without_relevant"])
-        console = Console()
-        console.print(metric_table(values, stage, f"{stage}: full ranking, {users} users"))
-        console.print(
+        protocol = (
             f"All items compete; {masks} items of a user are masked; "
             f"{without} users without {stage} items are left out."
         )
+        console = Console()
+        console.print(metric_table(values, stage, f"{stage}: full ranking, {users} users"))
+        console.print(protocol)
+        if trainer.log_dir is None:
+            return
+        record = {
+            "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+            "protocol": protocol,
+            "metrics": {
+                name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
+            },
+        }
+        path = Path(trainer.log_dir) / f"{stage}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        console.print(f"Written to {path}")
 
 
 def _data(trainer: pl.Trainer) -> SlifMrDataModule | None:

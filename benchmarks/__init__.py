@@ -1,0 +1,1 @@
+"""Runs whose figures the documentation quotes; each prints its table."""
