@@ -1,6 +1,6 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -113,6 +113,12 @@ class SlifMrModule(pl.LightningModule):
                 "the Trainer has no SlifMrDataModule",
                 expected="graphs and features besides the batches",
                 fix=f"call Trainer.{self.trainer.state.fn}(module, datamodule=SlifMrDataModule(…))",
+            )
+        if self.trainer.strategy.root_device.type == "mps":
+            raise ConfigError(
+                "the accelerator is MPS, which has no sparse CSR product",
+                expected="a CPU or a CUDA device",
+                fix="Trainer(accelerator='cpu')",
             )
         self.build(inputs)
 
@@ -360,7 +366,13 @@ class SlifMrModule(pl.LightningModule):
             graph = HeterogeneousGraph.from_state(state["graph"])
             inputs = ModelInputs(graph, {}, state["fingerprint"])
             self._create(inputs, state["feature_dims"])
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Loads weights and graphs; what was propagated over before is forgotten."""
         self._propagation = None
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one way in: plain types, no unpickling

@@ -46,8 +46,8 @@ class KnowledgeConfig:
         enabled: Whether the knowledge graph takes part.
         layers: Layers L_kg.
         weight: β_kg, weight of the knowledge view in the fused item.
-        attention: Relation-aware attention, refreshed once an epoch; otherwise every triple of a
-            head counts the same.
+        attention: Relation-aware attention, refreshed once an epoch from the embeddings and the
+            first layer's relation weights; otherwise every triple of a head counts the same.
     """
 
     enabled: bool = True

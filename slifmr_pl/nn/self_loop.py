@@ -147,12 +147,21 @@ class SelfLoop(nn.Module):
 
         Returns:
             Statistics if the correlation graph was rebuilt.
+
+        Raises:
+            ConfigError: If training diverged.
         """
         if attention is not None:
             self.next_attention.copy_(attention)
         if not self.config.enabled:
             return None
         assert items is not None
+        if not bool(items.isfinite().all()):
+            raise ConfigError(
+                f"training diverged: after epoch {epoch} item representations are not finite",
+                expected="finite representations",
+                fix="lower model.optimizer.learning_rate, or set trainer.gradient_clip_val",
+            )
         momentum = self.config.momentum if self.updates > 0 else 0.0
         self.feedback.mul_(momentum).add_(items, alpha=1.0 - momentum)
         self.updates += 1

@@ -244,3 +244,10 @@ def test_update_leaves_no_gradient_history() -> None:
 def test_values_that_no_loop_can_have_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"self_loop\.{name} is {value}"):
         SelfLoopConfig(**{name: value})
+
+
+def test_diverged_training_is_named_as_such() -> None:
+    loop = SelfLoop(SelfLoopConfig(neighbours=2), n_items=4, dim=3)
+    with pytest.raises(ConfigError, match="diverged"):
+        loop.update(0, torch.full((4, 3), torch.nan), None)
+    assert (loop.next_neighbours == -1).all()
