@@ -1,5 +1,7 @@
 """Every shipped configuration runs one batch of training, validation and so on."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,18 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """Undoes what DistributedDataParallel leaves in the environment of the test process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_config_runs_one_batch(
     path: Path, demo: Path, movies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,8 +72,6 @@ def test_config_runs_one_batch(
         arguments += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
     arguments += ["--trainer.default_root_dir", str(tmp_path), "--trainer.fast_dev_run", "1"]
     assert main(["fit", *arguments]) == 0
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def test_there_is_a_config_for_each_baseline_and_ablation() -> None:

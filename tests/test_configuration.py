@@ -28,6 +28,7 @@ CONFIGS = [
         interaction=InteractionConfig(layers=0),
         modality=ModalityConfig(weight=0.25),
         knowledge=KnowledgeConfig(enabled=False),
+        fusion="early",
         user_fusion=0.5,
     ),
     NetworkSizes(1, 2, 3, 4, ("image",), {"image": 5}),

@@ -56,10 +56,10 @@ def test_every_item_of_the_table_is_extracted_so_that_filters_share_one_store(
     assert sorted((cache / "features").iterdir()) == stores
 
 
-def test_ready_store_takes_the_place_of_an_encoder(catalogue: Path, cache: Path) -> None:
-    data = demo_data(catalogue)
+def test_ready_store_takes_the_place_of_an_encoder(catalogue: Path, tmp_path: Path) -> None:
+    data = demo_data(catalogue, cache_dir=str(tmp_path))
     data.prepare_data()
-    (folder,) = (cache / "features").glob("text-*")
+    (folder,) = (tmp_path / "features").glob("text-*")
     ready = demo_data(catalogue, modalities={"text": ModalitySource(store=str(folder))})
     found = ready.model_inputs.features["text"].values
     assert torch.equal(found, data.model_inputs.features["text"].values)
