@@ -269,7 +269,8 @@ class SlifMrModule(pl.LightningModule):
         statistics = self.self_loop.update(self.current_epoch, items, attention)
         if self.trainer.world_size > 1:
             for buffer in self.self_loop.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+                if buffer.numel():
+                    torch.distributed.broadcast(buffer, src=0)
         if statistics is not None:
             self.log_dict(
                 {
