@@ -11,6 +11,16 @@ from slifmr_pl.errors import CheckpointError
 
 STATE_KEY = "slifmr"
 FORMAT_VERSION = 1
+# What torch.load raises on files that are truncated, foreign, or hold more than plain types.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    pickle.UnpicklingError,
+)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -33,9 +43,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         )
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(
-            f"the checkpoint cannot be read ({str(error).splitlines()[0]})",
+            f"the checkpoint cannot be read ({type(error).__name__})",
             expected="a whole file of plain types and tensors, as `fit` writes it",
             fix="use another checkpoint of the run; this one is truncated, foreign or altered",
             path=path,

@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -17,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
+from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.checkpoint import read_checkpoint
@@ -32,7 +34,6 @@ DEFAULTS: dict[str, Any] = {
     "early_stopping.patience": 15,
     "checkpoint.monitor": MONITOR,
     "checkpoint.mode": "max",
-    "checkpoint.save_last": True,
     "checkpoint.filename": f"epoch{{epoch:03d}}-recall{{{MONITOR}:.4f}}",
     "checkpoint.auto_insert_metric_name": False,
     "trainer.max_epochs": 300,
@@ -40,12 +41,15 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 1,
     "trainer.default_root_dir": "runs",
 }
+# Settings of the model that concern a run, not what was trained.
+RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
 # Lightning's remarks on things that are right as they are here.
 REMARKS = (
     "Sparse CSR tensor support is in beta",
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "Couldn't infer the batch indices",
-    "It is recommended to use `self.log.*sync_dist=True`",  # metrics are reduced already
+    "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
+    "The dirpath has changed",  # a resumed run writes into a folder of its own
 )
 
 
@@ -67,24 +71,48 @@ class SlifMrCLI(LightningCLI):
             "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
         )
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
         parser.set_defaults(DEFAULTS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and checks a checkpoint before anything is built."""
+        """Parses, and settles what a checkpoint says about the model before anything is built."""
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         ckpt_path = self.config[subcommand].ckpt_path
-        if self._is_file(ckpt_path):
-            read_checkpoint(ckpt_path)
-        elif subcommand != "fit" and ckpt_path is None:
+        if ckpt_path is not None:
+            self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
+        elif subcommand != "fit":
             raise ConfigError(
                 f"{subcommand} without a checkpoint",
                 expected="a trained model",
                 fix="add --ckpt_path PATH; `fit` prints the path of its best one",
             )
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's own way would override flags without a word; see `_follow_checkpoint`."""
+
+    def _follow_checkpoint(self, subcommand: str, checkpoint: dict[str, Any]) -> None:
+        """Takes the model's settings from a checkpoint; refuses other ones.
+
+        Settings that only concern a run (`RUN_TIME`) stay as configured. To `validate`, `test` and
+        `predict`, a setting left at its default is one that was not given.
+        """
+        config = self.config[subcommand]
+        defaults = self._parser(subcommand).get_defaults()
+        for key, saved in _flat(checkpoint["hyper_parameters"]).items():
+            given = config.get(f"model.{key}")
+            if key in RUN_TIME or given == saved:
+                continue
+            if subcommand == "fit" or given != defaults.get(f"model.{key}"):
+                raise ConfigError(
+                    f"model.{key} is {given!r}, and {saved!r} in the checkpoint",
+                    expected="the settings that the checkpoint was trained with",
+                    fix="give the config.yaml of its run, or train anew without --ckpt_path",
+                    path=config.ckpt_path,
+                )
+            config[f"model.{key}"] = saved
 
     def before_instantiate_classes(self) -> None:
         """Settles what depends on the subcommand and the machine."""
@@ -106,16 +134,16 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config_init[self.subcommand]
         settings = {**config.trainer, **kwargs}
-        callbacks = ["recommendations"]
         if self.subcommand == "fit":
-            callbacks = ["early_stopping", "checkpoint"]
-            if settings["logger"] in (None, True):
-                settings["logger"] = _loggers(Path(settings["default_root_dir"]), config.name)
+            folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
+            settings["logger"] = _loggers(folder, settings["logger"])
+            callbacks = [config["early_stopping"], config["checkpoint"], last_checkpoint()]
         else:
+            folder = _run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
-            if self._is_file(config.ckpt_path):
-                settings["default_root_dir"] = str(_run_folder(Path(config.ckpt_path)))
-        return self._instantiate_trainer(settings, [config[name] for name in callbacks])
+            callbacks = [config["recommendations"]]
+        settings["default_root_dir"] = str(folder)
+        return self._instantiate_trainer(settings, callbacks)
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""
@@ -127,10 +155,6 @@ class SlifMrCLI(LightningCLI):
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
                 f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
             )
-
-    @staticmethod
-    def _is_file(ckpt_path: Any) -> bool:
-        return ckpt_path is not None and ckpt_path not in ("best", "last", "hpc")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -159,20 +183,44 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _loggers(root: Path, name: str) -> list[Logger]:
-    """CSV and TensorBoard files in one new folder ROOT/NAME/version_N."""
+def _new_run_folder(root: Path) -> Path:
     versions = [
         int(number)
-        for folder in (root / name).glob("version_*")
+        for folder in root.glob("version_*")
         if (number := folder.name.removeprefix("version_")).isdigit()
     ]
-    version = max(versions, default=-1) + 1
-    return [CSVLogger(root, name, version), TensorBoardLogger(root, name, version)]
+    return root / f"version_{max(versions, default=-1) + 1}"
+
+
+def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
+    """CSV files in the run's folder, and TensorBoard's there or whatever is configured."""
+    if configured is False:
+        return False
+    place: dict[str, Any] = {
+        "save_dir": folder.parents[1],
+        "name": folder.parent.name,
+        "version": folder.name,
+    }
+    if configured in (None, True):
+        return [CSVLogger(**place), TensorBoardLogger(**place)]
+    more = configured if isinstance(configured, list) else [configured]
+    return [CSVLogger(**place), *more]
 
 
 def _run_folder(checkpoint: Path) -> Path:
     folder = checkpoint.parent
     return folder.parent if folder.name == "checkpoints" else folder
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def _is_rank_zero() -> bool:

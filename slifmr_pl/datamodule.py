@@ -106,6 +106,14 @@ class SlifMrDataModule(pl.LightningDataModule):
         if self._inputs is None:
             logger.info("%s", self.data.summary)
             self._inputs = self._build_inputs()
+        part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
+        if part is not None and not len(getattr(self.data, part)):
+            raise DataError(
+                f"the {part} part of the split is empty",
+                expected=f"at least one {part} interaction",
+                fix="change data.split or relax data.filters",
+                path=self.root,
+            )
 
     @cached_property
     def data(self) -> RecommendationData:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from slifmr_pl.checkpoint import (
@@ -172,8 +173,12 @@ class SlifMrModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        config = self.optimizer_config
-        return torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=config.fused)
+        config, trainer = self.optimizer_config, self._trainer
+        # Lightning clips no gradients of a fused optimizer in mixed precision.
+        clipped = trainer is not None and bool(trainer.gradient_clip_val)
+        mixed = trainer is not None and isinstance(trainer.precision_plugin, MixedPrecision)
+        fused = config.fused and not (clipped and mixed)
+        return torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=fused)
 
     # Graphs of an epoch
 
@@ -216,6 +221,12 @@ class SlifMrModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Moves the frozen features to the device."""
         assert self.inputs is not None
+        if self.trainer.ckpt_path is not None and self.trainer.max_steps != -1:
+            raise ConfigError(
+                f"resuming with max_steps {self.trainer.max_steps}",
+                expected="max_epochs: with max_steps, Lightning 2.6 repeats the end of an epoch",
+                fix="set trainer.max_epochs, and leave trainer.max_steps out",
+            )
         features = {
             name: ItemFeatures(*(part.to(self.device) for part in self.inputs.features[name]))
             for name in self.network.sizes.feature_dims
@@ -248,6 +259,7 @@ class SlifMrModule(pl.LightningModule):
             },
             on_step=False,
             on_epoch=True,
+            sync_dist=True,
             batch_size=max(len(batch.users), 1),
         )
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
@@ -256,6 +268,7 @@ class SlifMrModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Builds the graph of the next epoch; validation of this one has run already."""
         attention = None
+        _ = self.propagation  # none is there yet where a resumed run begins at an epoch's end
         if self.self_loop.attention() is not None:
             assert self._assembler is not None
             assert self._assembler.triples is not None

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from slifmr_pl.__main__ import main as command
@@ -14,8 +15,6 @@ def config(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's configuration, on the small catalogue, two epochs."""
     values = yaml.safe_load(Path("configs/demo.yaml").read_text())
     values["data"]["root"] = str(catalogue)
-    for modality in values["data"]["modalities"].values():
-        modality["encoder"] = modality["encoder"].replace("demo_data", str(catalogue))
     values["trainer"] |= {"max_epochs": 2, "enable_progress_bar": False}
     path = tmp_path_factory.mktemp("config") / "small.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -108,6 +107,70 @@ def test_resume_by_command_line_continues_the_run(config: Path, run: Path, tmp_p
     assert {row.split(",")[epoch] for row in rows[1:]} == {"2"}
 
 
+def test_last_checkpoint_is_of_the_last_epoch_also_when_an_earlier_one_is_best(
+    config: Path, tmp_path: Path
+) -> None:
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)]
+    # Least recall is called best, so that the first, untrained epochs are.
+    arguments += ["--checkpoint.mode", "min", "--trainer.max_epochs", "4"]
+    assert main(arguments) == 0
+    folder = tmp_path / "demo" / "version_0" / "checkpoints"
+    epochs = {path.name: torch.load(path, weights_only=True)["epoch"] for path in folder.iterdir()}
+    assert epochs.pop("last.ckpt") == 3
+    assert len(epochs) == 1
+
+
+def test_resumed_run_remembers_the_best_checkpoint_of_all(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = ["--trainer.default_root_dir", str(tmp_path), "--checkpoint.mode", "min"]
+    assert main(["fit", "--config", str(config), *root]) == 0
+    first = tmp_path / "demo" / "version_0"
+    last = ["--ckpt_path", str(first / "checkpoints" / "last.ckpt")]
+    caplog.clear()
+    more = [*root, *last, "--trainer.max_epochs", "6", "--early_stopping.patience", "100"]
+    assert main(["fit", "--config", str(config), *more]) == 0
+    kept = [*(tmp_path / "demo").glob("version_*/checkpoints/epoch*.ckpt")]
+    least = min(kept, key=lambda path: float(path.stem.rpartition("recall")[2]))
+    assert f"--ckpt_path {least}" in caplog.text
+
+
+@pytest.mark.parametrize("setting", ["self_loop.momentum", "optimizer.learning_rate"])
+def test_setting_that_contradicts_the_checkpoint_is_refused(
+    config: Path, run: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    for subcommand in ("fit", "test"):
+        arguments = ["--config", str(config), "--ckpt_path", best(run), f"--model.{setting}", "0.2"]
+        assert main([subcommand, *arguments]) == 2
+        assert f"model.{setting} is 0.2" in capsys.readouterr().err
+
+
+def test_model_settings_come_from_the_checkpoint_and_those_of_a_run_from_flags(
+    config: Path, run: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(config.read_text())
+    del values["model"]
+    path = tmp_path / "data_only.yaml"
+    path.write_text(yaml.safe_dump(values))
+    out = tmp_path / "out"
+    arguments = ["--config", str(path), "--ckpt_path", best(run), "--model.top_k", "5"]
+    assert main(["predict", *arguments, "--recommendations.folder", str(out)]) == 0
+    assert pq.read_table(out / "recommendations-0.parquet").num_rows == 90 * 5
+
+
+def test_a_run_keeps_its_folder_with_another_logger(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)]
+    other = ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir"]
+    assert main([*arguments, *other, str(tmp_path / "elsewhere")]) == 0
+    folder = tmp_path / "demo" / "version_0"
+    assert (folder / "config.yaml").is_file()
+    assert (folder / "metrics.csv").is_file()
+    assert f"--config {folder / 'config.yaml'} --ckpt_path {best(folder)}" in caplog.text
+    assert any((tmp_path / "elsewhere").rglob("events.*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -148,6 +211,8 @@ def test_unknown_key_in_a_file_is_refused_by_name(
         (["--model.self_loop.warmup", "0"], ["warmup is 0", "at least 1"]),
         (["--seed_everything", "true"], ["seed_everything is true", "fix:"]),
         (["--ckpt_path", "no.ckpt"], ["no such checkpoint", "fix:"]),
+        (["--ckpt_path", "last"], ["no such checkpoint", "fix:"]),
+        (["--data.split.ratios", "[1.0, 0.0, 0.0]"], ["the valid part of the split is empty"]),
     ],
 )
 def test_wrong_input_ends_with_found_expected_and_fix(

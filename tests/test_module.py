@@ -157,6 +157,45 @@ def test_resumed_run_equals_the_uninterrupted_one(
     assert resumed.global_step == run.trainer.global_step
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"check_val_every_n_epoch": 2}, {"val_check_interval": 0.5}, {"accumulate_grad_batches": 3}],
+    ids=str,
+)
+def test_resume_is_exact_from_every_checkpoint_of_other_schedules(
+    catalogue: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    module = full_model()
+    checkpoints = ModelCheckpoint(
+        tmp_path / "saved", filename="{step}", save_top_k=-1, monitor="val/recall@20"
+    )
+    trainer(tmp_path, 3, checkpoints, **options).fit(module, datamodule=demo_data(catalogue))
+    saved = sorted((tmp_path / "saved").iterdir())
+    assert saved
+    for path in saved:
+        resumed = full_model()
+        trainer(tmp_path, 3, **options).fit(
+            resumed, datamodule=demo_data(catalogue), ckpt_path=str(path)
+        )
+        for name, tensor in state(module).items():
+            assert torch.equal(tensor, resumed.state_dict()[name]), (path.name, name)
+
+
+def test_resume_with_max_steps_is_refused(run: Run, catalogue: Path, tmp_path: Path) -> None:
+    path = str(run.folder / "epochs" / "epoch=0.ckpt")
+    with pytest.raises(ConfigError, match="max_steps"):
+        trainer(tmp_path, EPOCHS, max_steps=12).fit(
+            full_model(), datamodule=demo_data(catalogue), ckpt_path=path
+        )
+
+
+def test_mixed_precision_with_clipped_gradients_trains(catalogue: Path, tmp_path: Path) -> None:
+    module = full_model()
+    options = {"precision": "bf16-mixed", "gradient_clip_val": 1.0}
+    trainer(tmp_path, 2, **options).fit(module, datamodule=demo_data(catalogue))
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+
+
 def test_extending_a_finished_run_equals_a_longer_one(
     run: Run, catalogue: Path, tmp_path: Path
 ) -> None:
@@ -212,18 +251,32 @@ def test_resume_on_other_data_is_refused(run: Run, catalogue: Path, tmp_path: Pa
         trainer(tmp_path, EPOCHS).fit(full_model(), datamodule=other, ckpt_path=path)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "pickled", "newer", "missing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(f"truncated {share}" for share in (0, 0.0001, 0.01, 0.1, 0.5, 0.99)),
+        "foreign",
+        "text",
+        "pickled",
+        "newer",
+        "missing",
+    ],
+)
 def test_unusable_checkpoint_is_refused_with_a_reason(
     run: Run, tmp_path: Path, damage: str
 ) -> None:
     whole = run.folder / "epochs" / "epoch=0.ckpt"
     path = tmp_path / "damaged.ckpt"
-    if damage == "truncated":
-        path.write_bytes(whole.read_bytes()[:-2000])
+    if damage.startswith("truncated"):
+        content = whole.read_bytes()
+        path.write_bytes(content[: int(len(content) * float(damage.split()[1]))])
         expected = "cannot be read"
     elif damage == "foreign":
         torch.save({"state_dict": {}}, path)
         expected = "no entry 'slifmr'"
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+        expected = "cannot be read"
     elif damage == "pickled":
         torch.save({"slifmr": Path("executed")}, path)
         expected = "cannot be read"

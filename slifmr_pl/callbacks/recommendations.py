@@ -44,6 +44,9 @@ class RecommendationWriter(BasePredictionWriter):
         """Opens this process's file."""
         folder = Path(self.folder or trainer.log_dir or trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        if trainer.is_global_zero:
+            for stale in folder.glob("recommendations-*.parquet"):
+                stale.unlink()  # an earlier run may have had more processes
         self._target = folder / f"recommendations-{trainer.global_rank}.parquet"
         self._writer = pq.ParquetWriter(self._partial, SCHEMA)
 

@@ -19,12 +19,14 @@ class ModalitySource:
 
     Attributes:
         kind: Which encoder: the image or text tower of a CLIP model, or a BERT-family model.
-        encoder: Hub id, local folder, or `package:NAME/FOLDER` for weights inside a package.
+        encoder: Hub id, `package:NAME/FOLDER` for weights inside a package, or a local folder,
+            below the data folder or the working directory.
         revision: Commit of a hub id; pin it, so that the features stay the same.
         columns: Columns of the item table that make up the text, or the one with image paths.
         pooling: Of a BERT-family model.
         max_length: Tokens after which a text is cut; default the model's own limit.
-        store: A folder that `python -m feature_extraction extract` wrote; instead of an encoder.
+        store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
+            below the data folder or the working directory.
     """
 
     kind: Literal["clip-image", "clip-text", "bert"] | None = None
@@ -35,8 +37,8 @@ class ModalitySource:
     max_length: int | None = None
     store: str | None = None
 
-    def spec(self, name: str) -> EncoderSpec:
-        """The encoder, for the modality `name`.
+    def spec(self, name: str, root: Path) -> EncoderSpec:
+        """The encoder, for the modality `name` of the data folder `root`.
 
         Raises:
             ConfigError: If the modality has neither an encoder nor a store.
@@ -47,7 +49,8 @@ class ModalitySource:
                 expected="kind, encoder and columns; or store",
                 fix="for example {kind: bert, encoder: bert-base-uncased, columns: [title]}",
             )
-        return EncoderSpec(self.kind, self.encoder, self.revision, self.pooling, self.max_length)
+        encoder = str(_located(self.encoder, root))
+        return EncoderSpec(self.kind, encoder, self.revision, self.pooling, self.max_length)
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,11 @@ def feature_stores(
         FeatureError: If an encoder or a store cannot be used.
     """
     return {
-        name: FeatureStore.open(Path(source.store))
+        name: FeatureStore.open(Path(_located(source.store, raw.root)))
         if source.store is not None
         else extract(
             _inputs(raw, name, source),
-            source.spec(name),
+            source.spec(name, raw.root),
             cache,
             name=name,
             batch_size=extraction.batch_size,
@@ -102,8 +105,13 @@ def feature_stores(
     }
 
 
+def _located(name: str, root: Path) -> str | Path:
+    """The folder of that name below the data folder, or else the name as it is."""
+    return root / name if (root / name).is_dir() else name
+
+
 def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
-    spec = source.spec(name)
+    spec = source.spec(name, raw.root)
     if raw.items is None:
         raise DataError(
             f"data.modalities.{name} reads the item table, and there is none",

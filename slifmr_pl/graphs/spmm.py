@@ -144,7 +144,7 @@ class SparseGraph:
 
 
 def resolve_backend(backend: SparseBackend) -> SparseBackend:
-    """Settles "auto" (CSR measures faster; see benchmarks) and checks that the backend is there.
+    """Settles "auto" (CSR, several times faster on a CPU) and checks that the backend is there.
 
     Raises:
         ConfigError: If there is no such backend, or torch-sparse is asked for and not installed.

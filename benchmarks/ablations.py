@@ -1,6 +1,6 @@
-"""SLIF-MR, its ablations and baselines on MovieLens-100K, as a Markdown table.
+"""An experiment with the full model, its ablations and baselines, as a Markdown table.
 
-python -m benchmarks.ml_100k PATH_TO_ATOMIC_FILES --seeds 1 2 3 --jobs 2
+python -m benchmarks.ablations configs/experiment/ml-100k.yaml DATA_FOLDER --seeds 1 2 3 --jobs 2
 """
 
 import argparse
@@ -29,16 +29,18 @@ METRICS = ("recall@20", "ndcg@20", "recall@10", "ndcg@10")
 
 def run(name: str, configs: list[str], seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Trains and tests one configuration with one seed; returns its test metrics."""
-    folder = options.out / name.replace(" ", "_").replace(",", "") / f"seed{seed}"
+    folder = (
+        options.out / options.config.stem / name.replace(" ", "_").replace(",", "") / f"seed{seed}"
+    )
     command = [sys.executable, "lightning_cli.py"]
-    fit = ["fit", "--config", "configs/experiment/ml-100k.yaml"]
+    fit = ["fit", "--config", str(options.config)]
     for config in configs:
         fit += ["--config", f"configs/model/{config}.yaml"]
     fit += ["--data.root", str(options.root), "--seed_everything", str(seed)]
     fit += ["--trainer.default_root_dir", str(folder), "--trainer.accelerator", options.accelerator]
     fit += ["--trainer.enable_progress_bar", "false", *options.extra]
     call([*command, *fit], options)
-    newest = max((folder / "ml-100k").glob("version_*"), key=lambda path: path.stat().st_mtime)
+    newest = max(folder.glob("*/version_*"), key=lambda path: path.stat().st_mtime)
     (best,) = (newest / "checkpoints").glob("epoch*.ckpt")
     call(
         [*command, "test", "--config", str(newest / "config.yaml"), "--ckpt_path", str(best)],
@@ -64,7 +66,8 @@ def call(command: list[str], options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=lambda text: Path(text).resolve())
+    parser.add_argument("config", type=lambda text: Path(text).resolve())
+    parser.add_argument("root", type=lambda text: Path(text).resolve(), help="data folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
