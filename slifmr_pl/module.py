@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
@@ -18,16 +17,14 @@ from slifmr_pl.checkpoint import (
     read_checkpoint,
 )
 from slifmr_pl.configuration import plain, restored
-from slifmr_pl.data.batches import EvalBatch, TrainBatch
+from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.evaluation import FullRanking
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
 from slifmr_pl.graphs.spmm import SparseBackend
-from slifmr_pl.graphs.topk import TopK
 from slifmr_pl.losses.objective import LossConfig, Objective
-from slifmr_pl.metrics.full_ranking import recommend
-from slifmr_pl.metrics.ranking import RankingMetrics
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
@@ -46,7 +43,7 @@ class OptimizerConfig:
     fused: bool = True
 
 
-class SlifMrModule(pl.LightningModule):
+class SlifMrModule(FullRanking):
     """SLIF-MR: fusion of interactions, knowledge and modalities with a self-loop.
 
     Sizes come from the data module (`Trainer.fit(module, datamodule=...)`) or from a checkpoint
@@ -77,15 +74,12 @@ class SlifMrModule(pl.LightningModule):
         sparse_backend: SparseBackend = "auto",
         memory_budget_mb: int = 1024,
     ) -> None:
-        super().__init__()
+        super().__init__(ks, top_k, memory_budget_mb)
         self.network_config = network
         self.self_loop_config = self_loop
         self.loss_config = loss
         self.optimizer_config = optimizer
-        self.ks = tuple(ks)
-        self.top_k = top_k
         self.sparse_backend = sparse_backend
-        self.memory_budget_mb = memory_budget_mb
         self.save_hyperparameters(
             {
                 "network": plain(network),
@@ -102,7 +96,6 @@ class SlifMrModule(pl.LightningModule):
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
         self._objective: Objective | None = None
-        self._ranked: Representations | None = None
 
     # Construction
 
@@ -161,13 +154,7 @@ class SlifMrModule(pl.LightningModule):
         self.self_loop = SelfLoop(
             self.self_loop_config, graph.n_items, config.embedding_dim, attention
         )
-        popularity = torch.bincount(graph.items, minlength=graph.n_items)
-        self.metrics = torch.nn.ModuleDict(
-            {
-                stage: RankingMetrics(self.ks, n_items=graph.n_items, item_popularity=popularity)
-                for stage in ("val", "test")
-            }
-        )
+        self.create_metrics(torch.bincount(graph.items, minlength=graph.n_items))
         # DistributedDataParallel would broadcast these buffers before every step.
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
@@ -292,71 +279,6 @@ class SlifMrModule(pl.LightningModule):
                     "self_loop/similarity": statistics.similarity,
                 }
             )
-
-    # Evaluation
-
-    def on_validation_epoch_start(self) -> None:
-        """Propagates once for all users and items."""
-        self._ranked = self.representations()
-
-    def on_test_epoch_start(self) -> None:
-        """Propagates once for all users and items."""
-        self._ranked = self.representations()
-
-    def on_predict_epoch_start(self) -> None:
-        """Propagates once for all users and items."""
-        self._ranked = self.representations()
-
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        """Ranks the whole catalogue for some users."""
-        self._rank_and_count(batch, "val")
-
-    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        """Ranks the whole catalogue for some users."""
-        self._rank_and_count(batch, "test")
-
-    def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
-        """The `top_k` best unseen items of some users: item rows, and scores."""
-        return self._rank(batch, self.top_k)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs val/recall@20 and its like."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Logs test/recall@20 and its like."""
-        self._log_metrics("test")
-
-    def on_predict_epoch_end(self) -> None:
-        """Frees the propagated representations."""
-        self._ranked = None
-
-    def _rank(self, batch: EvalBatch, k: int) -> TopK:
-        assert self._ranked is not None
-        return recommend(
-            self._ranked.users[batch.users],
-            self._ranked.items,
-            k,
-            known_offsets=batch.known_offsets,
-            known_items=batch.known_items,
-            memory_budget_mb=self.memory_budget_mb,
-        )
-
-    def _rank_and_count(self, batch: EvalBatch, stage: str) -> None:
-        ranked = self._rank(batch, max(self.ks))
-        self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
-
-    def _metrics(self, stage: str) -> RankingMetrics:
-        metrics = self.metrics[stage]
-        assert isinstance(metrics, RankingMetrics)
-        return metrics
-
-    def _log_metrics(self, stage: str) -> None:
-        metrics = self._metrics(stage)
-        values = metrics.compute()
-        metrics.reset()
-        self._ranked = None
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     # Checkpoints
 

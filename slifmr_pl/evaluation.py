@@ -1,0 +1,110 @@
+"""Full-ranking evaluation: the hooks of `validate`, `test` and `predict`."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.metrics.full_ranking import recommend
+from slifmr_pl.metrics.ranking import RankingMetrics
+from slifmr_pl.nn.network import Representations
+
+
+class FullRanking(pl.LightningModule):
+    """A module that is evaluated by ranking the whole catalogue for each user.
+
+    Args:
+        ks: Cut-offs k of the metrics.
+        top_k: Length of the lists that `predict` gives.
+        memory_budget_mb: Working memory of scoring, in MiB.
+    """
+
+    def __init__(self, ks: Sequence[int], top_k: int, memory_budget_mb: int) -> None:
+        super().__init__()
+        self.ks = tuple(ks)
+        self.top_k = top_k
+        self.memory_budget_mb = memory_budget_mb
+        self._ranked: Representations | None = None
+
+    def representations(self) -> Representations:
+        """u* and i* of all users and items."""
+        raise NotImplementedError
+
+    def create_metrics(self, popularity: Tensor) -> None:
+        """Opens the metrics of validation and test.
+
+        Args:
+            popularity: int64 [I], training interactions of each item.
+        """
+        self.metrics = torch.nn.ModuleDict(
+            {
+                stage: RankingMetrics(self.ks, n_items=len(popularity), item_popularity=popularity)
+                for stage in ("val", "test")
+            }
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def on_test_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def on_predict_epoch_start(self) -> None:
+        """Propagates once for all users and items."""
+        self._ranked = self.representations()
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Ranks the whole catalogue for some users."""
+        self._rank_and_count(batch, "val")
+
+    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Ranks the whole catalogue for some users."""
+        self._rank_and_count(batch, "test")
+
+    def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
+        """The `top_k` best unseen items of some users: item rows, and scores."""
+        return self._rank(batch, self.top_k)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs val/recall@20 and its like."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs test/recall@20 and its like."""
+        self._log_metrics("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Frees the propagated representations."""
+        self._ranked = None
+
+    def _rank(self, batch: EvalBatch, k: int) -> TopK:
+        assert self._ranked is not None
+        return recommend(
+            self._ranked.users[batch.users],
+            self._ranked.items,
+            k,
+            known_offsets=batch.known_offsets,
+            known_items=batch.known_items,
+            memory_budget_mb=self.memory_budget_mb,
+        )
+
+    def _rank_and_count(self, batch: EvalBatch, stage: str) -> None:
+        ranked = self._rank(batch, max(self.ks))
+        self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
+
+    def _metrics(self, stage: str) -> RankingMetrics:
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, RankingMetrics)
+        return metrics
+
+    def _log_metrics(self, stage: str) -> None:
+        metrics = self._metrics(stage)
+        values = metrics.compute()
+        metrics.reset()
+        self._ranked = None
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
