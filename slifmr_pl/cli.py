@@ -45,7 +45,6 @@ DEFAULTS: dict[str, Any] = {
 RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
 # Lightning's remarks on things that are right as they are here.
 REMARKS = (
-    "Sparse CSR tensor support is in beta",
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "Couldn't infer the batch indices",
     "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already

@@ -5,6 +5,7 @@ its transpose, so that backward is the same fast product as forward. It is no bu
 parameter: DistributedDataParallel fails on sparse tensors.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -48,9 +49,11 @@ class Csr:
                 is_sorted=True,
                 trust_data=True,
             )
-        return torch.sparse_csr_tensor(
-            self.offsets, self.columns, self.values, self.shape, check_invariants=False
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                self.offsets, self.columns, self.values, self.shape, check_invariants=False
+            )
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """Product with float [m, d], in the precision of the values, also under autocast."""
