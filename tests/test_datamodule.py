@@ -1,7 +1,6 @@
 import logging
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -9,7 +8,7 @@ from feature_extraction import FeatureStore
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.errors import ConfigError, DataError
-from tests.runs import demo_data, full_model, trainer
+from tests.runs import demo_data
 
 
 def items_of(offsets: torch.Tensor, items: torch.Tensor, row: int) -> set[int]:
@@ -92,16 +91,3 @@ def test_setup_says_what_the_data_is(catalogue: Path, caplog: pytest.LogCaptureF
         demo_data(catalogue).setup("fit")
     assert "1200 interactions read, 1200 kept" in caplog.text
     assert "90 users, 60 items" in caplog.text
-
-
-def test_recommendations_are_written_whole_with_raw_ids(catalogue: Path, tmp_path: Path) -> None:
-    from slifmr_pl.callbacks.recommendations import SCHEMA, RecommendationWriter
-
-    data, module = demo_data(catalogue, eval_batch_size=40), full_model(top_k=3)
-    writer = RecommendationWriter(str(tmp_path / "out"))
-    trainer(tmp_path, 1, writer).predict(module, datamodule=data)
-    table = pq.read_table(tmp_path / "out" / "recommendations-0.parquet")
-    assert table.schema == SCHEMA
-    assert table.num_rows == 90 * 3
-    assert set(table["user_id"].to_pylist()) == set(data.data.users.ids.to_pylist())
-    assert set(table["item_id"].to_pylist()) <= set(data.data.items.ids.to_pylist())
