@@ -48,6 +48,7 @@ REMARKS = (
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "Couldn't infer the batch indices",
     "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
+    "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
     "The dirpath has changed",  # a resumed run writes into a folder of its own
 )
 
