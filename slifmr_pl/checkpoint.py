@@ -51,6 +51,14 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             path=path,
         ) from error
     check_checkpoint(checkpoint, path)
+    absent = [key for key in ("hyper_parameters", "state_dict") if key not in checkpoint]
+    if absent:
+        raise CheckpointError(
+            f"the checkpoint has no entry {' and '.join(map(repr, absent))}",
+            expected="settings and weights, as `fit` writes them",
+            fix="use another checkpoint of the run; this one was altered",
+            path=path,
+        )
     result: dict[str, Any] = checkpoint
     return result
 

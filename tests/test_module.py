@@ -259,6 +259,7 @@ def test_resume_on_other_data_is_refused(run: Run, catalogue: Path, tmp_path: Pa
         "text",
         "pickled",
         "newer",
+        "altered",
         "missing",
     ],
 )
@@ -283,6 +284,11 @@ def test_unusable_checkpoint_is_refused_with_a_reason(
     elif damage == "newer":
         torch.save({"slifmr": {"format_version": 99}}, path)
         expected = "format version 99"
+    elif damage == "altered":
+        checkpoint = full_checkpoint(whole)
+        del checkpoint["hyper_parameters"]
+        torch.save(checkpoint, path)
+        expected = "no entry 'hyper_parameters'"
     else:
         expected = "no such checkpoint"
     with pytest.raises(CheckpointError, match=expected):

@@ -61,7 +61,8 @@ class RecommendationWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Appends the lists of one batch."""
-        data: SlifMrDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(trainer, "datamodule", None)
+        assert isinstance(data, SlifMrDataModule)
         assert isinstance(prediction, TopK)
         assert isinstance(batch, EvalBatch)
         assert self._writer is not None
