@@ -10,7 +10,7 @@ import torch
 from slifmr_pl.errors import CheckpointError
 
 STATE_KEY = "slifmr"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # What torch.load raises on files that are truncated, foreign, or hold more than plain types.
 _UNREADABLE = (
     RuntimeError,

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from slifmr_pl.checkpoint import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.module import SlifMrModule
@@ -240,7 +241,7 @@ def test_loaded_module_can_be_tested_and_trained_on(
 
 def test_checkpoint_holds_plain_types_and_tensors_only(run: Run) -> None:
     checkpoint = full_checkpoint(run.folder / "epochs" / "epoch=0.ckpt")
-    assert checkpoint["slifmr"]["format_version"] == 1
+    assert checkpoint["slifmr"]["format_version"] == FORMAT_VERSION
     assert checkpoint["slifmr"]["fingerprint"] == run.data.model_inputs.fingerprint
 
 

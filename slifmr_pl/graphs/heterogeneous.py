@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.edges import Edges
-from slifmr_pl.graphs.interaction import interaction_edges
+from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.items import item_edges, mixed
-from slifmr_pl.graphs.knowledge import DirectedTriples, RelationalGraph
+from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
+from slifmr_pl.graphs.relational import RelationalGraph
+from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph, resolve_backend
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,14 @@ class Propagation:
     """The constant matrices of one epoch.
 
     Attributes:
-        interaction: A_t [U + I, U + I].
+        interaction: A_t [U + I, U + I], by blocks.
         modalities: S_m,t [I, I] by modality.
         knowledge: G_t for every head, where a network has more than one knowledge layer.
         knowledge_items: G_t with item heads only, for the last layer; None without a KG.
         user_items: Row-normalised Y [U, I], where a network fuses items into users.
     """
 
-    interaction: SparseGraph
+    interaction: InteractionGraph
     modalities: Mapping[str, SparseGraph]
     knowledge: RelationalGraph | None
     knowledge_items: RelationalGraph | None
@@ -160,11 +161,9 @@ class GraphAssembler:
     ) -> None:
         self.graph = graph
         self.weights = weights
-        self.backend = backend
+        self.backend = resolve_backend(backend)
         self.device = torch.device(device)
         self.knowledge_layers = 0 if graph.triples is None else knowledge_layers
-        self._users = graph.users.to(self.device)
-        self._items = graph.items.to(self.device)
         self.triples = graph.triples.to(self.device) if graph.triples is not None else None
         self._modalities = {
             name: item_edges(
@@ -183,20 +182,21 @@ class GraphAssembler:
         """
         if correlation is not None and len(correlation) == 0:
             correlation = None
-        interaction = interaction_edges(
-            self._users,
-            self._items,
+        interaction = InteractionGraph.build(
+            self.graph.users,
+            self.graph.items,
             self.graph.n_users,
             self.graph.n_items,
             correlation,
             self.weights.interaction,
+            backend=self.backend,
         )
         modalities = {
             name: edges if correlation is None else mixed(edges, correlation, self.weights.modality)
             for name, edges in self._modalities.items()
         }
         return Propagation(
-            interaction=self._symmetric(interaction),
+            interaction=interaction.to(self.device),
             modalities={name: self._symmetric(edges) for name, edges in modalities.items()},
             knowledge=self._relational(correlation, attention, None)
             if self.knowledge_layers > 1
@@ -214,12 +214,12 @@ class GraphAssembler:
         self, correlation: Edges | None, attention: Tensor | None, n_heads: int | None
     ) -> RelationalGraph:
         assert self.triples is not None
-        if self.weights.knowledge == 0:
-            extra = None
-        elif correlation is None:
-            extra = Edges.empty((self.graph.n_items, self.graph.n_items), self.device)
-        else:
-            extra = correlation.scaled(self.weights.knowledge)
+        extra = None
+        if self.weights.knowledge > 0:
+            if correlation is None:
+                shape = (self.graph.n_items, self.graph.n_items)
+                correlation = Edges.empty(shape, self.device)
+            extra = self._symmetric(correlation.scaled(self.weights.knowledge))
         if attention is None:
             attention = self.triples.uniform_attention()
         return RelationalGraph.build(
@@ -227,11 +227,12 @@ class GraphAssembler:
         )
 
     def _user_mean(self) -> SparseGraph:
-        counts = torch.bincount(self._users, minlength=self.graph.n_users)
+        users, items = self.graph.users.to(self.device), self.graph.items.to(self.device)
+        counts = torch.bincount(users, minlength=self.graph.n_users)
         edges = Edges.build(
-            self._users,
-            self._items,
-            counts[self._users].float().reciprocal(),
+            users,
+            items,
+            counts[users].float().reciprocal(),
             (self.graph.n_users, self.graph.n_items),
         )
         return SparseGraph.build(edges, symmetric=False, backend=self.backend)

@@ -1,21 +1,18 @@
-"""The knowledge view: triples in both directions with relation-aware attention.
+"""The knowledge graph: triples in both directions, and their relation-aware attention.
 
-n = entities (items are the first rows), T = directed triples, R = directed relations,
-P = distinct (relation, head) pairs.
+n = entities (items are the first rows), T = directed triples, R = directed relations.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph, spmm
-
 
 @dataclass(frozen=True)
 class DirectedTriples:
-    """Directed triples sorted by (relation, head, tail); a head receives from its tails.
+    """Directed triples sorted by (head, relation, tail); a head receives from its tails.
 
     Attributes:
         heads: int64 [T].
@@ -40,7 +37,7 @@ class DirectedTriples:
         relation = torch.cat([relations, relations + n_relations])
         tail = torch.cat([tails, heads])
         order = torch.argsort(tail, stable=True)
-        order = order[torch.argsort(relation[order] * n_entities + head[order], stable=True)]
+        order = order[torch.argsort(head[order] * (2 * n_relations) + relation[order], stable=True)]
         return cls(head[order], relation[order], tail[order], n_entities, 2 * n_relations)
 
     def __len__(self) -> int:
@@ -56,6 +53,11 @@ class DirectedTriples:
             self.n_relations,
         )
 
+    @cached_property
+    def by_tail(self) -> Tensor:
+        """The order of the triples by (tail, relation, head), int64 [T]; sorted once, then kept."""
+        return torch.argsort(self.tails * self.n_relations + self.relations, stable=True)
+
     def uniform_attention(self) -> Tensor:
         """1 ÷ (number of the head's triples), float32 [T]: attention that knows nothing yet."""
         degrees = torch.bincount(self.heads, minlength=self.n_entities)
@@ -64,7 +66,7 @@ class DirectedTriples:
 
 @torch.no_grad()
 def relation_attention(
-    triples: DirectedTriples, embeddings: Tensor, relation_weights: Tensor, chunk: int = 1 << 18
+    triples: DirectedTriples, embeddings: Tensor, relation_weights: Tensor, chunk: int = 1 << 14
 ) -> Tensor:
     """Softmax over each head's triples of ⟨e_h ⊙ w_r, e_t⟩ / sqrt(d).
 
@@ -72,108 +74,22 @@ def relation_attention(
         triples: T directed triples.
         embeddings: float32 [n, d], entities.
         relation_weights: float32 [≥ R, d].
-        chunk: Triples scored at a time; bounds memory to chunk × d floats.
+        chunk: Triples scored at a time; bounds memory to 3 · chunk × d floats.
 
     Returns:
         float32 [T]; sums to 1 over the triples of each head.
     """
     scale = embeddings.shape[1] ** -0.5
-    scores = torch.cat(
-        [
-            (embeddings[heads] * relation_weights[relations] * embeddings[tails]).sum(1) * scale
-            for heads, relations, tails in zip(
-                triples.heads.split(chunk),
-                triples.relations.split(chunk),
-                triples.tails.split(chunk),
-                strict=True,
-            )
-        ]
-    )
-    # Triples are sorted by relation first, and a sum over a head must have one order.
-    order = torch.argsort(triples.heads, stable=True)
+    scores = embeddings.new_empty(len(triples))
+    for start in range(0, len(triples), chunk):
+        part = slice(start, start + chunk)
+        product = embeddings.index_select(0, triples.heads[part])
+        product *= relation_weights.index_select(0, triples.relations[part])
+        product *= embeddings.index_select(0, triples.tails[part])
+        torch.sum(product, dim=1, out=scores[part])
+    scores *= scale
     lengths = torch.bincount(triples.heads, minlength=triples.n_entities)
-    peaks = torch.segment_reduce(scores[order], "max", lengths=lengths, initial=-torch.inf)
-    weights = torch.exp(scores - peaks[triples.heads])
-    sums = torch.segment_reduce(weights[order], "sum", lengths=lengths, initial=0.0)
-    return weights / sums[triples.heads]
-
-
-@dataclass(frozen=True)
-class RelationalGraph:
-    """Constant operands of Σ_r (A_r E) ⊙ w_r as three sparse products.
-
-    Attributes:
-        gather: [P, n]; row p sums the weighted tails of one (relation, head) pair.
-        select: [P, R]; one 1 a row: the relation of the pair.
-        pool: [h, P]; sums the pairs of each head.
-    """
-
-    gather: SparseGraph
-    select: SparseGraph
-    pool: SparseGraph
-
-    @classmethod
-    def build(
-        cls,
-        triples: DirectedTriples,
-        attention: Tensor,
-        correlation: Edges | None = None,
-        *,
-        n_heads: int | None = None,
-        backend: SparseBackend = "auto",
-    ) -> "RelationalGraph":
-        """Makes the operands of one epoch.
-
-        Args:
-            triples: T directed triples.
-            attention: float32 [T].
-            correlation: Weighted item–item edges that come in as one more relation, number R.
-            n_heads: Keep only heads below this row (the items, for a last layer); default all.
-            backend: Of the sparse products.
-        """
-        n_relations = triples.n_relations
-        heads, relations, tails, values = (
-            triples.heads,
-            triples.relations,
-            triples.tails,
-            attention,
-        )
-        if correlation is not None:
-            heads = torch.cat([heads, correlation.rows])
-            relations = torch.cat([relations, torch.full_like(correlation.rows, n_relations)])
-            tails = torch.cat([tails, correlation.columns])
-            values = torch.cat([values, correlation.values])
-            n_relations += 1
-        if n_heads is None:
-            n_heads = triples.n_entities
-        elif n_heads < triples.n_entities:
-            kept = heads < n_heads
-            heads, relations, tails, values = (x[kept] for x in (heads, relations, tails, values))
-        # Sorted by (relation, head) already: pairs are runs.
-        pairs, lengths = torch.unique_consecutive(relations * n_heads + heads, return_counts=True)
-        numbers = torch.arange(len(pairs), device=heads.device)
-        rows = torch.repeat_interleave(numbers, lengths)
-        ones = torch.ones(len(pairs), device=heads.device)
-        pair_relations = torch.div(pairs, n_heads, rounding_mode="floor")
-
-        def graph(edges: Edges) -> SparseGraph:
-            return SparseGraph.build(edges, symmetric=False, backend=backend)
-
-        return cls(
-            gather=graph(Edges(rows, tails, values, (len(pairs), triples.n_entities))),
-            select=graph(Edges(numbers, pair_relations, ones, (len(pairs), n_relations))),
-            pool=graph(Edges.build(pairs % n_heads, numbers, ones, (n_heads, len(pairs)))),
-        )
-
-    def propagate(self, embeddings: Tensor, relation_weights: Tensor) -> Tensor:
-        """Σ_r (A_r E) ⊙ w_r.
-
-        Args:
-            embeddings: float32 [n, d].
-            relation_weights: float32 [R, d].
-
-        Returns:
-            float32 [h, d].
-        """
-        messages = spmm(self.gather, embeddings) * spmm(self.select, relation_weights)
-        return spmm(self.pool, messages)
+    peaks = torch.segment_reduce(scores, "max", lengths=lengths, initial=-torch.inf)
+    weights = scores.sub_(peaks.index_select(0, triples.heads)).exp_()
+    sums = torch.segment_reduce(weights, "sum", lengths=lengths, initial=0.0)
+    return weights.div_(sums.index_select(0, triples.heads))

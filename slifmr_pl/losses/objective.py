@@ -15,6 +15,7 @@ from torch.nn import functional
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.spmm import restricts
 from slifmr_pl.losses.alignment import info_nce
 from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
 from slifmr_pl.losses.regularisation import embedding_l2
@@ -108,7 +109,7 @@ class Objective:
         )
         ranking = self._rank(scores[:, 0], scores[:, 1:]).sum() / divisor
         alignment = self._align(network, views, rows, positives)
-        l2 = self._l2(network, rows) / divisor
+        l2 = self._l2(views, rows) / divisor
         total = ranking + self.config.alignment * alignment + self.config.l2 * l2
         return Losses(total, ranking.detach(), alignment.detach(), l2.detach())
 
@@ -117,19 +118,14 @@ class Objective:
             return bpr_loss(positive, negative)
         return sampled_softmax_loss(positive, negative, self.config.ranking_temperature)
 
-    def _l2(self, network: SlifMrNetwork, rows: "_Rows") -> Tensor:
-        users: Tensor = network.user_embedding
-        items: Tensor = network.item_embedding
-        if rows.users is not None and rows.items is not None:
-            users = users.index_select(0, rows.users)
-            items = items.index_select(0, rows.items)
+    def _l2(self, views: Representations, rows: "_Rows") -> Tensor:
         positives, negatives = rows.item_positions[:, 0], rows.item_positions[:, 1:]
-        user_weights = _counts(rows.user_positions, len(users))
-        item_weights = _counts(positives, len(items))
-        item_weights += _counts(negatives.flatten(), len(items)) / negatives.shape[1]
+        user_weights = _counts(rows.user_positions, len(views.ego_users))
+        item_weights = _counts(positives, len(views.ego_items))
+        item_weights += _counts(negatives.flatten(), len(views.ego_items)) / negatives.shape[1]
         return embedding_l2(
-            users * user_weights.sqrt().unsqueeze(1),
-            items * item_weights.sqrt().unsqueeze(1),
+            views.ego_users * user_weights.sqrt().unsqueeze(1),
+            views.ego_items * item_weights.sqrt().unsqueeze(1),
             batch_size=1,
         )
 
@@ -189,11 +185,16 @@ class _Rows(NamedTuple):
     def of(
         cls, network: SlifMrNetwork, users: Tensor, positives: Tensor, negatives: Tensor
     ) -> "_Rows":
-        """All rows of a small data set, else the batch's own."""
-        sizes = network.sizes
+        """The batch's own rows of a table, or all of them where it needs most."""
         items = torch.cat([positives.unsqueeze(1), negatives], dim=1)
-        if 2 * (users.numel() + items.numel()) >= sizes.n_users + sizes.n_items:
-            return cls(None, None, users, items)
-        user_rows, user_positions = torch.unique(users, return_inverse=True)
-        item_rows, item_positions = torch.unique(items, return_inverse=True)
+        user_rows, user_positions = _distinct(users, network.sizes.n_users)
+        item_rows, item_positions = _distinct(items, network.sizes.n_items)
         return cls(user_rows, item_rows, user_positions, item_positions)
+
+
+def _distinct(rows: Tensor, size: int) -> tuple[Tensor | None, Tensor]:
+    """Ascending distinct rows and where each row stands among them, unless they are too many."""
+    if 2 * rows.numel() >= size or not restricts(rows):
+        return None, rows
+    distinct, positions = torch.unique(rows, return_inverse=True)
+    return distinct, positions

@@ -13,7 +13,12 @@ from torch.nn import functional
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.spmm import spmm
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
-from slifmr_pl.nn.encoders import propagate_last, propagate_mean, propagate_relations
+from slifmr_pl.nn.encoders import (
+    propagate_last,
+    propagate_mean,
+    propagate_relations,
+    rows_of,
+)
 from slifmr_pl.nn.fusion import ModalityFusion
 
 
@@ -27,6 +32,8 @@ class Representations:
         interaction: i_ui float32 [r_i, d], the interaction view of the items.
         knowledge: h_kg float32 [r_i, d] of unit length, or None without a knowledge graph.
         modality_attention: a float32 [M, r_i], or None without modality graphs.
+        ego_users: float32 [r_u, d], the users' own embeddings, before any propagation.
+        ego_items: float32 [r_i, d], the items' own embeddings.
     """
 
     users: Tensor
@@ -34,6 +41,8 @@ class Representations:
     interaction: Tensor
     knowledge: Tensor | None
     modality_attention: Tensor | None
+    ego_users: Tensor
+    ego_items: Tensor
 
 
 class SlifMrNetwork(nn.Module):
@@ -88,10 +97,9 @@ class SlifMrNetwork(nn.Module):
 
         Args:
             graphs: The epoch's matrices.
-            users: int64 [r_u], wanted user rows; None for all. Give both or none.
+            users: int64 [r_u], wanted user rows; None for all.
             items: int64 [r_i], wanted item rows; None for all.
         """
-        assert (users is None) == (items is None)
         if self.config.user_fusion == 0:
             return self._fuse(graphs, users, items)
         # A user's mean is over any items, so all of them are fused.
@@ -104,26 +112,33 @@ class SlifMrNetwork(nn.Module):
     def _fuse(
         self, graphs: Propagation, users: Tensor | None, items: Tensor | None
     ) -> Representations:
-        config, n_users = self.config, self.sizes.n_users
-        n_user_rows, rows = n_users, None
-        if users is not None and items is not None:
-            n_user_rows, rows = len(users), torch.cat([users, items + n_users])
-        early = config.fusion == "early"
+        early = self.config.fusion == "early"
         side = self._side_views(graphs, None if early else items)
         entering: Tensor = self.item_embedding
         if early and side.total is not None:
             entering = entering + side.total
-        nodes = propagate_mean(
+        mean = propagate_mean(
             graphs.interaction,
-            torch.cat([self.user_embedding, entering]),
-            config.interaction.layers,
-            rows,
+            self.user_embedding,
+            entering,
+            self.config.interaction.layers,
+            users,
+            items,
         )
-        user_view, item_view = nodes[:n_user_rows], nodes[n_user_rows:]
-        fused = item_view if early or side.total is None else item_view + side.total
-        if early:
-            side = side.pick(items)
-        return Representations(user_view, fused, item_view, side.knowledge, side.attention)
+        fused, ego_items = mean.items, mean.own_items
+        if side.total is not None and not early:
+            fused = fused + side.total
+        if side.total is not None and early:
+            side, ego_items = side.pick(items), rows_of(self.item_embedding, items)
+        return Representations(
+            users=mean.users,
+            items=fused,
+            interaction=mean.items,
+            knowledge=side.knowledge,
+            modality_attention=side.attention,
+            ego_users=mean.own_users,
+            ego_items=ego_items,
+        )
 
     def _side_views(self, graphs: Propagation, items: Tensor | None) -> "_SideViews":
         """β_mm Σ_m a_m h_m + β_kg h_kg for the wanted items, and its parts."""
@@ -144,11 +159,15 @@ class SlifMrNetwork(nn.Module):
         if self.use_knowledge:
             assert graphs.knowledge_items is not None
             knowledge = propagate_relations(
-                graphs.knowledge, graphs.knowledge_items, self.entities(), self.relation_weight
+                graphs.knowledge,
+                graphs.knowledge_items,
+                self.entities(),
+                self.relation_weight,
+                items,
             )
             # Unbounded, the view grows with its relation weights, past what L2 on the embeddings
             # can hold, and overfits (KGAT normalises here too: Wang et al. 2019, section 3.3).
-            knowledge = functional.normalize(_rows(knowledge, items), dim=1)
+            knowledge = functional.normalize(knowledge, dim=1)
             terms.append(config.knowledge.weight * knowledge)
         return _SideViews(sum(terms[1:], terms[0]) if terms else None, knowledge, attention)
 
@@ -164,10 +183,6 @@ def _xavier(rows: int, dim: int) -> nn.Parameter:
     return nn.Parameter(table)
 
 
-def _rows(table: Tensor, rows: Tensor | None) -> Tensor:
-    return table if rows is None else table.index_select(0, rows)
-
-
 class _SideViews(NamedTuple):
     """What items get besides interactions: the weighted sum, and parts of it."""
 
@@ -179,17 +194,19 @@ class _SideViews(NamedTuple):
         """Knowledge view and attention of some of the items."""
         return _SideViews(
             None,
-            None if self.knowledge is None else _rows(self.knowledge, items),
-            None if self.attention is None else _rows(self.attention.T, items).T,
+            None if self.knowledge is None else rows_of(self.knowledge, items),
+            None if self.attention is None else rows_of(self.attention.T, items).T,
         )
 
 
 def _pick(full: Representations, users: Tensor | None, items: Tensor | None) -> Representations:
     side = _SideViews(None, full.knowledge, full.modality_attention).pick(items)
     return Representations(
-        users=_rows(full.users, users),
-        items=_rows(full.items, items),
-        interaction=_rows(full.interaction, items),
+        users=rows_of(full.users, users),
+        items=rows_of(full.items, items),
+        interaction=rows_of(full.interaction, items),
         knowledge=side.knowledge,
         modality_attention=side.attention,
+        ego_users=rows_of(full.ego_users, users),
+        ego_items=rows_of(full.ego_items, items),
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.edges import Edges
+from slifmr_pl.graphs.interaction import InteractionGraph
 
 
 def generator(seed: int) -> torch.Generator:
@@ -59,6 +60,24 @@ def interaction_matrix(
     return normalised(
         torch.cat([torch.cat([torch.zeros(n_users, n_users), y], 1), torch.cat([y.T, corner], 1)])
     )
+
+
+def joined(graph: InteractionGraph) -> Tensor:
+    """The blocks of an interaction graph as one dense matrix."""
+    blocks = (graph.user_items, graph.item_users, graph.item_items)
+    for block in blocks:
+        assert block is None or block.forward.offsets.dtype == torch.int32
+        assert block is None or block.forward.columns.dtype == torch.int32
+    y, y_transposed, corner = (
+        None if block is None else torch.from_numpy(block.forward.scipy.toarray())
+        for block in blocks
+    )
+    assert y is not None
+    assert y_transposed is not None
+    n_users, n_items = y.shape
+    corner = torch.zeros(n_items, n_items) if corner is None else corner
+    nothing = torch.zeros(n_users, n_users)
+    return torch.cat([torch.cat([nothing, y], 1), torch.cat([y_transposed, corner], 1)])
 
 
 def gradients(

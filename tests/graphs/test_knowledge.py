@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from slifmr_pl.graphs.edges import Edges
-from slifmr_pl.graphs.knowledge import DirectedTriples, RelationalGraph, relation_attention
-from slifmr_pl.graphs.spmm import SparseBackend
+from slifmr_pl.graphs.knowledge import DirectedTriples, relation_attention
+from slifmr_pl.graphs.relational import RelationalGraph
+from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
 from tests.graphs.backends import every_backend
 from tests.graphs.oracles import close, correlation_of, dense, generator, gradients
 
@@ -36,8 +37,9 @@ def directed(seed: int = 0) -> DirectedTriples:
 
 
 def rows_of(triples: DirectedTriples) -> list[tuple[int, int, int]]:
+    """(head, relation, tail) of every directed triple."""
     return list(
-        zip(triples.relations.tolist(), triples.heads.tolist(), triples.tails.tolist(), strict=True)
+        zip(triples.heads.tolist(), triples.relations.tolist(), triples.tails.tolist(), strict=True)
     )
 
 
@@ -46,7 +48,7 @@ def relation_matrices(
 ) -> Tensor:
     """A_r for every relation, float64 [R, n, n]; the correlation is the last one."""
     matrices = torch.zeros(triples.n_relations, N_ENTITIES, N_ENTITIES, dtype=torch.float64)
-    for (relation, head, tail), weight in zip(rows_of(triples), attention.tolist(), strict=True):
+    for (head, relation, tail), weight in zip(rows_of(triples), attention.tolist(), strict=True):
         matrices[relation, head, tail] += weight
     if correlation is None:
         return matrices
@@ -55,10 +57,10 @@ def relation_matrices(
     return torch.cat([matrices, extra])
 
 
-def test_every_triple_comes_in_both_directions_sorted_by_relation_head_and_tail() -> None:
+def test_every_triple_comes_in_both_directions_sorted_by_head_relation_and_tail() -> None:
     heads, relations, tails = (part.tolist() for part in raw_triples())
-    expected = [(r, h, t) for h, r, t in zip(heads, relations, tails, strict=True)]
-    expected += [(r + N_RELATIONS, t, h) for r, h, t in expected]
+    expected = list(zip(heads, relations, tails, strict=True))
+    expected += [(t, r + N_RELATIONS, h) for h, r, t in expected]
     triples = directed()
     assert rows_of(triples) == sorted(expected)
     assert triples.n_relations == 2 * N_RELATIONS
@@ -88,9 +90,9 @@ def test_attention_equals_a_softmax_per_head_for_any_chunk(
 
     e, w = embeddings.double(), weights.double()
     rows = rows_of(triples)
-    scores = [float((e[h] * w[r] * e[t]).sum()) / math.sqrt(DIM) for r, h, t in rows]
+    scores = [float((e[h] * w[r] * e[t]).sum()) / math.sqrt(DIM) for h, r, t in rows]
     for head in range(N_ENTITIES):
-        own = [index for index, (_, h, _) in enumerate(rows) if h == head]
+        own = [index for index, (h, _, _) in enumerate(rows) if h == head]
         if own:
             expected = torch.tensor([scores[index] for index in own]).double().softmax(0)
             torch.testing.assert_close(
@@ -108,7 +110,8 @@ def test_propagation_equals_the_sum_over_dense_relations(
     triples = directed()
     attention = torch.rand(len(triples), generator=generator(1)) + 0.1
     correlation = correlation_of(N_ITEMS, seed=2).scaled(0.3) if with_correlation else None
-    graph = RelationalGraph.build(triples, attention, correlation, n_heads=n_heads, backend=backend)
+    extra = correlation and SparseGraph.build(correlation, symmetric=True, backend=backend)
+    graph = RelationalGraph.build(triples, attention, extra, n_heads=n_heads, backend=backend)
     matrices = relation_matrices(triples, attention, correlation).float()
     embeddings = torch.randn(N_ENTITIES, DIM, generator=generator(3))
     weights = torch.randn(len(matrices), DIM, generator=generator(4))
@@ -121,12 +124,23 @@ def test_propagation_equals_the_sum_over_dense_relations(
     close(
         gradients(graph.propagate, embeddings, weights), gradients(reference, embeddings, weights)
     )
+    for rows in (torch.tensor([3, 0, 3]), torch.tensor([], dtype=torch.int64)):
+
+        def some(e: Tensor, w: Tensor, rows: Tensor = rows) -> Tensor:
+            return graph.propagate(e, w, rows)
+
+        def reference_rows(e: Tensor, w: Tensor, rows: Tensor = rows) -> Tensor:
+            return reference(e, w)[rows]
+
+        close(some(embeddings, weights), reference_rows(embeddings, weights))
+        close(gradients(some, embeddings, weights), gradients(reference_rows, embeddings, weights))
 
 
 def test_correlation_without_edges_keeps_a_weight_of_its_own_with_zero_gradient() -> None:
     triples = directed()
     attention = triples.uniform_attention()
-    graph = RelationalGraph.build(triples, attention, Edges.empty((N_ITEMS, N_ITEMS)))
+    nothing = SparseGraph.build(Edges.empty((N_ITEMS, N_ITEMS)), symmetric=True)
+    graph = RelationalGraph.build(triples, attention, nothing)
     plain = RelationalGraph.build(triples, attention)
     embeddings = torch.randn(N_ENTITIES, DIM, generator=generator(3))
     weights = torch.randn(2 * N_RELATIONS + 1, DIM, generator=generator(4))

@@ -64,15 +64,14 @@ def build(network: NetworkConfig, config: LossConfig = WEIGHTS) -> World:
 
 def compute(
     built: World, config: LossConfig, rows: Batch, divisor: float | None = None
-) -> tuple[Losses, bool]:
-    """The losses, and whether the network was asked for the rows of the batch alone."""
+) -> tuple[Losses, tuple[bool, bool]]:
+    """The losses, and whether only the batch's own users were asked for, and its own items."""
     asked = []
     handle = built.network.register_forward_pre_hook(lambda _, given: asked.append(given[1:]))
     losses = Objective(config, features())(built.network, built.graphs, *rows, divisor)
     handle.remove()
     ((users, items),) = asked
-    assert (users is None) == (items is None)
-    return losses, users is not None
+    return losses, (users is not None, items is not None)
 
 
 def gradients(built: World, loss: Tensor) -> dict[str, Tensor | None]:
@@ -168,14 +167,14 @@ def slow_losses(built: World, config: LossConfig, rows: Batch) -> Losses:
 @pytest.mark.parametrize(
     ("size", "n", "restricted"),
     [
-        (12, 1, True),  # 2·(12 + 24) rows at most, of 90
-        (4, 5, True),
-        (16, 1, False),  # more items than one product is worth: vectors are gathered
-        (9, 5, False),
+        (4, 5, (True, True)),  # at most 4 of 20 users and 24 of 70 items
+        (12, 1, (False, True)),
+        (9, 5, (True, False)),
+        (18, 1, (False, False)),  # more items than one product is worth: vectors are gathered
     ],
 )
 def test_losses_and_gradients_equal_a_loop_over_rows(
-    config: LossConfig, network: NetworkConfig, size: int, n: int, restricted: bool
+    config: LossConfig, network: NetworkConfig, size: int, n: int, restricted: tuple[bool, bool]
 ) -> None:
     built, rows = build(network, config), batch(size, n)
     losses, was_restricted = compute(built, config, rows)
@@ -195,7 +194,8 @@ def test_all_rows_and_rows_of_the_batch_give_the_same(network: NetworkConfig, n:
     repeated = rows.take(torch.arange(4).repeat(4))
     few, few_restricted = compute(built, WEIGHTS, rows)
     many, many_restricted = compute(built, WEIGHTS, repeated)
-    assert (few_restricted, many_restricted) == (True, False)
+    assert few_restricted == (True, True)
+    assert many_restricted == (False, n == 1)
     for found, expected in zip(few, many, strict=True):
         close(found, expected)
     assert_same_gradients(gradients(built, few.total), gradients(built, many.total))

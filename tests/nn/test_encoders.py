@@ -2,10 +2,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.knowledge import DirectedTriples, RelationalGraph
-from slifmr_pl.graphs.spmm import SparseGraph
+from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.relational import RelationalGraph
+from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
 from slifmr_pl.nn.encoders import propagate_last, propagate_mean, propagate_relations
-from tests.graphs.oracles import close, edges_of, generator, gradients, sparse_matrix
+from tests.graphs.backends import every_backend
+from tests.graphs.oracles import (
+    close,
+    correlation_of,
+    edges_of,
+    generator,
+    gradients,
+    joined,
+    sparse_matrix,
+)
 
 N, DIM = 7, 4
 ROWS = [None, torch.tensor([4, 0, 4, 6]), torch.tensor([], dtype=torch.int64)]
@@ -21,21 +32,41 @@ def picked(table: Tensor, rows: Tensor | None) -> Tensor:
     return table if rows is None else table[rows]
 
 
-@every_rows
+N_USERS = 5
+PAIRS = torch.tensor([[0, 0, 1, 2, 3, 3, 3], [0, 4, 1, 1, 0, 2, 3]])
+USER_ROWS = [None, torch.tensor([3, 0, 3]), torch.tensor([], dtype=torch.int64)]
+
+
+@every_backend
+@pytest.mark.parametrize("with_correlation", [False, True])
+@pytest.mark.parametrize(("user_rows", "item_rows"), list(zip(USER_ROWS, ROWS, strict=True)))
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
-def test_mean_of_layers_equals_matrix_powers(layers: int, rows: Tensor | None) -> None:
-    graph, matrix = symmetric_graph()
-    embeddings = torch.randn(N, DIM, generator=generator(2))
+def test_mean_of_layers_equals_matrix_powers(
+    layers: int,
+    user_rows: Tensor | None,
+    item_rows: Tensor | None,
+    with_correlation: bool,
+    backend: SparseBackend,
+) -> None:
+    correlation = correlation_of(N, seed=1) if with_correlation else None
+    graph = InteractionGraph.build(*PAIRS, N_USERS, N, correlation, gamma=0.5, backend=backend)
+    matrix = joined(graph)
+    users, items = (torch.randn(n, DIM, generator=generator(2)) for n in (N_USERS, N))
 
-    def reference(e: Tensor) -> Tensor:
+    def reference(users: Tensor, items: Tensor) -> Tensor:
+        e = torch.cat([users, items])
         powers = [torch.linalg.matrix_power(matrix, power) @ e for power in range(layers + 1)]
-        return picked(torch.stack(powers).mean(0), rows)
+        mean = torch.stack(powers).mean(0)
+        rows = [user_rows, item_rows] * 2
+        tables = [mean[:N_USERS], mean[N_USERS:], users, items]
+        return torch.cat([picked(table, r) for table, r in zip(tables, rows, strict=True)])
 
-    def found(e: Tensor) -> Tensor:
-        return propagate_mean(graph, e, layers, rows)
+    def found(users: Tensor, items: Tensor) -> Tensor:
+        return torch.cat(propagate_mean(graph, users, items, layers, user_rows, item_rows))
 
-    close(found(embeddings), reference(embeddings), rtol=1e-4, atol=1e-5)
-    close(gradients(found, embeddings), gradients(reference, embeddings), rtol=1e-4, atol=1e-5)
+    inputs = users, items
+    close(found(*inputs), reference(*inputs), rtol=1e-4, atol=1e-5)
+    close(gradients(found, *inputs), gradients(reference, *inputs), rtol=1e-4, atol=1e-5)
 
 
 @every_rows
@@ -85,3 +116,16 @@ def test_relational_layers_equal_dense_relations_averaged_for_the_items(layers: 
     assert found(embeddings, weights).shape == (n_items, DIM)
     close(found(embeddings, weights), reference(embeddings, weights))
     close(gradients(found, embeddings, weights), gradients(reference, embeddings, weights))
+    rows = torch.tensor([2, 0])
+
+    def rows_of_reference(e: Tensor, w: Tensor) -> Tensor:
+        return reference(e, w)[rows]
+
+    def rows_found(e: Tensor, w: Tensor) -> Tensor:
+        return propagate_relations(inner, last, e, w, rows)
+
+    close(rows_found(embeddings, weights), rows_of_reference(embeddings, weights))
+    close(
+        gradients(rows_found, embeddings, weights),
+        gradients(rows_of_reference, embeddings, weights),
+    )
