@@ -3,6 +3,8 @@
 Shapes: n items, d embedding size.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -10,6 +12,8 @@ from torch.nn.functional import cross_entropy
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.ranking import check_temperature
 
+# Below it, exp(-2 / τ) leaves the range of float32.
+_LOWEST_IN_RANGE = 0.03
 # Shorter vectors have no direction worth a gradient, which would grow with 1 / length.
 _SHORTEST = 1e-8
 
@@ -42,9 +46,41 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, mask: Tensor | None = Non
     if a.shape[0] < 2:
         return (a.sum() + b.sum()) * 0.0
     with torch.autocast(a.device.type, enabled=False):
-        logits = _unit_rows(a) @ _unit_rows(b).T / temperature
+        a, b = _unit_rows(a), _unit_rows(b)
+        if temperature >= _LOWEST_IN_RANGE:
+            # torch declares Function.apply without types
+            loss: Tensor = _SymmetricInfoNce.apply(a, b, temperature)  # type: ignore[no-untyped-call]
+            return loss
+        logits = a @ b.T / temperature
         same = torch.arange(logits.shape[0], device=logits.device)
         return (cross_entropy(logits, same) + cross_entropy(logits.T, same)) / 2
+
+
+class _SymmetricInfoNce(torch.autograd.Function):
+    """Both directions from one exponential of the similarities, forward and backward.
+
+    Cosines are at most 1, so that exp((cosine - 1) / τ) needs no maximum taken out first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float) -> Tensor:
+        similarities = a @ b.T
+        matches = (similarities.diagonal() - 1) / temperature
+        weights = similarities.sub_(1).div_(temperature).exp_()
+        to_b, to_a = weights.sum(1), weights.sum(0)
+        ctx.save_for_backward(a, b, weights, to_b, to_a)
+        ctx.temperature = temperature
+        return ((to_b.log() + to_a.log()) / 2 - matches).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b, weights, to_b, to_a = ctx.saved_tensors
+        with torch.autocast(a.device.type, enabled=False):
+            gradient = (0.5 / to_b).unsqueeze(1) + 0.5 / to_a
+            gradient *= weights
+            gradient.diagonal().sub_(1)
+            gradient *= gradients[0] / (len(a) * ctx.temperature)
+            return gradient @ b, gradient.T @ a, None
 
 
 def _unit_rows(rows: Tensor) -> Tensor:
