@@ -24,7 +24,7 @@ from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, P
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
 from slifmr_pl.graphs.spmm import SparseBackend
-from slifmr_pl.losses.objective import LossConfig, Objective
+from slifmr_pl.losses.objective import LossConfig, LossSums, Objective
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
@@ -96,6 +96,7 @@ class SlifMrModule(FullRanking):
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
         self._objective: Objective | None = None
+        self._loss_sums = LossSums()
 
     # Construction
 
@@ -237,23 +238,16 @@ class SlifMrModule(FullRanking):
             # DistributedDataParallel averages gradients over processes whose slices differ in size.
             divisor=batch.global_size / self.trainer.world_size,
         )
-        self.log_dict(
-            {
-                "train/loss": losses.total.detach(),
-                "train/ranking": losses.ranking,
-                "train/alignment": losses.alignment,
-                "train/l2": losses.l2,
-            },
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=max(len(batch.users), 1),
-        )
+        self._loss_sums.add(losses, len(batch.users))
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
 
     def on_train_epoch_end(self) -> None:
-        """Builds the graph of the next epoch; validation of this one has run already."""
+        """Logs the epoch's mean losses and builds the graph of the next epoch.
+
+        Validation of this one has run already.
+        """
+        self.log_dict(self._loss_sums.take_means(self.device))
         attention = None
         _ = self.propagation  # none is there yet where a resumed run begins at an epoch's end
         if self.self_loop.attention() is not None:
@@ -290,12 +284,14 @@ class SlifMrModule(FullRanking):
             "fingerprint": self.inputs.fingerprint,
             "feature_dims": dict(self.network.sizes.feature_dims),
             "graph": self.inputs.graph.state(),
+            "loss_sums": self._loss_sums.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the module from the checkpoint, or checks that it fits the data at hand."""
         check_checkpoint(checkpoint)
         state = checkpoint[STATE_KEY]
+        self._loss_sums.load(state["loss_sums"])
         if self.inputs is not None:
             check_fingerprint(self.inputs.fingerprint, state["fingerprint"])
         else:

@@ -73,10 +73,26 @@ def state(module: SlifMrModule) -> dict[str, torch.Tensor]:
 
 
 class Metrics(Callback):
-    """Notes the validation metrics of each epoch."""
+    """Notes the validation metrics and the mean losses of each epoch."""
 
     def __init__(self) -> None:
         self.epochs: dict[int, dict[str, float]] = {}
+        self.losses: dict[int, dict[str, float]] = {}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._note_losses(trainer, trainer.current_epoch - 1)  # logged after an epoch's last hook
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._note_losses(trainer, trainer.current_epoch - 1)
+
+    def _note_losses(self, trainer: pl.Trainer, epoch: int) -> None:
+        losses = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train/")
+        }
+        if losses:
+            self.losses[epoch] = losses
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epochs[trainer.current_epoch] = {

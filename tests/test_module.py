@@ -155,6 +155,9 @@ def test_resumed_run_equals_the_uninterrupted_one(
     assert_same(resumed.optimizers[0].state_dict(), run.optimizer)
     for epoch, values in metrics.epochs.items():
         assert values == run.metrics.epochs[epoch]
+    assert metrics.losses
+    for epoch, values in metrics.losses.items():
+        assert values == run.metrics.losses[epoch]  # also of the epoch that was resumed halfway
     assert resumed.global_step == run.trainer.global_step
 
 

@@ -69,6 +69,49 @@ class Losses(NamedTuple):
     l2: Tensor
 
 
+class LossSums:
+    """Means of the losses over the batches of an epoch, also of one that is resumed halfway.
+
+    Summed here and logged once an epoch: logging each batch takes longer than the sums.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+
+    def add(self, losses: Losses, rows: int) -> None:
+        """Adds a batch of so many rows."""
+        if rows == 0:
+            return
+        values = torch.stack([loss.detach().double() for loss in losses])
+        weighted = torch.cat([values, values.new_ones(1)]) * rows
+        self._sums = weighted if self._sums is None else self._sums.to(weighted.device) + weighted
+
+    def take_means(self, device: torch.device) -> dict[str, Tensor]:
+        """Means over the rows of all processes, by the names they are logged with; starts anew.
+
+        Args:
+            device: Where processes exchange tensors.
+        """
+        sums = torch.zeros(len(Losses._fields) + 1, dtype=torch.float64, device=device)
+        if self._sums is not None:
+            sums += self._sums.to(device)
+        self._sums = None
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        means = sums[:-1] / sums[-1]
+        names = ("loss", *Losses._fields[1:])
+        return {f"train/{name}": mean for name, mean in zip(names, means, strict=True)}
+
+    def state(self) -> list[float]:
+        """What a checkpoint keeps of an unfinished epoch: the sums of the process that saves it."""
+        return [] if self._sums is None else self._sums.tolist()
+
+    def load(self, state: list[float]) -> None:
+        """Goes on from a checkpoint; in one process, so that nothing counts twice."""
+        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        self._sums = torch.tensor(state, dtype=torch.float64) if state and first else None
+
+
 class Objective:
     """Losses of a batch from the network's representations.
 
