@@ -1,160 +1,20 @@
-"""The command line: `fit`, `validate`, `test` and `predict`, configured by YAML and flags.
+"""The command line: `slifmr`, `python lightning_cli.py` and `main(args)` are the same thing.
 
-`slifmr`, `python lightning_cli.py` and `main(args)` are the same thing.
+What takes seconds to import is imported once it is needed: to show what there is, it is not.
 """
 
-import logging
-import os
+import gc
 import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
-import torch
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-
-from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
-from slifmr_pl.callbacks.recommendations import RecommendationWriter
-from slifmr_pl.callbacks.results import ResultTable
-from slifmr_pl.checkpoint import read_checkpoint
-from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.errors import ConfigError, UserFacingError
-from slifmr_pl.module import SlifMrModule
-
-SEED = 2026
-MONITOR = "val/recall@20"
-DEFAULTS: dict[str, Any] = {
-    "early_stopping.monitor": MONITOR,
-    "early_stopping.mode": "max",
-    "early_stopping.patience": 15,
-    "checkpoint.monitor": MONITOR,
-    "checkpoint.mode": "max",
-    "checkpoint.filename": f"epoch{{epoch:03d}}-recall{{{MONITOR}:.4f}}",
-    "checkpoint.auto_insert_metric_name": False,
-    "trainer.max_epochs": 300,
-    "trainer.num_sanity_val_steps": 0,
-    "trainer.log_every_n_steps": 1,
-    "trainer.default_root_dir": "runs",
+SUBCOMMANDS = {
+    "fit": "train; checkpoints, metrics and configuration go to a new folder below runs/",
+    "validate": "rank items for the validation part with a checkpoint",
+    "test": "rank items for the test part with a checkpoint",
+    "predict": "write the recommendations of a checkpoint for all users",
 }
-# Settings of the model that concern a run, not what was trained.
-RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
-# Lightning's remarks on things that are right as they are here.
-REMARKS = (
-    ".*isinstance.treespec, LeafSpec.* is deprecated",
-    "Couldn't infer the batch indices",
-    "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
-    "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
-    "The dirpath has changed",  # a resumed run writes into a folder of its own
-)
-
-
-class RunConfigSaver(SaveConfigCallback):
-    """Saves the configuration of `fit` into the run's folder."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Saves before training; other subcommands leave the run's configuration alone."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
-
-
-class SlifMrCLI(LightningCLI):
-    """LightningCLI with early stopping, checkpoints, loggers and result tables set up."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the standard callbacks, so that their settings are ordinary configuration."""
-        parser.add_argument(
-            "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
-        )
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(RecommendationWriter, "recommendations")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
-        parser.set_defaults(DEFAULTS)
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and settles what a checkpoint says about the model before anything is built."""
-        super().parse_arguments(parser, args)
-        subcommand = self.config.subcommand
-        ckpt_path = self.config[subcommand].ckpt_path
-        if ckpt_path is not None:
-            self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
-        elif subcommand != "fit":
-            raise ConfigError(
-                f"{subcommand} without a checkpoint",
-                expected="a trained model",
-                fix="add --ckpt_path PATH; `fit` prints the path of its best one",
-            )
-
-    def _parse_ckpt_path(self) -> None:
-        """Lightning's own way would override flags without a word; see `_follow_checkpoint`."""
-
-    def _follow_checkpoint(self, subcommand: str, checkpoint: dict[str, Any]) -> None:
-        """Takes the model's settings from a checkpoint; refuses other ones.
-
-        Settings that only concern a run (`RUN_TIME`) stay as configured. To `validate`, `test` and
-        `predict`, a setting left at its default is one that was not given.
-        """
-        config = self.config[subcommand]
-        defaults = self._parser(subcommand).get_defaults()
-        for key, saved in _flat(checkpoint["hyper_parameters"]).items():
-            given = config.get(f"model.{key}")
-            if key in RUN_TIME or given == saved:
-                continue
-            if subcommand == "fit" or given != defaults.get(f"model.{key}"):
-                raise ConfigError(
-                    f"model.{key} is {given!r}, and {saved!r} in the checkpoint",
-                    expected="the settings that the checkpoint was trained with",
-                    fix="give the config.yaml of its run, or train anew without --ckpt_path",
-                    path=config.ckpt_path,
-                )
-            config[f"model.{key}"] = saved
-
-    def before_instantiate_classes(self) -> None:
-        """Settles what depends on the subcommand and the machine."""
-        config = self.config[self.subcommand]
-        if "verbose" in config:
-            config.verbose = False  # ResultTable prints the same numbers, readably
-        if (
-            config.trainer.accelerator == "auto"
-            and torch.backends.mps.is_available()
-            and not torch.cuda.is_available()
-        ):
-            rank_zero_warn("MPS has no sparse CSR product: this run uses the CPU.")
-            config.trainer.accelerator = "cpu"
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Builds the trainer: one folder for all of a run's files.
-
-        `fit` opens a new folder; the other subcommands write beside the checkpoint that they use.
-        """
-        config = self.config_init[self.subcommand]
-        settings = {**config.trainer, **kwargs}
-        if self.subcommand == "fit":
-            folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
-            settings["logger"] = _loggers(folder, settings["logger"])
-            callbacks = [config["early_stopping"], config["checkpoint"], last_checkpoint()]
-        else:
-            folder = _run_folder(Path(config.ckpt_path))
-            settings |= {"logger": False, "enable_checkpointing": False}
-            callbacks = [config["recommendations"]]
-        settings["default_root_dir"] = str(folder)
-        return self._instantiate_trainer(settings, callbacks)
-
-    def after_fit(self) -> None:
-        """Says where the best checkpoint is and how to test it."""
-        callback = self.trainer.checkpoint_callback
-        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
-            best = callback.best_model_path
-            config = _run_folder(Path(best)) / "config.yaml"
-            rank_zero_info(
-                f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
-                f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
-            )
 
 
 def main(args: list[str] | None = None) -> int:
@@ -166,88 +26,39 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 where input or configuration has to be mended.
     """
-    _set_up_messages()
+    if (sys.argv[1:] if args is None else args) in (["-h"], ["--help"]):
+        print(_overview(Path(sys.argv[0]).name))
+        return 0
+    with _everything_kept():
+        from slifmr_pl.subcommands import run
+    return run(args)
+
+
+def _overview(program: str) -> str:
+    lines = "\n".join(f"  {name:10}{what}" for name, what in SUBCOMMANDS.items())
+    return f"""usage: {program} SUBCOMMAND [--config FILE]... [--KEY VALUE]...
+
+Train, evaluate and use SLIF-MR recommenders.
+
+subcommands:
+{lines}
+
+SUBCOMMAND --help lists every setting; SUBCOMMAND --print_config prints them as a file."""
+
+
+@contextmanager
+def _everything_kept() -> Iterator[None]:
+    """Keeps the garbage collector from what is imported: all of it lives as long as the process.
+
+    Looking through that million objects again and again, and once more at the end, would take
+    a third of the time from the command to its first action.
+    """
+    if "slifmr_pl.subcommands" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
     try:
-        SlifMrCLI(
-            SlifMrModule,
-            SlifMrDataModule,
-            save_config_callback=RunConfigSaver,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=SEED,
-            trainer_defaults={"callbacks": [ResultTable()]},
-            args=args,
-        )
-    except UserFacingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _new_run_folder(root: Path) -> Path:
-    versions = [
-        int(number)
-        for folder in root.glob("version_*")
-        if (number := folder.name.removeprefix("version_")).isdigit()
-    ]
-    return root / f"version_{max(versions, default=-1) + 1}"
-
-
-def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
-    """CSV files in the run's folder, and TensorBoard's there or whatever is configured."""
-    if configured is False:
-        return False
-    place: dict[str, Any] = {
-        "save_dir": folder.parents[1],
-        "name": folder.parent.name,
-        "version": folder.name,
-    }
-    if configured in (None, True):
-        return [CSVLogger(**place), TensorBoardLogger(**place)]
-    more = configured if isinstance(configured, list) else [configured]
-    return [CSVLogger(**place), *more]
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    folder = checkpoint.parent
-    return folder.parent if folder.name == "checkpoints" else folder
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _is_rank_zero() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def _batch_seed(seed_everything: bool | int) -> int:
-    if isinstance(seed_everything, bool):
-        raise ConfigError(
-            f"seed_everything is {str(seed_everything).lower()}",
-            expected="a whole number: batches, resume and results depend on it",
-            fix=f"for example --seed_everything {SEED}",
-        )
-    return seed_everything
-
-
-def _set_up_messages() -> None:
-    for remark in REMARKS:
-        warnings.filterwarnings("ignore", message=remark)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )
-    for name in ("slifmr_pl", "feature_extraction"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO if _is_rank_zero() else logging.WARNING)
-        if not logger.handlers:
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(message)s"))
-            logger.addHandler(handler)
-            logger.propagate = False
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -32,7 +32,7 @@ def room(module: str) -> str | None:
     if module in EVERYWHERE:
         return None
     name = module.split(".")[1] if "." in module else ""
-    if name in ("cli", "__main__"):
+    if name in ("cli", "subcommands", "__main__"):
         return "cli"
     return name if name in LEFT_TO_RIGHT else "shell"
 
@@ -157,6 +157,7 @@ def test_no_module_is_named_after_nothing() -> None:
         ("slifmr_pl.losses.objective", "import slifmr_pl.metrics.ranking"),
         ("slifmr_pl.metrics.ranking", "from slifmr_pl.losses import ranking"),
         ("slifmr_pl.module", "from slifmr_pl.cli import main"),
+        ("slifmr_pl.datamodule", "from slifmr_pl.subcommands import SlifMrCLI"),
         ("slifmr_pl.errors", "from slifmr_pl.data.vocabulary import Vocabulary"),
         ("feature_extraction.store", "from slifmr_pl.errors import DataError"),
     ],

@@ -54,7 +54,7 @@ def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
             path=path,
         )
     column = text_column(table, name, path)
-    blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+    blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
     if (index := pc.index(blank, True).as_py()) >= 0:
         _raise_at(
             index, path, f"{name} is empty", "a non-empty id in every row", "add the id or the row"
@@ -72,7 +72,8 @@ def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
         micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
         column = pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
-    elif not _casts_to_float(column):
+    numbers = _as_floats(column)
+    if numbers is None:
         index = _first_not_a_number(column)
         _raise_at(
             index,
@@ -81,7 +82,6 @@ def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
             "a finite number in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
         )
-    numbers = column.cast(pa.float64(), safe=False)
     finite = pc.fill_null(pc.is_finite(numbers), False)
     if (index := pc.index(finite, False).as_py()) >= 0:
         _raise_at(
@@ -137,12 +137,11 @@ def require_distinct_ids(column: pa.ChunkedArray, name: str, path: Path) -> None
         seen.add(raw)
 
 
-def _casts_to_float(column: pa.ChunkedArray) -> bool:
+def _as_floats(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     try:
-        column.cast(pa.float64(), safe=False)
+        return column.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return False
-    return True
+        return None
 
 
 def _first_not_a_number(column: pa.ChunkedArray) -> int:
@@ -150,7 +149,7 @@ def _first_not_a_number(column: pa.ChunkedArray) -> int:
     start, stop = 0, len(column)
     while stop - start > 1:
         middle = (start + stop) // 2
-        if _casts_to_float(column.slice(start, middle - start)):
+        if _as_floats(column.slice(start, middle - start)) is not None:
             start = middle
         else:
             stop = middle

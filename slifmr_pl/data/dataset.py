@@ -1,7 +1,7 @@
 """From raw tables to what trains: filtered, numbered, split, joined with knowledge, accounted."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from slifmr_pl.data import split as splitting
 from slifmr_pl.data.columns import SPLIT_NAMES
-from slifmr_pl.data.filtering import first_of_pairs, k_core, rated_at_least
+from slifmr_pl.data.filtering import DistinctPairs, distinct_pairs, k_core, rated_at_least
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.knowledge import Knowledge, Triples, join_knowledge, no_knowledge
 from slifmr_pl.data.readers import RawData
@@ -87,9 +87,11 @@ class RecommendationData:
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """Interactions that passed the filters, sorted by user and item, and what did not."""
+    """Interactions that passed the filters, and what did not."""
 
-    table: pa.Table
+    users: Vocabulary
+    items: Vocabulary
+    pairs: DistinctPairs
     below_minimum_rating: int
     duplicates: int
     outside_k_core: int
@@ -112,14 +114,10 @@ def build_dataset(
         ConfigError: A config is out of range.
     """
     _require_config(filters, split)
-    kept = _filter(raw, filters, by_given=split.strategy == "given")
-    users = Vocabulary.build(kept.table["user_id"])
-    items = _catalogue(raw, kept.table, filters)
-    pairs = Interactions(users.encode(kept.table["user_id"]), items.encode(kept.table["item_id"]))
-    labels, carved = _labels(raw, kept.table, pairs, split)
-    train, valid, test = (
-        Interactions(pairs.users[labels == part], pairs.items[labels == part]) for part in range(3)
-    )
+    kept = _filter(raw, filters, split.strategy)
+    users, items, pairs = kept.users, kept.items, kept.pairs
+    labels, carved = _labels(pairs, split)
+    train, valid, test = (_part(pairs, labels == part) for part in range(3))
     if not len(train):
         raise DataError(
             f"no training interactions among {len(pairs)}",
@@ -129,8 +127,8 @@ def build_dataset(
         )
     knowledge = _knowledge(raw, items, use_knowledge)
     item_table, missing, outside = _item_table(raw, items)
-    given_unused = split.strategy != "given" and "split" in kept.table.column_names
-    without = [len(users) - len(np.unique(part.users)) for part in (train, valid, test)]
+    given_unused = split.strategy != "given" and "split" in raw.interactions.column_names
+    without = [len(users) - _distinct(part.users) for part in (train, valid, test)]
     summary = DataSummary(
         interactions_read=raw.interactions.num_rows,
         below_minimum_rating=kept.below_minimum_rating,
@@ -147,7 +145,7 @@ def build_dataset(
         users_without_train=without[0],
         users_without_valid=without[1],
         users_without_test=without[2],
-        cold_items=len(items) - len(np.unique(train.items)),
+        cold_items=len(items) - _distinct(train.items),
         items_without_metadata=missing,
         metadata_outside_catalogue=outside,
         knowledge=knowledge.summary,
@@ -158,7 +156,8 @@ def build_dataset(
     triples = knowledge.triples
     parts = [column for part in (train, valid, test) for column in (part.users, part.items)]
     for array in (*parts, triples.heads, triples.relations, triples.tails):
-        digest.update(np.int64(len(array)).tobytes() + array.astype("<i8").tobytes())
+        digest.update(np.int64(len(array)).tobytes())
+        digest.update(np.ascontiguousarray(array, dtype="<i8").data)
     return RecommendationData(
         users=users,
         items=items,
@@ -174,38 +173,46 @@ def build_dataset(
     )
 
 
-def _filter(raw: RawData, filters: FilterConfig, by_given: bool) -> _Kept:
+def _filter(raw: RawData, filters: FilterConfig, strategy: str) -> _Kept:
     table = raw.interactions
-    below = 0
+    # From here on ids are integers: no string is copied or compared again.
+    all_users, users = Vocabulary.number(table["user_id"])
+    all_items, items = Vocabulary.number(table["item_id"])
+    times = _floats(table, "timestamp") if strategy != "ratio" else None
+    given = _given_labels(raw) if strategy == "given" else None
     if filters.minimum_rating is not None:
         rated = rated_at_least(_floats(table, "rating"), filters.minimum_rating)
-        below = int((~rated).sum())
-        table = table.filter(pa.array(rated))
-    users = Vocabulary.build(table["user_id"]).encode(table["user_id"])
-    items = Vocabulary.build(table["item_id"]).encode(table["item_id"])
-    given = _given_labels(raw, table) if by_given else None
-    first = first_of_pairs(users, items, _floats(table, "timestamp"), given)
-    core = k_core(users[first], items[first], filters.k_core)
-    if not core.any():
+        users, items = users[rated], items[rated]
+        times = None if times is None else times[rated]
+        given = None if given is None else given[rated]
+    distinct = distinct_pairs(users, items, times, given)
+    pairs = distinct.where(k_core(distinct.users, distinct.items, filters.k_core))
+    below = table.num_rows - len(users)
+    duplicates = len(users) - len(distinct)
+    if not len(pairs):
         raise DataError(
-            f"no interactions are left of {raw.interactions.num_rows}: {below} below the minimum "
-            f"rating, {len(users) - len(first)} duplicates, {len(first)} outside the k-core",
+            f"no interactions are left of {table.num_rows}: {below} below the minimum "
+            f"rating, {duplicates} duplicates, {len(distinct)} outside the k-core",
             expected="interactions that pass the filters",
             fix="lower minimum_rating or k_core",
             path=raw.root,
         )
+    kept_users, user_rows = _renumbered(all_users, pairs.users, None)
+    kept_items, item_rows = _renumbered(all_items, pairs.items, _cold_items(raw, filters))
     return _Kept(
-        table=table.take(pa.array(first[core])),
+        users=kept_users,
+        items=kept_items,
+        pairs=replace(pairs, users=user_rows, items=item_rows),
         below_minimum_rating=below,
-        duplicates=len(users) - len(first),
-        outside_k_core=int((~core).sum()),
+        duplicates=duplicates,
+        outside_k_core=len(distinct) - len(pairs),
     )
 
 
-def _catalogue(raw: RawData, kept: pa.Table, filters: FilterConfig) -> Vocabulary:
-    ids = kept["item_id"].combine_chunks()
+def _cold_items(raw: RawData, filters: FilterConfig) -> pa.ChunkedArray | None:
+    """Ids that belong to the catalogue whether or not someone interacted with them."""
     if not filters.keep_cold_items:
-        return Vocabulary.build(ids)
+        return None
     if raw.items is None:
         raise DataError(
             "keep_cold_items, but there is no item table",
@@ -213,21 +220,33 @@ def _catalogue(raw: RawData, kept: pa.Table, filters: FilterConfig) -> Vocabular
             fix="add the item table, or set keep_cold_items to false",
             path=raw.root,
         )
-    return Vocabulary.build(pa.concat_arrays([ids, raw.items["item_id"].combine_chunks()]))
+    return raw.items["item_id"]
 
 
-def _labels(
-    raw: RawData, kept: pa.Table, pairs: Interactions, split: SplitConfig
-) -> tuple[splitting.Labels, int]:
-    """Label the kept rows; count those that were carved from training."""
-    times = _floats(kept, "timestamp")
+def _renumbered(
+    vocabulary: Vocabulary, rows: npt.NDArray[np.int64], more: pa.ChunkedArray | None
+) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
+    """Reduce a vocabulary to the rows in use and to further ids; sorted rows stay sorted."""
+    used = np.bincount(rows, minlength=len(vocabulary)) > 0
+    ids = vocabulary.ids.filter(pa.array(used))
+    reduced = Vocabulary(ids)
+    if more is not None:
+        reduced = Vocabulary.build(pa.chunked_array([ids, *more.chunks]))
+    new_rows = np.full(len(vocabulary), -1, dtype=np.int64)
+    new_rows[used] = reduced.encode(ids)
+    return reduced, new_rows[rows]
+
+
+def _labels(pairs: DistinctPairs, split: SplitConfig) -> tuple[splitting.Labels, int]:
+    """Label the kept pairs; count those that were carved from training."""
     if split.strategy == "ratio":
         return splitting.ratio(pairs.users, pairs.items, split.ratios, split.seed), 0
     if split.strategy == "leave_one_out":
-        return splitting.leave_one_out(pairs.users, pairs.items, times), 0
+        return splitting.leave_one_out(pairs.users, pairs.items, pairs.timestamps), 0
     if split.strategy == "temporal":
-        return splitting.temporal(times, split.ratios), 0
-    labels = _given_labels(raw, kept)
+        return splitting.temporal(pairs.timestamps, split.ratios), 0
+    assert pairs.labels is not None
+    labels = pairs.labels
     if (labels == splitting.VALID).any() or split.ratios[1] == 0:
         return labels, 0
     share = split.ratios[1] / (split.ratios[0] + split.ratios[1])
@@ -235,8 +254,8 @@ def _labels(
     return labels, int((labels == splitting.VALID).sum())
 
 
-def _given_labels(raw: RawData, table: pa.Table) -> splitting.Labels:
-    if "split" not in table.column_names:
+def _given_labels(raw: RawData) -> splitting.Labels:
+    if "split" not in raw.interactions.column_names:
         raise DataError(
             "the split strategy given, but the interactions have no column split",
             expected="a column split or x_label",
@@ -244,9 +263,17 @@ def _given_labels(raw: RawData, table: pa.Table) -> splitting.Labels:
             path=raw.root,
         )
     labels: splitting.Labels = (
-        pc.index_in(table["split"], pa.array(SPLIT_NAMES)).to_numpy().astype(np.int8)
+        pc.index_in(raw.interactions["split"], pa.array(SPLIT_NAMES)).to_numpy().astype(np.int8)
     )
     return labels
+
+
+def _part(pairs: DistinctPairs, mask: npt.NDArray[np.bool_]) -> Interactions:
+    return Interactions(pairs.users[mask], pairs.items[mask])
+
+
+def _distinct(rows: npt.NDArray[np.int64]) -> int:
+    return int(np.count_nonzero(np.bincount(rows)))
 
 
 def _knowledge(raw: RawData, items: Vocabulary, use_knowledge: bool) -> Knowledge:

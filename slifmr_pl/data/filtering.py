@@ -3,14 +3,47 @@
 Shapes: n rows of interactions; ``users``, ``items`` int64 ``[n]``.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.data.pairs import first_of_runs, pack, unpack
 from slifmr_pl.errors import DataError
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class DistinctPairs:
+    """Distinct (user, item) pairs, sorted by user and item, and what their rows say.
+
+    Attributes:
+        users: int64 ``[m]``.
+        items: int64 ``[m]``.
+        timestamps: float64 ``[m]``, the earliest of each pair; None where the rows have none.
+        labels: int8 ``[m]``, the lowest of the rows at that time; None where the rows have none.
+    """
+
+    users: Integers
+    items: Integers
+    timestamps: Floats | None = None
+    labels: Labels | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def where(self, mask: Mask) -> "DistinctPairs":
+        """Keep the pairs that a mask bool ``[m]`` marks."""
+        return DistinctPairs(
+            self.users[mask],
+            self.items[mask],
+            None if self.timestamps is None else self.timestamps[mask],
+            None if self.labels is None else self.labels[mask],
+        )
 
 
 def rated_at_least(ratings: Floats | None, minimum: float) -> Mask:
@@ -35,33 +68,40 @@ def rated_at_least(ratings: Floats | None, minimum: float) -> Mask:
     return ratings >= minimum
 
 
-def first_of_pairs(
+def distinct_pairs(
     users: Integers,
     items: Integers,
     timestamps: Floats | None = None,
-    labels: npt.NDArray[np.int8] | None = None,
-) -> Integers:
-    """Choose one row of each (user, item) pair: the earliest, at a tie that of the lowest label.
+    labels: Labels | None = None,
+) -> DistinctPairs:
+    """Take each (user, item) pair once: at its earliest time, at a tie with the lowest label.
 
     Args:
-        users: int64 ``[n]``.
-        items: int64 ``[n]``.
+        users: int64 ``[n]``, not negative.
+        items: int64 ``[n]``, not negative.
         timestamps: float64 ``[n]``; without them all rows of a pair tie.
         labels: int8 ``[n]`` split labels, if given by the data.
-
-    Returns:
-        Indices int64 of the chosen rows, ordered by user and item.
     """
-    keys: list[npt.NDArray[np.generic]] = [items, users]
-    if timestamps is not None:
-        keys.insert(0, timestamps)
+    n_items = int(items.max(initial=0)) + 1
+    keys = pack(users, items, n_items)
+    if timestamps is None and labels is None:
+        keys.sort()
+        return DistinctPairs(*unpack(keys[first_of_runs(keys)], n_items))
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(first_of_runs(keys))
     if labels is not None:
-        keys.insert(0, labels)
-    order = np.lexsort(keys)
-    users, items = users[order], items[order]
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    return order[first]
+        labels = labels[order]
+    if timestamps is not None:
+        timestamps = timestamps[order]
+        earliest = np.minimum.reduceat(timestamps, starts)
+        if labels is not None:
+            late = timestamps > np.repeat(earliest, np.diff(starts, append=len(keys)))
+            labels[late] = np.iinfo(np.int8).max
+        timestamps = earliest
+    if labels is not None:
+        labels = np.minimum.reduceat(labels, starts)
+    return DistinctPairs(*unpack(keys[starts], n_items), timestamps, labels)
 
 
 def k_core(users: Integers, items: Integers, k: int) -> Mask:
@@ -75,13 +115,17 @@ def k_core(users: Integers, items: Integers, k: int) -> Mask:
     Returns:
         bool ``[n]``.
     """
-    kept = np.arange(len(users))
+    mask = np.ones(len(users), dtype=np.bool_)
+    if k <= 1:
+        return mask
+    user_counts, item_counts = np.bincount(users), np.bincount(items)
+    rows = np.arange(len(users))
     while True:
-        enough_of_user = np.bincount(users[kept])[users[kept]] >= k
-        enough_of_item = np.bincount(items[kept])[items[kept]] >= k
-        enough = enough_of_user & enough_of_item
+        enough = (user_counts[users] >= k) & (item_counts[items] >= k)
         if enough.all():
-            mask = np.zeros(len(users), dtype=np.bool_)
-            mask[kept] = True
             return mask
-        kept = kept[enough]
+        few = ~enough
+        user_counts -= np.bincount(users[few], minlength=len(user_counts))
+        item_counts -= np.bincount(items[few], minlength=len(item_counts))
+        mask[rows[few]] = False
+        users, items, rows = users[enough], items[enough], rows[enough]

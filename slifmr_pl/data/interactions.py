@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.data.pairs import first_of_runs, pack, unpack
+
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
@@ -40,12 +42,11 @@ class UserItems:
         """Collect the items of each of ``n_users`` users over one or more sets of pairs."""
         users = np.concatenate([np.empty(0, np.int64), *(part.users for part in parts)])
         items = np.concatenate([np.empty(0, np.int64), *(part.items for part in parts)])
-        order = np.lexsort((items, users))
-        users, items = users[order], items[order]
-        new = np.ones(len(users), dtype=np.bool_)
-        new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-        counts = np.bincount(users[new], minlength=n_users)
-        return cls(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), items[new])
+        n_items = int(items.max(initial=0)) + 1
+        keys = pack(users, items, n_items)
+        keys.sort(kind="stable")  # merges what is sorted already, part by part
+        users, items = unpack(keys[first_of_runs(keys)], n_items)
+        return cls(_offsets(np.bincount(users, minlength=n_users)), items)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -64,7 +65,13 @@ class UserItems:
             Offsets int64 ``[b + 1]`` and items int64 ``[offsets[b]]``.
         """
         counts = self.counts[users]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        offsets = _offsets(counts)
         # Entry k of user j lies at offsets[users[j]] + (k - selected offset of j).
         starts = np.repeat(self.offsets[users] - offsets[:-1], counts)
         return offsets, self.items[starts + np.arange(offsets[-1])]
+
+
+def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slifmr_pl.data.pairs import first_of_runs, order_by, pack, unpack
 from slifmr_pl.data.summary import KnowledgeSummary
 from slifmr_pl.data.vocabulary import Vocabulary
 
@@ -69,8 +70,8 @@ def join_knowledge(items: Vocabulary, kg: pa.Table, links: pa.Table | None) -> K
     Returns:
         Entities, relations and triples.
     """
-    ends = pa.concat_arrays([kg[name].combine_chunks() for name in ("head_id", "tail_id")])
-    raw_entities = Vocabulary.build(ends)
+    ends = pa.chunked_array([*kg["head_id"].chunks, *kg["tail_id"].chunks], pa.string())
+    raw_entities, raw_rows = Vocabulary.number(ends)
     owners = _Owners.of(items, raw_entities, links)
     others = raw_entities.ids.filter(pa.array(owners.items < 0))
     renamed = _apart_from(items, others) if links is not None else others
@@ -78,10 +79,9 @@ def join_knowledge(items: Vocabulary, kg: pa.Table, links: pa.Table | None) -> K
     rows = owners.items.copy()
     rows[owners.items < 0] = entities.encode(renamed)
 
-    relations = Vocabulary.build(kg["relation_id"])
-    heads = rows[raw_entities.encode(kg["head_id"])]
-    tails = rows[raw_entities.encode(kg["tail_id"])]
-    triples, self_triples = _distinct(heads, relations.encode(kg["relation_id"]), tails)
+    relations, relation_rows = Vocabulary.number(kg["relation_id"])
+    heads, tails = np.split(rows[raw_rows], 2)
+    triples, self_triples = _distinct(heads, relation_rows, tails)
     linked = np.zeros(len(entities), dtype=np.bool_)
     linked[triples.heads] = linked[triples.tails] = True
     linked_items = int(linked[: len(items)].sum())
@@ -115,11 +115,9 @@ class _Owners:
             return cls(items.encode(entities.ids, unknown=-1))
         # Entities beyond the triples count too: their links can be contested all the same.
         linked = entities.extend(links["entity_id"])
-        item_ids = Vocabulary.build(links["item_id"])
-        pairs = np.unique(
-            linked.encode(links["entity_id"]) * len(item_ids) + item_ids.encode(links["item_id"])
-        )
-        of_entity, raw_item = np.divmod(pairs, max(len(item_ids), 1))
+        item_ids, item_rows = Vocabulary.number(links["item_id"])
+        pairs = np.unique(pack(linked.encode(links["entity_id"]), item_rows, len(item_ids)))
+        of_entity, raw_item = unpack(pairs, max(len(item_ids), 1))
         of_item = items.encode(item_ids.ids, unknown=-1)[raw_item]
         inside = of_item >= 0
         of_entity, of_item = of_entity[inside], of_item[inside]
@@ -154,10 +152,8 @@ def _distinct(
     """Sort, drop self triples (counted) and repetitions."""
     other = heads != tails
     heads, relations, tails = heads[other], relations[other], tails[other]
-    order = np.lexsort((tails, relations, heads))
-    heads, relations, tails = heads[order], relations[order], tails[order]
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (
-        (heads[1:] != heads[:-1]) | (relations[1:] != relations[:-1]) | (tails[1:] != tails[:-1])
-    )
+    facts = pack(heads, relations, int(relations.max(initial=0)) + 1)
+    order = order_by(facts, tails)
+    heads, relations, tails, facts = heads[order], relations[order], tails[order], facts[order]
+    new = first_of_runs(facts) | first_of_runs(tails)
     return Triples(heads[new], relations[new], tails[new]), int((~other).sum())

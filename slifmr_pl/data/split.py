@@ -9,6 +9,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.data.pairs import order_by, pack
 from slifmr_pl.errors import ConfigError, DataError
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -40,9 +41,9 @@ def ratio(
         ConfigError: The shares do not sum to 1, or leave nothing to train on.
     """
     require_ratios(ratios)
-    order = np.lexsort((items, users))
+    order = _pair_order(users, items)
     draws = np.random.default_rng(seed).random(len(users))
-    order = order[np.lexsort((draws, users[order]))]
+    order = order[order_by(users[order], draws)]
     ranks, counts = _ranks(users[order])
     n_valid, n_test = (
         np.floor(share * counts + _ROUNDING).astype(np.int64) for share in ratios[1:]
@@ -66,7 +67,8 @@ def leave_one_out(users: Integers, items: Integers, timestamps: Floats | None) -
         DataError: There are no timestamps.
     """
     timestamps = _require_timestamps(timestamps, "leave_one_out")
-    order = np.lexsort((items, timestamps, users))
+    order = _pair_order(users, items)
+    order = order[order_by(users[order], timestamps[order])]
     ranks, counts = _ranks(users[order])
     from_last = counts - 1 - ranks
     labels = np.empty(len(users), dtype=np.int8)
@@ -86,10 +88,11 @@ def temporal(timestamps: Floats | None, ratios: tuple[float, float, float]) -> L
     """
     require_ratios(ratios)
     timestamps = _require_timestamps(timestamps, "temporal")
-    times = np.sort(timestamps)
-    labels = np.zeros(len(times), dtype=np.int8)
-    for share in (ratios[0], ratios[0] + ratios[1]):
-        cut = times[min(math.ceil(share * len(times) - _ROUNDING), len(times)) - 1]
+    n = len(timestamps)
+    shares = (ratios[0], ratios[0] + ratios[1])
+    ends = [min(math.ceil(share * n - _ROUNDING), n) - 1 for share in shares]
+    labels = np.zeros(n, dtype=np.int8)
+    for cut in np.partition(timestamps, ends)[ends]:
         labels += timestamps > cut
     return labels
 
@@ -129,6 +132,12 @@ def require_ratios(ratios: tuple[float, float, float]) -> None:
             expected="shares of train, valid and test that sum to 1, the first above 0",
             fix="for example [0.8, 0.1, 0.1]",
         )
+
+
+def _pair_order(users: Integers, items: Integers) -> Integers:
+    """Order rows by user and item; takes little time where they are in this order already."""
+    keys = pack(users, items, int(items.max(initial=0)) + 1)
+    return np.argsort(keys, kind="stable")
 
 
 def _ranks(users: Integers) -> tuple[Integers, Integers]:

@@ -53,6 +53,22 @@ class Vocabulary:
         """
         return cls(_sorted_distinct(_as_strings(ids)))
 
+    @classmethod
+    def number(cls, ids: Ids) -> tuple[Self, npt.NDArray[np.int64]]:
+        """Make the vocabulary that ``build`` makes, and look up the same ids, reading them once.
+
+        Returns:
+            The vocabulary, and the rows of the ids, int64 ``[n]``.
+
+        Raises:
+            DataError: An id is not a string.
+        """
+        encoded = _as_column(ids).dictionary_encode().combine_chunks()
+        order = pc.array_sort_indices(encoded.dictionary).to_numpy()
+        rows = np.empty(len(order), dtype=np.int64)
+        rows[order] = np.arange(len(order))
+        return cls(encoded.dictionary.take(pa.array(order))), rows[encoded.indices.to_numpy()]
+
     def extend(self, ids: Ids) -> Self:
         """Make a vocabulary that keeps these rows and appends, sorted, the ids not yet in it.
 
@@ -171,13 +187,17 @@ def _sorted_distinct(ids: pa.StringArray) -> pa.StringArray:
 
 
 def _as_strings(ids: Ids) -> pa.StringArray:
+    return _as_column(ids).combine_chunks()
+
+
+def _as_column(ids: Ids) -> pa.ChunkedArray:
     try:
-        if isinstance(ids, pa.ChunkedArray):
-            ids = ids.combine_chunks()
-        strings = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
-        if not (pa.types.is_string(strings.type) or pa.types.is_large_string(strings.type)):
-            raise TypeError(f"a column of {strings.type}")
-        strings = strings.cast(pa.string())
+        if not isinstance(ids, pa.ChunkedArray):
+            array = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
+            ids = pa.chunked_array([array])
+        if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+            raise TypeError(f"a column of {ids.type}")
+        strings = ids.cast(pa.string())
         if strings.null_count:
             raise TypeError(f"{strings.null_count} missing ids")
     except (pa.ArrowException, TypeError, UnicodeError) as error:

@@ -81,6 +81,23 @@ def test_row_order_changes_nothing(data: st.DataObject, strategy: str) -> None:
     assert one.item_table.equals(other.item_table)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "fingerprint"),
+    [
+        ("ratio", "3e6380cbed064739"),
+        ("leave_one_out", "a1db465b8b288262"),
+        ("temporal", "b172416ba285b378"),
+        ("given", "4324d0494e0af5ef"),
+    ],
+)
+def test_fingerprint_stays_what_checkpoints_were_trained_with(
+    strategy: str, fingerprint: str
+) -> None:
+    filters = FilterConfig(minimum_rating=2, k_core=3)
+    data = build_dataset(raw_data(), filters, SplitConfig(strategy))
+    assert data.fingerprint.startswith(fingerprint)
+
+
 def test_fingerprint_follows_split_and_knowledge() -> None:
     raw = raw_data()
     prints = {

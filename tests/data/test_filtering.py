@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slifmr_pl.data.filtering import first_of_pairs, k_core, rated_at_least
+from slifmr_pl.data.filtering import distinct_pairs, k_core, rated_at_least
 from slifmr_pl.errors import DataError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
@@ -41,19 +41,39 @@ def test_k_core_is_the_largest_set_with_k_rows_each(pairs: list[tuple[int, int]]
         max_size=30,
     )
 )
-def test_earliest_row_of_each_pair_is_kept(rows: list[tuple[int, int, int, int]]) -> None:
+def test_earliest_time_and_its_lowest_label_are_kept(rows: list[tuple[int, int, int, int]]) -> None:
     users, items, times, labels = columns(rows)
-    kept = first_of_pairs(users, items, times.astype(np.float64), labels.astype(np.int8))
+    kept = distinct_pairs(users, items, times.astype(np.float64), labels.astype(np.int8))
     expected = {
         pair: min(row[2:] for row in rows if row[:2] == pair) for pair in {r[:2] for r in rows}
     }
-    assert [rows[row][:2] for row in kept] == sorted(expected)
-    assert {rows[row][:2]: rows[row][2:] for row in kept} == expected
+    pairs = list(zip(kept.users.tolist(), kept.items.tolist(), strict=True))
+    assert pairs == sorted(expected)
+    assert kept.timestamps is not None
+    assert kept.labels is not None
+    found = zip(kept.timestamps.tolist(), kept.labels.tolist(), strict=True)
+    assert dict(zip(pairs, found, strict=True)) == expected
+
+
+@given(pairs=PAIRS)
+def test_pairs_alone_are_sorted_and_distinct(pairs: list[tuple[int, int]]) -> None:
+    kept = distinct_pairs(*columns(pairs))
+    assert list(zip(kept.users, kept.items, strict=True)) == sorted(set(pairs))
+    assert kept.timestamps is kept.labels is None
 
 
 def test_without_timestamps_the_lowest_label_is_kept() -> None:
     pair = np.zeros(3, dtype=np.int64)
-    assert first_of_pairs(pair, pair, labels=np.array([2, 0, 1], np.int8)).tolist() == [1]
+    kept = distinct_pairs(pair, pair, labels=np.array([2, 0, 1], np.int8))
+    assert kept.labels is not None
+    assert kept.labels.tolist() == [0]
+
+
+def test_without_labels_the_earliest_time_is_kept() -> None:
+    pair = np.zeros(3, dtype=np.int64)
+    kept = distinct_pairs(pair, pair, np.array([2.5, -1.0, 7.0]))
+    assert kept.timestamps is not None
+    assert kept.timestamps.tolist() == [-1.0]
 
 
 def test_rating_at_the_minimum_counts() -> None:

@@ -30,6 +30,16 @@ def test_build_is_sorted_and_ignores_order(ids: list[str], seed: int) -> None:
     assert Vocabulary.build(shuffled).ids.to_pylist() == sorted(set(ids))
 
 
+@given(ids=IDS, cut=st.integers(0, 30))
+def test_number_is_build_and_encode_in_one(ids: list[str], cut: int) -> None:
+    chunks = pa.chunked_array([ids[:cut], ids[cut:]], pa.string())
+    for column in (ids, chunks):
+        vocabulary, rows = Vocabulary.number(column)
+        assert vocabulary == Vocabulary.build(ids)
+        assert rows.dtype == np.int64
+        assert rows.tolist() == vocabulary.encode(ids).tolist()
+
+
 @given(ids=DISTINCT)
 def test_constructor_keeps_order(ids: list[str]) -> None:
     assert Vocabulary(ids).encode(ids).tolist() == list(range(len(ids)))
