@@ -51,6 +51,7 @@ class ResultTable(Callback):
             self._print(trainer, "val", "train")
 
     def _print(self, trainer: pl.Trainer, stage: str, masks: str) -> None:
+        folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
         values = trainer.callback_metrics
@@ -63,7 +64,7 @@ class ResultTable(Callback):
         console = Console()
         console.print(metric_table(values, stage, f"{stage}: full ranking, {users} users"))
         console.print(protocol)
-        if trainer.log_dir is None:
+        if folder is None:
             return
         record = {
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
@@ -72,7 +73,7 @@ class ResultTable(Callback):
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },
         }
-        path = Path(trainer.log_dir) / f"{stage}.json"
+        path = Path(folder) / f"{stage}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n")
         console.print(f"Written to {path}")
