@@ -19,6 +19,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
+from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.checkpoint import read_checkpoint
@@ -73,6 +74,7 @@ class SlifMrCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
+        parser.add_lightning_class_args(PerUserWriter, "per_user")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
         parser.set_defaults(DEFAULTS)
 
@@ -141,7 +143,7 @@ class SlifMrCLI(LightningCLI):
         else:
             folder = _run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
-            callbacks = [config["recommendations"]]
+            callbacks = [config["recommendations"], config["per_user"]]
         settings["default_root_dir"] = str(folder)
         return self._instantiate_trainer(settings, callbacks)
 

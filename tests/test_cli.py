@@ -77,12 +77,16 @@ def test_test_prints_a_table_and_its_protocol(
     record = json.loads((run / "test.json").read_text())
     assert record["checkpoint"] == best(run)
     assert f"{record['metrics']['test/recall@20']:.4f}" in printed
+    users = pq.read_table(run / "per_user.parquet")
+    assert users.num_rows == record["metrics"]["test/n_users"]
 
 
 def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
+    arguments = ["--config", str(run / "config.yaml"), "--ckpt_path", best(run)]
+    assert main(["validate", *arguments, "--per_user.validate", "true"]) == 0
+    assert (run / "per_user-val.parquet").is_file()
     printed = capsys.readouterr().out
     recall = next(line for line in printed.splitlines() if "recall" in line)
     assert best(run).rpartition("recall")[2].removesuffix(".ckpt") in recall
