@@ -1,6 +1,5 @@
 """Results that a person can read."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from rich.table import Table
 from torch import Tensor
 
 from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.records.data import data_record
+from slifmr_pl.records.files import write_json
 
 
 def metric_table(values: Mapping[str, float | Tensor], stage: str, title: str) -> Table:
@@ -66,16 +67,18 @@ class ResultTable(Callback):
         console.print(protocol)
         if folder is None:
             return
+        data = _data(trainer)
         record = {
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "protocol": protocol,
+            "masks": masks,
+            "data": None if data is None else data_record(data),
             "metrics": {
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },
         }
         path = Path(folder) / f"{stage}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(path, record)
         console.print(f"Written to {path}")
 
 
