@@ -5,6 +5,7 @@
 
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
+from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, UserFacingError
@@ -80,6 +82,7 @@ class SlifMrCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and settles what a checkpoint says about the model before anything is built."""
+        self.command = _command_line(args)
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         ckpt_path = self.config[subcommand].ckpt_path
@@ -139,7 +142,9 @@ class SlifMrCLI(LightningCLI):
         if self.subcommand == "fit":
             folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
             settings["logger"] = _loggers(folder, settings["logger"])
-            callbacks = [config["early_stopping"], config["checkpoint"], last_checkpoint()]
+            recorder = RunRecorder(config.seed_everything, self.command)
+            stopping, best = config["early_stopping"], config["checkpoint"]
+            callbacks = [recorder, stopping, best, last_checkpoint()]
         else:
             folder = _run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
@@ -183,6 +188,11 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _command_line(args: list[str] | None) -> str:
+    program = "slifmr" if args is not None else Path(sys.argv[0]).name
+    return shlex.join([program, *(sys.argv[1:] if args is None else args)])
 
 
 def _new_run_folder(root: Path) -> Path:

@@ -40,6 +40,10 @@ def test_fit_leaves_config_metrics_events_and_checkpoints_in_one_folder(run: Pat
     assert any(run.glob("events.out.tfevents.*"))
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/recall@20", "train/loss", "self_loop/edges", "self_loop/overlap"} <= set(header)
+    record = json.loads((run / "run.json").read_text())
+    assert (record["outcome"], record["seed"]) == ("finished", 2026)
+    assert record["command"].startswith("slifmr fit --config ")
+    assert str(run / record["best"]["checkpoint"]) == best(run)
 
 
 def test_fit_ends_with_the_best_checkpoint_and_the_command_that_tests_it(
