@@ -5,10 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slifmr_pl.data.demo import write_demo_catalogue
-from slifmr_pl.data.demo_encoders import write_demo_encoders
-from slifmr_pl.errors import UserFacingError
-
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -19,12 +15,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 where input has to be mended.
     """
-    parser = argparse.ArgumentParser(prog="python -m slifmr_pl")
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="write the demo catalogue and its tiny encoders")
-    demo.add_argument("folder", type=Path, nargs="?", default=Path("demo_data"))
-    demo.set_defaults(run=lambda options: _demo(options.folder))
-    options = parser.parse_args(args)
+    options = _parser().parse_args(args)
+    from slifmr_pl.errors import UserFacingError  # after --help, which needs nothing of it
+
     try:
         options.run(options)
     except UserFacingError as error:
@@ -33,14 +26,52 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _demo(folder: Path) -> None:
-    summary = write_demo_catalogue(folder)
-    write_demo_encoders(folder / "encoders")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slifmr_pl",
+        description="What is no Trainer job; for those see `python lightning_cli.py --help`.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    _add_demo(commands)
+    _add_metrics(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # the type that argparse names nowhere else
+
+
+def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "write the demo catalogue and its tiny encoders"
+    demo = commands.add_parser("demo", help=text, description=text)
+    demo.add_argument(
+        "folder", type=Path, nargs="?", default=Path("demo_data"), help="default: %(default)s"
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from slifmr_pl.data.demo import write_demo_catalogue
+    from slifmr_pl.data.demo_encoders import write_demo_encoders
+
+    summary = write_demo_catalogue(options.folder)
+    write_demo_encoders(options.folder / "encoders")
     print(
-        f"{'Wrote' if summary.written else 'Found'} the demo catalogue in {folder}: "
+        f"{'Wrote' if summary.written else 'Found'} the demo catalogue in {options.folder}: "
         f"{summary.users} users, {summary.items} items, {summary.interactions} interactions, "
         f"{summary.triples} triples, and two tiny untrained encoders."
     )
+
+
+def _add_metrics(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "print the exact definition of every metric, as Markdown"
+    metrics = commands.add_parser("metrics", help=text, description=text)
+    metrics.set_defaults(run=_metrics)
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    from slifmr_pl.metrics.definitions import as_markdown
+
+    print(as_markdown(), end="")
 
 
 if __name__ == "__main__":

@@ -191,8 +191,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _command_line(args: list[str] | None) -> str:
-    program = "slifmr" if args is not None else Path(sys.argv[0]).name
-    return shlex.join([program, *(sys.argv[1:] if args is None else args)])
+    return shlex.join(["slifmr", *(sys.argv[1:] if args is None else args)])
 
 
 def _new_run_folder(root: Path) -> Path:

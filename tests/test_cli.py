@@ -6,7 +6,6 @@ import pytest
 import torch
 import yaml
 
-from slifmr_pl.__main__ import main as command
 from slifmr_pl.cli import main
 
 
@@ -247,14 +246,3 @@ def test_test_without_a_checkpoint_is_refused(
 ) -> None:
     assert main(["test", "--config", str(config)]) == 2
     assert "test without a checkpoint" in capsys.readouterr().err
-
-
-def test_demo_command_writes_once_and_refuses_a_foreign_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(["demo", str(tmp_path / "demo")]) == 0
-    assert command(["demo", str(tmp_path / "demo")]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("Found the demo catalogue")
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "mine.txt").write_text("mine")
-    assert command(["demo", str(tmp_path / "foreign")]) == 2
