@@ -1,8 +1,9 @@
 """`python -m slifmr_pl COMMAND`: what is no Trainer job."""
 
 import argparse
+import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
     _add_demo(commands)
     _add_metrics(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -72,6 +74,100 @@ def _metrics(options: argparse.Namespace) -> None:
     from slifmr_pl.metrics.definitions import as_markdown
 
     print(as_markdown(), end="")
+
+
+def _add_compare(commands: "Commands[argparse.ArgumentParser]") -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="compare tested runs: means, confidence intervals, paired significance tests",
+        description="Compares tested runs. The first run or group is what the others are compared "
+        "with. Give groups to average runs of one configuration with different seeds.",
+        epilog="What each number means: docs/comparing.md.",
+    )
+    compare.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run; called A, B, C and so on",
+    )
+    compare.add_argument(
+        "--group",
+        type=_group,
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one configuration with different seeds; give it again for the next group",
+    )
+    compare.add_argument(
+        "--metrics",
+        type=_metric_names,
+        metavar="METRIC@K,METRIC@K",
+        help="for example recall@20,ndcg@20; default: all that every run has",
+    )
+    compare.add_argument(
+        "--stage", choices=("test", "val"), default="test", help="default: %(default)s"
+    )
+    compare.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there, too")
+    compare.add_argument(
+        "--resamples",
+        type=_at_least(100),
+        default=10_000,
+        metavar="N",
+        help="of the bootstrap and of the randomisation test; default: %(default)s",
+    )
+    compare.add_argument(
+        "--seed", type=_at_least(0), default=2026, metavar="N", help="of both; default: %(default)s"
+    )
+    compare.set_defaults(run=_compare)
+
+
+def _group(text: str) -> tuple[str, list[Path]]:
+    name, _, runs = text.partition("=")
+    if not name or not runs.strip(","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
+    return name, [Path(run) for run in runs.split(",") if run]
+
+
+def _metric_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return number
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from slifmr_pl.records.comparable import Group
+    from slifmr_pl.records.comparison import compare
+    from slifmr_pl.records.comparison_tables import print_comparison
+    from slifmr_pl.records.files import write_json
+    from slifmr_pl.records.folder import read_evaluation
+
+    letters = string.ascii_uppercase
+    single = [
+        (letters[i] if i < len(letters) else f"run {i + 1}", [run])
+        for i, run in enumerate(options.runs)
+    ]
+    groups = [
+        Group(name, tuple(read_evaluation(run, options.stage) for run in runs))
+        for name, runs in (*single, *options.group)
+    ]
+    comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
+    # Wrapped cells of a table help nobody who reads it in a file.
+    print_comparison(comparison, Console(width=None if sys.stdout.isatty() else 200))
+    if options.json is not None:
+        write_json(options.json, asdict(comparison))
+        print(f"Written to {options.json}")
 
 
 if __name__ == "__main__":

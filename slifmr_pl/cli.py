@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.checkpoint import read_checkpoint
+from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, UserFacingError
 from slifmr_pl.module import SlifMrModule
@@ -106,7 +106,7 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config[subcommand]
         defaults = self._parser(subcommand).get_defaults()
-        for key, saved in _flat(checkpoint["hyper_parameters"]).items():
+        for key, saved in flat(checkpoint["hyper_parameters"]).items():
             given = config.get(f"model.{key}")
             if key in RUN_TIME or given == saved:
                 continue
@@ -221,17 +221,6 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
 def _run_folder(checkpoint: Path) -> Path:
     folder = checkpoint.parent
     return folder.parent if folder.name == "checkpoints" else folder
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _is_rank_zero() -> bool:

@@ -19,8 +19,7 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.evaluation import FullRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
-
-FILES = {"test": "per_user.parquet", "val": "per_user-val.parquet"}
+from slifmr_pl.records.folder import USERS_FILES, Stage
 
 
 class PerUserWriter(Callback):
@@ -89,7 +88,7 @@ class PerUserWriter(Callback):
     def _clear(self) -> None:
         self._counts, self._values, self._columns = [], [], []
 
-    def _keep(self, pl_module: pl.LightningModule, ranked: Any, batch: Any, stage: str) -> None:
+    def _keep(self, pl_module: pl.LightningModule, ranked: Any, batch: Any, stage: Stage) -> None:
         assert isinstance(pl_module, FullRanking)
         metrics = pl_module.metrics[stage]
         assert isinstance(metrics, RankingMetrics)
@@ -100,7 +99,7 @@ class PerUserWriter(Callback):
         self._values.append(torch.cat([*users.metrics.values()], dim=1).cpu())
         self._columns = [f"{name}@{k}" for name in users.metrics for k in metrics.ks]
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage) -> None:
         counts, values = torch.cat(self._counts), torch.cat(self._values)
         columns = self._columns
         self._clear()
@@ -114,7 +113,7 @@ class PerUserWriter(Callback):
             return
         data = getattr(trainer, "datamodule", None)
         assert isinstance(data, SlifMrDataModule)
-        target = Path(folder) / FILES[stage]
+        target = Path(folder) / USERS_FILES[stage]
         table = _table(data.data.users, counts.numpy(), values.numpy(), columns)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".partial-{os.getpid()}")

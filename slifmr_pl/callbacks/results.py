@@ -12,6 +12,7 @@ from torch import Tensor
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.files import write_json
+from slifmr_pl.records.folder import RESULT_FILES, Stage
 
 
 def metric_table(values: Mapping[str, float | Tensor], stage: str, title: str) -> Table:
@@ -51,7 +52,7 @@ class ResultTable(Callback):
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "train")
 
-    def _print(self, trainer: pl.Trainer, stage: str, masks: str) -> None:
+    def _print(self, trainer: pl.Trainer, stage: Stage, masks: str) -> None:
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
@@ -77,7 +78,7 @@ class ResultTable(Callback):
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },
         }
-        path = Path(folder) / f"{stage}.json"
+        path = Path(folder) / RESULT_FILES[stage]
         write_json(path, record)
         console.print(f"Written to {path}")
 

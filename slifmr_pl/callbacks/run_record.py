@@ -15,8 +15,8 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state, without_home
 from slifmr_pl.records.files import write_json
+from slifmr_pl.records.folder import RECORD_FILE
 
-FILE = "run.json"
 FORMAT = "slifmr-run-1"
 Outcome = Literal["running", "finished", "interrupted", "failed"]
 
@@ -60,7 +60,7 @@ class RunRecorder(Callback):
             "git": git_state(Path.cwd()),
             "started": _now(),
         }
-        self._path = Path(folder) / FILE
+        self._path = Path(folder) / RECORD_FILE
         self._write(trainer, "running")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
