@@ -1,13 +1,10 @@
 """`python -m slifmr_pl COMMAND`: what is no Trainer job."""
 
 import argparse
+import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from slifmr_pl.data.demo import write_demo_catalogue
-from slifmr_pl.data.demo_encoders import write_demo_encoders
-from slifmr_pl.errors import UserFacingError
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -19,12 +16,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 where input has to be mended.
     """
-    parser = argparse.ArgumentParser(prog="python -m slifmr_pl")
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="write the demo catalogue and its tiny encoders")
-    demo.add_argument("folder", type=Path, nargs="?", default=Path("demo_data"))
-    demo.set_defaults(run=lambda options: _demo(options.folder))
-    options = parser.parse_args(args)
+    options = _parser().parse_args(args)
+    from slifmr_pl.errors import UserFacingError  # after --help, which needs nothing of it
+
     try:
         options.run(options)
     except UserFacingError as error:
@@ -33,14 +27,147 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _demo(folder: Path) -> None:
-    summary = write_demo_catalogue(folder)
-    write_demo_encoders(folder / "encoders")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slifmr_pl",
+        description="What is no Trainer job; for those see `python lightning_cli.py --help`.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    _add_demo(commands)
+    _add_metrics(commands)
+    _add_compare(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # the type that argparse names nowhere else
+
+
+def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "write the demo catalogue and its tiny encoders"
+    demo = commands.add_parser("demo", help=text, description=text)
+    demo.add_argument(
+        "folder", type=Path, nargs="?", default=Path("demo_data"), help="default: %(default)s"
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from slifmr_pl.data.demo import write_demo_catalogue
+    from slifmr_pl.data.demo_encoders import write_demo_encoders
+
+    summary = write_demo_catalogue(options.folder)
+    write_demo_encoders(options.folder / "encoders")
     print(
-        f"{'Wrote' if summary.written else 'Found'} the demo catalogue in {folder}: "
+        f"{'Wrote' if summary.written else 'Found'} the demo catalogue in {options.folder}: "
         f"{summary.users} users, {summary.items} items, {summary.interactions} interactions, "
         f"{summary.triples} triples, and two tiny untrained encoders."
     )
+
+
+def _add_metrics(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "print the exact definition of every metric, as Markdown"
+    metrics = commands.add_parser("metrics", help=text, description=text)
+    metrics.set_defaults(run=_metrics)
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    from slifmr_pl.metrics.definitions import as_markdown
+
+    print(as_markdown(), end="")
+
+
+def _add_compare(commands: "Commands[argparse.ArgumentParser]") -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="compare tested runs: means, confidence intervals, paired significance tests",
+        description="Compares tested runs. The first run or group is what the others are compared "
+        "with. Give groups to average runs of one configuration with different seeds.",
+        epilog="What each number means: docs/comparing.md.",
+    )
+    compare.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run; called A, B, C and so on",
+    )
+    compare.add_argument(
+        "--group",
+        type=_group,
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one configuration with different seeds; give it again for the next group",
+    )
+    compare.add_argument(
+        "--metrics",
+        type=_metric_names,
+        metavar="METRIC@K,METRIC@K",
+        help="for example recall@20,ndcg@20; default: all that every run has",
+    )
+    compare.add_argument(
+        "--stage", choices=("test", "val"), default="test", help="default: %(default)s"
+    )
+    compare.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there, too")
+    compare.add_argument(
+        "--resamples",
+        type=_at_least(100),
+        default=10_000,
+        metavar="N",
+        help="of the bootstrap and of the randomisation test; default: %(default)s",
+    )
+    compare.add_argument(
+        "--seed", type=_at_least(0), default=2026, metavar="N", help="of both; default: %(default)s"
+    )
+    compare.set_defaults(run=_compare)
+
+
+def _group(text: str) -> tuple[str, list[Path]]:
+    name, _, runs = text.partition("=")
+    if not name or not runs.strip(","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
+    return name, [Path(run) for run in runs.split(",") if run]
+
+
+def _metric_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return number
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from slifmr_pl.records.comparable import Group
+    from slifmr_pl.records.comparison import compare
+    from slifmr_pl.records.comparison_tables import print_comparison
+    from slifmr_pl.records.files import write_json
+    from slifmr_pl.records.folder import read_evaluation
+
+    letters = string.ascii_uppercase
+    single = [
+        (letters[i] if i < len(letters) else f"run {i + 1}", [run])
+        for i, run in enumerate(options.runs)
+    ]
+    groups = [
+        Group(name, tuple(read_evaluation(run, options.stage) for run in runs))
+        for name, runs in (*single, *options.group)
+    ]
+    comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
+    # Wrapped cells of a table help nobody who reads it in a file.
+    print_comparison(comparison, Console(width=None if sys.stdout.isatty() else 200))
+    if options.json is not None:
+        write_json(options.json, asdict(comparison))
+        print(f"Written to {options.json}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,17 @@ def plain(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value
+    return result
+
+
 def restored(kind: type[Config], values: Mapping[str, Any], name: str) -> Config:
     """The configuration that `plain` described.
 

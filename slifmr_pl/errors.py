@@ -15,11 +15,16 @@ class CheckpointError(UserFacingError):
     """A checkpoint that is damaged, foreign, or does not fit the data."""
 
 
+class RunError(UserFacingError):
+    """A run's folder that lacks what is asked of it, or runs that cannot be compared."""
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
     "FeatureError",
+    "RunError",
     "TableError",
     "UserFacingError",
 ]

@@ -58,13 +58,13 @@ class FullRanking(pl.LightningModule):
         """Propagates once for all users and items."""
         self._ranked = self.representations()
 
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        """Ranks the whole catalogue for some users."""
-        self._rank_and_count(batch, "val")
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
+        """Ranks the whole catalogue for some users; callbacks get the item rows [b, k']."""
+        return self._rank_and_count(batch, "val")
 
-    def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        """Ranks the whole catalogue for some users."""
-        self._rank_and_count(batch, "test")
+    def test_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
+        """Ranks the whole catalogue for some users; callbacks get the item rows [b, k']."""
+        return self._rank_and_count(batch, "test")
 
     def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
         """The `top_k` best unseen items of some users: item rows, and scores."""
@@ -93,9 +93,10 @@ class FullRanking(pl.LightningModule):
             memory_budget_mb=self.memory_budget_mb,
         )
 
-    def _rank_and_count(self, batch: EvalBatch, stage: str) -> None:
+    def _rank_and_count(self, batch: EvalBatch, stage: str) -> Tensor:
         ranked = self._rank(batch, max(self.ks))
         self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
+        return ranked.indices
 
     def _metrics(self, stage: str) -> RankingMetrics:
         metrics = self.metrics[stage]

@@ -2,9 +2,9 @@
 
 import logging
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,12 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
+from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
+from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.checkpoint import read_checkpoint
+from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, UserFacingError
 from slifmr_pl.module import SlifMrModule
@@ -70,11 +73,13 @@ class SlifMrCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
+        parser.add_lightning_class_args(PerUserWriter, "per_user")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
         parser.set_defaults(DEFAULTS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and settles what a checkpoint says about the model before anything is built."""
+        self.command = _command_line(args)
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         ckpt_path = self.config[subcommand].ckpt_path
@@ -98,7 +103,7 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config[subcommand]
         defaults = self._parser(subcommand).get_defaults()
-        for key, saved in _flat(checkpoint["hyper_parameters"]).items():
+        for key, saved in flat(checkpoint["hyper_parameters"]).items():
             given = config.get(f"model.{key}")
             if key in RUN_TIME or given == saved:
                 continue
@@ -134,11 +139,13 @@ class SlifMrCLI(LightningCLI):
         if self.subcommand == "fit":
             folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
             settings["logger"] = _loggers(folder, settings["logger"])
-            callbacks = [config["early_stopping"], config["checkpoint"], last_checkpoint()]
+            recorder = RunRecorder(config.seed_everything, self.command)
+            stopping, best = config["early_stopping"], config["checkpoint"]
+            callbacks = [recorder, stopping, best, last_checkpoint()]
         else:
             folder = _run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
-            callbacks = [config["recommendations"]]
+            callbacks = [config["recommendations"], config["per_user"]]
         settings["default_root_dir"] = str(folder)
         return self._instantiate_trainer(settings, callbacks)
 
@@ -173,6 +180,10 @@ def run(args: list[str] | None) -> int:
     return 0
 
 
+def _command_line(args: list[str] | None) -> str:
+    return shlex.join(["slifmr", *(sys.argv[1:] if args is None else args)])
+
+
 def _new_run_folder(root: Path) -> Path:
     versions = [
         int(number)
@@ -200,17 +211,6 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
 def _run_folder(checkpoint: Path) -> Path:
     folder = checkpoint.parent
     return folder.parent if folder.name == "checkpoints" else folder
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _is_rank_zero() -> bool:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from slifmr_pl.callbacks.per_user import PerUserWriter
+from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
 from tests.runs import Metrics, demo_data, every_epoch, full_model, trainer
@@ -27,6 +29,8 @@ def main(catalogue: Path, out: Path, processes: int) -> None:
     fit = trainer(out, 3, metrics, every_epoch(out / "epochs"), **options)
     fit.fit(module, datamodule=demo_data(catalogue, batch_size=131))  # odd shares
     torch.save(module.state_dict(), out / f"state-{fit.global_rank}.pt")
+    test = trainer(out, 1, ResultTable(), PerUserWriter(), **options)
+    test.test(module, datamodule=demo_data(catalogue, eval_batch_size=7), verbose=False)
     lists = trainer(out, 1, **options)
     predictions = lists.predict(
         module, datamodule=demo_data(catalogue, eval_batch_size=7), return_predictions=True

@@ -6,7 +6,6 @@ import pytest
 import torch
 import yaml
 
-from slifmr_pl.__main__ import main as command
 from slifmr_pl.cli import main
 
 
@@ -40,6 +39,10 @@ def test_fit_leaves_config_metrics_events_and_checkpoints_in_one_folder(run: Pat
     assert any(run.glob("events.out.tfevents.*"))
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/recall@20", "train/loss", "self_loop/edges", "self_loop/overlap"} <= set(header)
+    record = json.loads((run / "run.json").read_text())
+    assert (record["outcome"], record["seed"]) == ("finished", 2026)
+    assert record["command"].startswith("slifmr fit --config ")
+    assert str(run / record["best"]["checkpoint"]) == best(run)
 
 
 def test_fit_ends_with_the_best_checkpoint_and_the_command_that_tests_it(
@@ -77,12 +80,16 @@ def test_test_prints_a_table_and_its_protocol(
     record = json.loads((run / "test.json").read_text())
     assert record["checkpoint"] == best(run)
     assert f"{record['metrics']['test/recall@20']:.4f}" in printed
+    users = pq.read_table(run / "per_user.parquet")
+    assert users.num_rows == record["metrics"]["test/n_users"]
 
 
 def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
+    arguments = ["--config", str(run / "config.yaml"), "--ckpt_path", best(run)]
+    assert main(["validate", *arguments, "--per_user.validate", "true"]) == 0
+    assert (run / "per_user-val.parquet").is_file()
     printed = capsys.readouterr().out
     recall = next(line for line in printed.splitlines() if "recall" in line)
     assert best(run).rpartition("recall")[2].removesuffix(".ckpt") in recall
@@ -239,14 +246,3 @@ def test_test_without_a_checkpoint_is_refused(
 ) -> None:
     assert main(["test", "--config", str(config)]) == 2
     assert "test without a checkpoint" in capsys.readouterr().err
-
-
-def test_demo_command_writes_once_and_refuses_a_foreign_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(["demo", str(tmp_path / "demo")]) == 0
-    assert command(["demo", str(tmp_path / "demo")]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("Found the demo catalogue")
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "mine.txt").write_text("mine")
-    assert command(["demo", str(tmp_path / "foreign")]) == 2

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slifmr_pl.configuration import plain, restored
+from slifmr_pl.configuration import flat, plain, restored
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
 from slifmr_pl.losses.objective import LossConfig
@@ -102,3 +102,8 @@ def test_values_that_contradict_themselves_are_refused_on_the_way_back() -> None
     values = plain(SelfLoopConfig()) | {"momentum": 2.0}
     with pytest.raises(ConfigError, match=r"self_loop\.momentum is 2\.0"):
         restored(SelfLoopConfig, values, "self_loop")
+
+
+def test_nested_settings_get_dotted_keys() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": None}, "e": [{"f": 2}], "g": {}}
+    assert flat(nested) == {"a.b.c": 1, "a.d": None, "e": [{"f": 2}]}

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from slifmr_pl.callbacks.per_user import PerUserWriter
 from tests.ddp_run import without_alignment
 from tests.runs import demo_data, trainer
 
@@ -82,3 +85,25 @@ def test_predict_ranks_each_user_once_over_all_processes(runs: list[Path]) -> No
     shares = [read(runs[1] / f"lists-{rank}.json") for rank in range(2)]
     assert [len(share) for share in shares] == [45, 45]
     assert len(read(runs[0] / "lists-0.json")) == 90
+
+
+def test_values_of_users_are_the_same_for_one_and_two_processes(
+    runs: list[Path], catalogue: Path, tmp_path: Path
+) -> None:
+    trainer(tmp_path, 1, PerUserWriter()).test(
+        without_alignment(),
+        datamodule=demo_data(catalogue, batch_size=131),
+        ckpt_path=str(runs[1] / "epochs" / "epoch=2.ckpt"),
+        verbose=False,
+    )
+    one, two = (pq.read_table(folder / "per_user.parquet") for folder in (tmp_path, runs[1]))
+    assert one.equals(two)
+    assert not list(runs[1].glob("*partial*"))
+
+
+def test_two_processes_report_one_test_result(runs: list[Path]) -> None:
+    users = pq.read_table(runs[1] / "per_user.parquet")
+    metrics = read(runs[1] / "test.json")["metrics"]
+    assert metrics["test/n_users"] == users.num_rows == len(set(users["user_id"].to_pylist()))
+    for name in users.column_names[2:]:
+        assert metrics[f"test/{name}"] == pytest.approx(np.mean(users[name]), rel=1e-12)

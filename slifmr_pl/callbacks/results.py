@@ -1,6 +1,5 @@
 """Results that a person can read."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,9 @@ from rich.table import Table
 from torch import Tensor
 
 from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.records.data import data_record
+from slifmr_pl.records.files import write_json
+from slifmr_pl.records.folder import RESULT_FILES, Stage
 
 
 def metric_table(values: Mapping[str, float | Tensor], stage: str, title: str) -> Table:
@@ -50,7 +52,8 @@ class ResultTable(Callback):
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "train")
 
-    def _print(self, trainer: pl.Trainer, stage: str, masks: str) -> None:
+    def _print(self, trainer: pl.Trainer, stage: Stage, masks: str) -> None:
+        folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
         values = trainer.callback_metrics
@@ -63,18 +66,20 @@ class ResultTable(Callback):
         console = Console()
         console.print(metric_table(values, stage, f"{stage}: full ranking, {users} users"))
         console.print(protocol)
-        if trainer.log_dir is None:
+        if folder is None:
             return
+        data = _data(trainer)
         record = {
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "protocol": protocol,
+            "masks": masks,
+            "data": None if data is None else data_record(data),
             "metrics": {
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },
         }
-        path = Path(trainer.log_dir) / f"{stage}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        path = Path(folder) / RESULT_FILES[stage]
+        write_json(path, record)
         console.print(f"Written to {path}")
 
 

@@ -4,7 +4,7 @@ Shapes: B users of one update, K recommended items a user, I items, C cut-offs.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,20 @@ from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.metrics.functional import check_cutoffs, ranking_metrics
 
 ACCURACY = ("recall", "precision", "ndcg", "map", "mrr", "hit")
+
+
+class UserValues(NamedTuple):
+    """Metrics of single users; b of the B users of a batch have relevant items.
+
+    Attributes:
+        rows: int64 ``[b]``, which rows of the batch these are.
+        relevant: int64 ``[b]``, number of relevant items.
+        metrics: float64 ``[b, C]`` by name, in the order of ``ACCURACY``.
+    """
+
+    rows: Tensor
+    relevant: Tensor
+    metrics: dict[str, Tensor]
 
 
 class RankingMetrics(Metric):
@@ -118,6 +132,21 @@ class RankingMetrics(Metric):
                 for items in (recommended[:, :k] for k in self.ks)
             ]
         )
+
+    def user_values(
+        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
+    ) -> UserValues:
+        """The values whose sums ``update`` adds, user by user; changes no state.
+
+        Args and errors are those of ``update``. Users without relevant items are left out.
+        """
+        counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
+        self._check_width(recommended)
+        self._check_items(recommended, relevant_items)
+        hits = self._hits(recommended, counts, relevant_items)
+        rows = counts.nonzero().flatten()
+        metrics = ranking_metrics(hits[rows], counts[rows], self.ks)
+        return UserValues(rows, counts[rows], {name: metrics[name] for name in ACCURACY})
 
     def compute(self) -> dict[str, Tensor]:
         """Float64 scalars: ``"<metric>@<k>"``, ``"n_users"`` and ``"n_users_without_relevant"``.

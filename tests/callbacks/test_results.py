@@ -36,6 +36,9 @@ def test_result_is_printed_and_kept_with_its_protocol(
     trainer(tmp_path, 1, ResultTable()).test(full_model(), datamodule=data, verbose=False)
     record = json.loads((tmp_path / "test.json").read_text())
     assert record["protocol"].startswith(f"All items compete; {masks} items of a user are masked")
+    assert record["masks"] == masks
+    assert record["data"]["fingerprint"] == data.model_inputs.fingerprint
+    assert record["data"]["split"] == {"strategy": "ratio", "ratios": [0.8, 0.1, 0.1], "seed": 2026}
     printed = capsys.readouterr().out
     assert f"{record['metrics']['test/recall@20']:.4f}" in printed
 

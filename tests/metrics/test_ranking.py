@@ -121,6 +121,28 @@ def test_equals_the_plain_python_definitions_for_any_padding_and_empty_users(
     assert metric.n_users_without_relevant == len(rankings) - len(counted)
 
 
+@settings(max_examples=200, deadline=None)
+@given(case=evaluations())
+def test_values_of_users_equal_the_plain_python_definitions(
+    case: tuple[int, list[list[int]], list[list[int]]],
+) -> None:
+    n_items, rankings, relevant = case
+    metric = RankingMetrics((1, 3, 20), n_items=n_items)
+    found = metric.user_values(*as_users(rankings, relevant, n_items))
+    counted = [row for row, wanted in enumerate(relevant) if wanted]
+    assert found.rows.tolist() == counted
+    assert found.relevant.tolist() == [len(relevant[row]) for row in counted]
+    assert tuple(found.metrics) == ACCURACY
+    for name, values in found.metrics.items():
+        expected = [
+            user_metrics(rankings[row], set(relevant[row]), k)[name]
+            for row in counted
+            for k in metric.ks
+        ]
+        assert values.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+    assert metric.n_users == 0
+
+
 @pytest.fixture(scope="module")
 def users() -> Users:
     return random_users(23, 40, 10)
@@ -250,8 +272,11 @@ def test_inputs_that_would_give_wrong_values_are_refused_and_change_nothing(
     message: str,
 ) -> None:
     metric = RankingMetrics([2], n_items=4)
+    arguments = torch.tensor(recommended), torch.tensor(offsets), torch.tensor(items)
     with pytest.raises(error, match=message):
-        metric.update(torch.tensor(recommended), torch.tensor(offsets), torch.tensor(items))
+        metric.update(*arguments)
+    with pytest.raises(error, match=message):
+        metric.user_values(*arguments)
     assert metric.n_users == 0
     assert not metric.recommended_counts.any()
 
