@@ -5,6 +5,7 @@
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, UserFacingError
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.processes import lost_process
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -145,6 +147,19 @@ class SlifMrCLI(LightningCLI):
         settings["default_root_dir"] = str(folder)
         return self._instantiate_trainer(settings, callbacks)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; where another process is gone, says so and ends those that were started here."""
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            lost = lost_process(error)
+            if lost is None:
+                raise
+            launcher = self.trainer.strategy.launcher
+            if launcher is not None:
+                launcher.kill(signal.SIGKILL)  # one that hangs would stay behind
+            raise lost from error
+
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""
         callback = self.trainer.checkpoint_callback
@@ -164,7 +179,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command line without the program's name; default `sys.argv`.
 
     Returns:
-        Exit status: 0, or 2 where input or configuration has to be mended.
+        Exit status: 0, or 2 where input or configuration has to be mended or a process is lost.
     """
     _set_up_messages()
     try:

@@ -15,11 +15,16 @@ class CheckpointError(UserFacingError):
     """A checkpoint that is damaged, foreign, or does not fit the data."""
 
 
+class ProcessError(UserFacingError):
+    """Processes of one run that no longer hold the same model, or of which one is gone."""
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
     "FeatureError",
+    "ProcessError",
     "TableError",
     "UserFacingError",
 ]
