@@ -69,7 +69,8 @@ def _baselines(case: Case) -> list[Variant]:
         def run() -> None:
             for _ in range(case.steps):
                 users, positives, negatives = next(stream)[:3]
-                batch = TrainBatch(users, positives, negatives.reshape(len(users), -1), len(users))
+                negatives = negatives.reshape(len(users), -1)
+                batch = TrainBatch(users, positives, negatives, positives, 1)
                 step(on_device(batch, device))
 
         def result() -> dict[str, Tensor]:

@@ -232,8 +232,8 @@ def endless(batches: TrainBatches, device: torch.device) -> Iterator[TrainBatch]
 
 def on_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
     """The same batch on a device."""
-    users, positives, negatives = (part.to(device) for part in batch[:3])
-    return TrainBatch(users, positives, negatives, batch.global_size)
+    users, positives, negatives, global_positives = (part.to(device) for part in batch[:4])
+    return TrainBatch(users, positives, negatives, global_positives, batch.shares)
 
 
 def checked(

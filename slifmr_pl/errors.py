@@ -19,11 +19,16 @@ class RunError(UserFacingError):
     """A run's folder that lacks what is asked of it, or runs that cannot be compared."""
 
 
+class ProcessError(UserFacingError):
+    """Processes of one run that no longer hold the same model, or of which one is gone."""
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
     "FeatureError",
+    "ProcessError",
     "RunError",
     "TableError",
     "UserFacingError",

@@ -28,6 +28,7 @@ from slifmr_pl.losses.objective import LossConfig, LossSums, Objective
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
+from slifmr_pl.processes import check_agreement
 
 
 @dataclass(frozen=True)
@@ -236,9 +237,10 @@ class SlifMrModule(FullRanking):
             batch.positives,
             batch.negatives,
             # DistributedDataParallel averages gradients over processes whose slices differ in size.
-            divisor=batch.global_size / self.trainer.world_size,
+            divisor=batch.divisor,
+            aligned=batch.global_positives if batch.shares > 1 else None,
         )
-        self._loss_sums.add(losses, len(batch.users))
+        self._loss_sums.add(losses, batch.divisor)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
 
@@ -265,6 +267,8 @@ class SlifMrModule(FullRanking):
             for buffer in self.self_loop.buffers():
                 if buffer.numel():
                     torch.distributed.broadcast(buffer, src=0)
+            state = (*self.network.named_parameters(), *self.self_loop.named_buffers())
+            check_agreement(dict(state))
         if statistics is not None:
             self.log_dict(
                 {

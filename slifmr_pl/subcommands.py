@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -25,6 +26,7 @@ from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, UserFacingError
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.processes import lost_process
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -148,6 +150,19 @@ class SlifMrCLI(LightningCLI):
             callbacks = [config["recommendations"], config["per_user"]]
         settings["default_root_dir"] = str(folder)
         return self._instantiate_trainer(settings, callbacks)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; where another process is gone, says so and ends those that were started here."""
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            lost = lost_process(error)
+            if lost is None:
+                raise
+            launcher = self.trainer.strategy.launcher
+            if launcher is not None:
+                launcher.kill(signal.SIGKILL)  # one that hangs would stay behind
+            raise lost from error
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""

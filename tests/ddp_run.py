@@ -1,38 +1,39 @@
-"""One training run in as many processes as asked; each leaves its state behind.
-
-python -m tests.ddp_run CATALOGUE OUT PROCESSES
-"""
+"""One training run in this process, or in this one of several; it leaves its state behind."""
 
 import json
-import sys
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
-from slifmr_pl.losses.objective import LossConfig
+from slifmr_pl.errors import ProcessError
 from slifmr_pl.module import SlifMrModule
 from tests.runs import Metrics, demo_data, every_epoch, full_model, trainer
 
-
-def without_alignment() -> SlifMrModule:
-    """The in-batch negatives of the alignment depend on how a batch is shared out; so, off."""
-    return full_model(loss=LossConfig(ranking="softmax", alignment=0.0, l2=1e-3))
+BATCH_SIZE = 131  # no world size of the tests divides it
 
 
-def main(catalogue: Path, out: Path, processes: int) -> None:
-    torch.set_num_threads(1)
-    module = without_alignment()
-    metrics = Metrics()
-    options = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
-    fit = trainer(out, 3, metrics, every_epoch(out / "epochs"), **options)
-    fit.fit(module, datamodule=demo_data(catalogue, batch_size=131))  # odd shares
+def options() -> dict[str, Any]:
+    """Those of a trainer in one of the processes of `in_processes`."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+
+
+def fit_and_predict(catalogue: Path, out: Path) -> None:
+    module, metrics = full_model(), Metrics()
+    shared = options()  # a trainer ends with the environment that it found taken down
+    fit = trainer(out, 3, metrics, every_epoch(out / "epochs"), **shared)
+    fit.fit(module, datamodule=demo_data(catalogue, batch_size=BATCH_SIZE))
     torch.save(module.state_dict(), out / f"state-{fit.global_rank}.pt")
-    test = trainer(out, 1, ResultTable(), PerUserWriter(), **options)
+    test = trainer(out, 1, ResultTable(), PerUserWriter(), **shared)
     test.test(module, datamodule=demo_data(catalogue, eval_batch_size=7), verbose=False)
-    lists = trainer(out, 1, **options)
-    predictions = lists.predict(
+    predictions = trainer(out, 1, **shared).predict(
         module, datamodule=demo_data(catalogue, eval_batch_size=7), return_predictions=True
     )
     assert predictions is not None
@@ -41,7 +42,43 @@ def main(catalogue: Path, out: Path, processes: int) -> None:
     )
     if fit.is_global_zero:
         (out / "metrics.json").write_text(json.dumps(metrics.epochs))
+        (out / "losses.json").write_text(json.dumps(metrics.losses))
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+class Corrupted(Callback):
+    """Changes one number on one rank, in the second epoch."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        assert isinstance(pl_module, SlifMrModule)
+        if trainer.global_rank == self.rank and trainer.current_epoch == 1:
+            pl_module.network.item_embedding[3, 4] += 1e-4
+
+
+def fit_corrupted(catalogue: Path, out: Path, rank: int) -> str:
+    """The error that ends a fit, and the epoch that it ends in."""
+    fit = trainer(out, 3, Corrupted(rank), enable_checkpointing=False, **options())
+    try:
+        fit.fit(full_model(), datamodule=demo_data(catalogue))
+    except ProcessError as error:
+        return f"epoch {fit.current_epoch}: {error}"
+    return "no error"
+
+
+def load(path: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    return tensors
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def lists(run: Path, processes: int) -> Sequence[Any]:
+    """The lists of every rank."""
+    return [read(run / f"lists-{rank}.json") for rank in range(processes)]

@@ -27,13 +27,21 @@ class TrainBatch(NamedTuple):
         users: int64 ``[b]``.
         positives: int64 ``[b]``.
         negatives: int64 ``[b, n]``.
-        global_size: Rows of the batch over all ranks; b may be 0 where it is below the world size.
+        global_positives: int64 ``[B]``, positives of all ranks; where B is below the world size,
+            b is 0 on some.
+        shares: Number of ranks that share the batch.
     """
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
-    global_size: int
+    global_positives: Tensor
+    shares: int
+
+    @property
+    def divisor(self) -> float:
+        """B ÷ shares: sums over rows that are divided by it average to the mean over the batch."""
+        return len(self.global_positives) / self.shares
 
 
 class EvalBatch(NamedTuple):
@@ -183,10 +191,10 @@ class TrainBatches:
         draws = self._negatives.draw(
             size, self._n_negatives, self._generator(_NEGATIVES, epoch, index)
         )
-        pairs = order[first + low : first + high]
-        users = self._users[pairs]
+        pairs = order[first:last]
+        users, positives = self._users[pairs[low:high]], self._positives[pairs]
         negatives = self._negatives.at(users, draws[low:high])
-        return TrainBatch(users, self._positives[pairs], negatives, size)
+        return TrainBatch(users, positives[low:high], negatives, positives, self._world_size)
 
     def _generator(self, *stream: int) -> torch.Generator:
         seed = np.random.SeedSequence((self._seed, *stream)).generate_state(1, np.uint64)[0]

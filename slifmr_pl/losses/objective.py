@@ -78,16 +78,14 @@ class LossSums:
     def __init__(self) -> None:
         self._sums: Tensor | None = None
 
-    def add(self, losses: Losses, rows: int) -> None:
-        """Adds a batch of so many rows."""
-        if rows == 0:
-            return
+    def add(self, losses: Losses, weight: float) -> None:
+        """Adds the losses of a batch with the weight that their sums over rows are divided by."""
         values = torch.stack([loss.detach().double() for loss in losses])
-        weighted = torch.cat([values, values.new_ones(1)]) * rows
+        weighted = torch.cat([values, values.new_ones(1)]) * weight
         self._sums = weighted if self._sums is None else self._sums.to(weighted.device) + weighted
 
     def take_means(self, device: torch.device) -> dict[str, Tensor]:
-        """Means over the rows of all processes, by the names they are logged with; starts anew.
+        """Means over the rows of all batches, by the names they are logged with; starts anew.
 
         Args:
             device: Where processes exchange tensors.
@@ -132,6 +130,7 @@ class Objective:
         positives: Tensor,
         negatives: Tensor,
         divisor: float | None = None,
+        aligned: Tensor | None = None,
     ) -> Losses:
         """Propagates for the rows of a batch and computes its losses.
 
@@ -143,15 +142,20 @@ class Objective:
             negatives: int64 [B, n].
             divisor: What sums over rows are divided by; default B. A process that holds a slice
                 of a batch gives (rows of the whole batch) ÷ (number of processes).
+            aligned: int64, the items that are aligned, each once however often it is named; default
+                the positives. The alignment is no sum over rows: a process that holds a slice of a
+                batch aligns the positives of the whole batch, and so do all others.
         """
         divisor = float(len(users)) if divisor is None else divisor
-        rows = _Rows.of(network, users, positives, negatives)
+        if self.config.alignment == 0:
+            aligned = None
+        rows = _Rows.of(network, users, positives, negatives, aligned)
         views = network(graphs, rows.users, rows.items)
         scores = _scores(
             functional.embedding(rows.user_positions, views.users), views.items, rows.item_positions
         )
         ranking = self._rank(scores[:, 0], scores[:, 1:]).sum() / divisor
-        alignment = self._align(network, views, rows, positives)
+        alignment = self._align(network, views, rows, positives if aligned is None else aligned)
         l2 = self._l2(views, rows) / divisor
         total = ranking + self.config.alignment * alignment + self.config.l2 * l2
         return Losses(total, ranking.detach(), alignment.detach(), l2.detach())
@@ -173,11 +177,11 @@ class Objective:
         )
 
     def _align(
-        self, network: SlifMrNetwork, views: Representations, rows: "_Rows", positives: Tensor
+        self, network: SlifMrNetwork, views: Representations, rows: "_Rows", aligned: Tensor
     ) -> Tensor:
         if self.config.alignment == 0:
             return views.items.new_zeros(())
-        items = torch.unique(positives)
+        items = torch.unique(aligned)
         positions = items if rows.items is None else torch.searchsorted(rows.items, items)
         everywhere = torch.ones_like(items, dtype=torch.bool)
         candidates = [("interaction", views.interaction[positions], everywhere)]
@@ -226,13 +230,19 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(
-        cls, network: SlifMrNetwork, users: Tensor, positives: Tensor, negatives: Tensor
+        cls,
+        network: SlifMrNetwork,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        aligned: Tensor | None,
     ) -> "_Rows":
         """The batch's own rows of a table, or all of them where it needs most."""
         items = torch.cat([positives.unsqueeze(1), negatives], dim=1)
+        wanted = items.flatten() if aligned is None else torch.cat([items.flatten(), aligned])
         user_rows, user_positions = _distinct(users, network.sizes.n_users)
-        item_rows, item_positions = _distinct(items, network.sizes.n_items)
-        return cls(user_rows, item_rows, user_positions, item_positions)
+        item_rows, positions = _distinct(wanted, network.sizes.n_items)
+        return cls(user_rows, item_rows, user_positions, positions[: items.numel()].view_as(items))
 
 
 def _distinct(rows: Tensor, size: int) -> tuple[Tensor | None, Tensor]:

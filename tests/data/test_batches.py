@@ -28,8 +28,7 @@ def batches(train: Interactions | None = None, **options: int) -> TrainBatches:
 
 def same(one: list[TrainBatch], other: list[TrainBatch]) -> bool:
     return len(one) == len(other) and all(
-        a.global_size == b.global_size
-        and all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
+        a.shares == b.shares and all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
         for a, b in zip(one, other, strict=True)
     )
 
@@ -54,7 +53,8 @@ def test_an_epoch_is_every_pair_once_in_near_equal_batches(n: int, batch_size: i
     assert len(epoch) == len(loader) == math.ceil(n / batch_size)
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= batch_size
-    assert sizes == [batch.global_size for batch in epoch]
+    assert sizes == [batch.divisor for batch in epoch]
+    assert all(torch.equal(batch.global_positives, batch.positives) for batch in epoch)
     seen = [
         pair for b in epoch for pair in zip(b.users.tolist(), b.positives.tolist(), strict=True)
     ]
@@ -80,7 +80,9 @@ def test_every_world_size_sees_the_same_global_batches(world_size: int, epoch: i
     for expected, *shares in zip(whole, *loaders, strict=True):
         sizes = [len(share.users) for share in shares]
         assert max(sizes) - min(sizes) <= 1
-        assert {share.global_size for share in shares} == {expected.global_size}
+        assert {share.divisor for share in shares} == {len(expected.users) / world_size}
+        for share in shares:
+            assert torch.equal(share.global_positives, expected.positives)
         for name in ("users", "positives", "negatives"):
             joined = torch.cat([getattr(share, name) for share in shares])
             assert torch.equal(joined, getattr(expected, name))

@@ -63,12 +63,16 @@ def build(network: NetworkConfig, config: LossConfig = WEIGHTS) -> World:
 
 
 def compute(
-    built: World, config: LossConfig, rows: Batch, divisor: float | None = None
+    built: World,
+    config: LossConfig,
+    rows: Batch,
+    divisor: float | None = None,
+    aligned: Tensor | None = None,
 ) -> tuple[Losses, tuple[bool, bool]]:
     """The losses, and whether only the batch's own users were asked for, and its own items."""
     asked = []
     handle = built.network.register_forward_pre_hook(lambda _, given: asked.append(given[1:]))
-    losses = Objective(config, features())(built.network, built.graphs, *rows, divisor)
+    losses = Objective(config, features())(built.network, built.graphs, *rows, divisor, aligned)
     handle.remove()
     ((users, items),) = asked
     return losses, (users is not None, items is not None)
@@ -230,19 +234,38 @@ def test_empty_slice_costs_nothing_and_still_has_gradients(
         assert not gradient.any(), name
 
 
-@pytest.mark.parametrize("split", [4, 1, 0])
-def test_gradients_of_uneven_slices_average_to_those_of_the_batch(split: int) -> None:
-    config = replace(WEIGHTS, alignment=0.0)
-    built, rows = build(ALL_VIEWS, config), batch(9, 5)
+@every_loss
+@pytest.mark.parametrize("cuts", [(4,), (1,), (0,), (2, 2), (3, 8)], ids=str)
+@pytest.mark.parametrize("size", [9, 18])  # some rows of the tables are wanted, or all
+def test_losses_and_gradients_of_uneven_slices_average_to_those_of_the_batch(
+    config: LossConfig, cuts: tuple[int, ...], size: int
+) -> None:
+    built, rows = build(ALL_VIEWS, config), batch(size, 5)
     whole, _ = compute(built, config, rows)
-    parts = [rows.take(torch.arange(split)), rows.take(torch.arange(split, 9))]
-    slices = [compute(built, config, part, divisor=9 / 2)[0] for part in parts]
-    for name in ("total", "ranking", "l2"):
-        mean = sum(getattr(one, name) for one in slices) / 2
+    parts = [rows.take(part) for part in torch.arange(size).tensor_split(cuts)]
+    slices = [
+        compute(built, config, part, divisor=size / len(parts), aligned=rows.positives)[0]
+        for part in parts
+    ]
+    for name in Losses._fields:
+        mean = sum(getattr(one, name) for one in slices) / len(parts)
         close(mean, getattr(whole, name), rtol=1e-4, atol=1e-5)
-    first, second = (gradients(built, one.total) for one in slices)
-    average = {name: (first[name] + second[name]) / 2 for name in first}
+    found = [gradients(built, one.total) for one in slices]
+    average = {name: sum(one[name] for one in found) / len(parts) for name in found[0]}
     assert_same_gradients(average, gradients(built, whole.total))
+
+
+def test_items_to_align_that_are_not_in_the_slice_are_asked_for() -> None:
+    built, rows = build(LIGHTGCN), batch(1, 1)
+    asked = []
+    built.network.register_forward_pre_hook(lambda _, given: asked.append(given[2]))
+    aligned = torch.tensor([68, 11, 11])
+    Objective(WEIGHTS, features())(built.network, built.graphs, *rows, None, aligned)
+    expected = torch.cat([rows.positives, rows.negatives.flatten(), aligned]).unique()
+    assert torch.equal(asked[0], expected)
+    without = replace(WEIGHTS, alignment=0.0)
+    Objective(without, features())(built.network, built.graphs, *rows, None, aligned)
+    assert torch.equal(asked[1], torch.cat([rows.positives, rows.negatives.flatten()]).unique())
 
 
 def test_l2_counts_a_rows_negatives_together_once() -> None:

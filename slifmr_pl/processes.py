@@ -1,0 +1,71 @@
+"""The processes of a run: whether they hold the same model, and whether one is gone."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import ProcessError
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Entries at a time, so that their int64 products stay in a cache.
+_CHUNK = 1 << 16
+
+
+def fingerprint(tensor: Tensor) -> Tensor:
+    """A number that depends on every bit of a tensor and on its place, int64 scalar.
+
+    Sums of integers wrap around in the same way everywhere, so that equal tensors give equal
+    numbers in any order of summation.
+    """
+    bits = tensor.detach().contiguous().flatten().view(_INTEGERS[tensor.element_size()])
+    places = torch.arange(1, min(_CHUNK, len(bits)) + 1, device=bits.device)
+    total = torch.zeros((), dtype=torch.int64, device=bits.device)
+    for chunk in bits.split(_CHUNK):
+        total = 31 * total + (chunk * places[: len(chunk)]).sum()
+    return total
+
+
+def check_agreement(tensors: Mapping[str, Tensor]) -> None:
+    """Compares tensors with those of the other processes, all of which have to call this too.
+
+    Args:
+        tensors: What all processes should hold alike, by name; on the device of the process group.
+
+    Raises:
+        ProcessError: On every process, if a tensor differs somewhere.
+    """
+    own = torch.stack([fingerprint(tensor) for tensor in tensors.values()])
+    gathered = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(gathered, own)
+    numbers = torch.stack(gathered).cpu()
+    found = [
+        f"{name} on {_ranks(column != column[0])}"
+        for name, column in zip(tensors, numbers.T, strict=True)
+        if (column != column[0]).any()
+    ]
+    if found:
+        raise ProcessError(
+            f"processes hold different values: {'; '.join(found)} unlike rank 0",
+            expected="the same model in every process at the end of an epoch",
+            fix="resume from the last checkpoint, with the same hardware and library versions for "
+            "every process, and with callbacks that change nothing on one of them alone",
+        )
+
+
+def lost_process(error: BaseException) -> ProcessError | None:
+    """What an error of the communication between processes means; None for all other errors."""
+    # gloo raises a plain RuntimeError that begins with the file it is raised in.
+    if not isinstance(error, torch.distributed.DistError) and "/gloo/" not in str(error):
+        return None
+    return ProcessError(
+        f"another process of this run is gone or does not answer ({str(error).splitlines()[0]})",
+        expected="all processes to live until the run ends",
+        fix="look for the first error among their messages, or for one that ran out of memory; "
+        "then resume from the last checkpoint",
+    )
+
+
+def _ranks(differ: Tensor) -> str:
+    ranks = torch.nonzero(differ).flatten().tolist()
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
