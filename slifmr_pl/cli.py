@@ -5,9 +5,9 @@
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +18,18 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
+from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
+from slifmr_pl.callbacks.safety import FiniteLosses
+from slifmr_pl.callbacks.signals import GracefulStop
+from slifmr_pl.callbacks.storage import AtomicCheckpointIO
 from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.errors import ConfigError, UserFacingError
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.interruptions import exit_status
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.run_folders import last_of_newest_run, new_run_folder, run_folder
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -72,6 +77,7 @@ class SlifMrCLI(LightningCLI):
         )
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
         parser.set_defaults(DEFAULTS)
@@ -80,7 +86,11 @@ class SlifMrCLI(LightningCLI):
         """Parses, and settles what a checkpoint says about the model before anything is built."""
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
-        ckpt_path = self.config[subcommand].ckpt_path
+        config = self.config[subcommand]
+        if config.ckpt_path == "last":
+            root = Path(config.trainer.default_root_dir) / config.name
+            config.ckpt_path = str(last_of_newest_run(root))
+        ckpt_path = config.ckpt_path
         if ckpt_path is not None:
             self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
         elif subcommand != "fit":
@@ -135,22 +145,40 @@ class SlifMrCLI(LightningCLI):
         config = self.config_init[self.subcommand]
         settings = {**config.trainer, **kwargs}
         if self.subcommand == "fit":
-            folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
+            root = Path(settings["default_root_dir"]) / config.name
+            folder = new_run_folder(root, claim=_is_rank_zero())
+            last = config["last_checkpoint"]
             settings["logger"] = _loggers(folder, settings["logger"])
-            callbacks = [config["early_stopping"], config["checkpoint"], last_checkpoint()]
+            callbacks = [
+                FiniteLosses(),
+                GracefulStop(last),
+                config["early_stopping"],
+                config["checkpoint"],
+                last,
+            ]
         else:
-            folder = _run_folder(Path(config.ckpt_path))
+            folder = run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
             callbacks = [config["recommendations"]]
         settings["default_root_dir"] = str(folder)
+        settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
         return self._instantiate_trainer(settings, callbacks)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leaves no empty folder of a run that ended before it began to train."""
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            if subcommand == "fit" and _is_rank_zero():
+                with suppress(OSError):  # it has files
+                    Path(self.trainer.default_root_dir).rmdir()
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""
         callback = self.trainer.checkpoint_callback
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             best = callback.best_model_path
-            config = _run_folder(Path(best)) / "config.yaml"
+            config = run_folder(Path(best)) / "config.yaml"
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
                 f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
@@ -164,10 +192,11 @@ def main(args: list[str] | None = None) -> int:
         args: Command line without the program's name; default `sys.argv`.
 
     Returns:
-        Exit status: 0, or 2 where input or configuration has to be mended.
+        Exit status: 0; 2 where input, configuration or the disk has to be mended; 130 or 143
+        where SIGINT or SIGTERM stopped it.
     """
     _set_up_messages()
-    try:
+    with exit_status() as status:
         SlifMrCLI(
             SlifMrModule,
             SlifMrDataModule,
@@ -177,19 +206,13 @@ def main(args: list[str] | None = None) -> int:
             trainer_defaults={"callbacks": [ResultTable()]},
             args=args,
         )
-    except UserFacingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status.code
 
 
-def _new_run_folder(root: Path) -> Path:
-    versions = [
-        int(number)
-        for folder in root.glob("version_*")
-        if (number := folder.name.removeprefix("version_")).isdigit()
-    ]
-    return root / f"version_{max(versions, default=-1) + 1}"
+def _listed(configured: Any) -> list[Any]:
+    if configured is None:
+        return []
+    return configured if isinstance(configured, list) else [configured]
 
 
 def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
@@ -205,11 +228,6 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
         return [CSVLogger(**place), TensorBoardLogger(**place)]
     more = configured if isinstance(configured, list) else [configured]
     return [CSVLogger(**place), *more]
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    folder = checkpoint.parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
