@@ -107,7 +107,7 @@ def full_settings(dim: int) -> dict[str, object]:
 
 def lightgcn_inputs(data: InteractionData) -> ModelInputs:
     """What the data module would give to a LightGCN."""
-    return ModelInputs(heterogeneous_graph(data), {}, "benchmark")
+    return ModelInputs(heterogeneous_graph(data), {}, "benchmark", "benchmark")
 
 
 def full_inputs(data: InteractionData, settings: Settings) -> ModelInputs:
@@ -133,7 +133,7 @@ def full_inputs(data: InteractionData, settings: Settings) -> ModelInputs:
         present={name: feature.present for name, feature in features.items()},
         triples=benchmark_data.knowledge(settings, data),
     )
-    return ModelInputs(graph, features, "benchmark")
+    return ModelInputs(graph, features, "benchmark", "benchmark")
 
 
 def new_module(

@@ -1,26 +1,16 @@
 """Checkpoints as files: plain types and tensors only, never unpickled objects."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from slifmr_pl.errors import CheckpointError
 
 STATE_KEY = "slifmr"
-FORMAT_VERSION = 2
-# What torch.load raises on files that are truncated, foreign, or hold more than plain types.
-_UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    pickle.UnpicklingError,
-)
+FORMAT_VERSION = 3
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -43,7 +33,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         )
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except _UNREADABLE as error:
+    except Exception as error:  # whatever a damaged or foreign file makes of the reader
         raise CheckpointError(
             f"the checkpoint cannot be read ({type(error).__name__})",
             expected="a whole file of plain types and tensors, as `fit` writes it",
@@ -51,7 +41,11 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             path=path,
         ) from error
     check_checkpoint(checkpoint, path)
-    absent = [key for key in ("hyper_parameters", "state_dict") if key not in checkpoint]
+    absent = [
+        key
+        for key in ("hyper_parameters", "state_dict")
+        if not isinstance(checkpoint.get(key), Mapping)
+    ]
     if absent:
         raise CheckpointError(
             f"the checkpoint has no entry {' and '.join(map(repr, absent))}",
@@ -86,20 +80,20 @@ def check_checkpoint(checkpoint: Any, path: str | Path | None = None) -> None:
         )
 
 
-def check_fingerprint(found: str, expected: str) -> None:
-    """Refuses a checkpoint of other data.
+def random_state(device: torch.device) -> Tensor:
+    """State of torch's own random numbers, uint8 [n]: the CPU's, then that of a CUDA device."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
 
-    Args:
-        found: Fingerprint of the data at hand.
-        expected: Fingerprint in the checkpoint.
 
-    Raises:
-        CheckpointError: If they differ.
+def restore_random_state(state: Tensor, device: torch.device) -> None:
+    """Makes torch's random numbers go on where `random_state` was taken.
+
+    Without an effect on a device that the state was not taken on.
     """
-    if found != expected:
-        raise CheckpointError(
-            f"the data has fingerprint {found[:12]}, the checkpoint was trained on {expected[:12]}",
-            expected="the same interactions, split, items, features and knowledge graph",
-            fix="give the `data` configuration of the checkpoint's run (its config.yaml), "
-            "or train again without --ckpt_path",
-        )
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(state[:size])
+    if device.type == "cuda" and len(state) > size:
+        torch.cuda.set_rng_state(state[size:], device)

@@ -24,7 +24,8 @@ def main(args: list[str] | None = None) -> int:
         args: Command line without the program's name; default `sys.argv`.
 
     Returns:
-        Exit status: 0, or 2 where input or configuration has to be mended.
+        Exit status: 0; 2 where input, configuration or the disk has to be mended, or a process is
+        lost; 130 or 143 where SIGINT or SIGTERM stopped it.
     """
     if (sys.argv[1:] if args is None else args) in (["-h"], ["--help"]):
         print(_overview(Path(sys.argv[0]).name))

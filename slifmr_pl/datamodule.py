@@ -222,7 +222,7 @@ class SlifMrDataModule(pl.LightningDataModule):
             present={name: feature.present for name, feature in features.items()},
             triples=self._triples(),
         )
-        return ModelInputs(graph, features, digest.hexdigest())
+        return ModelInputs(graph, features, digest.hexdigest(), data.vocabulary_fingerprint)
 
     def _triples(self) -> DirectedTriples | None:
         triples = self.data.triples

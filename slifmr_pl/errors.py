@@ -1,5 +1,8 @@
 """Errors of the training package; all carry found / expected / fix, with file and row."""
 
+from pathlib import Path
+from typing import Self
+
 from feature_extraction.errors import FeatureError, TableError, UserFacingError
 
 
@@ -23,13 +26,39 @@ class ProcessError(UserFacingError):
     """Processes of one run that no longer hold the same model, or of which one is gone."""
 
 
+class DivergenceError(UserFacingError):
+    """Training whose losses or weights are no longer finite."""
+
+
+class StorageError(UserFacingError):
+    """A disk or a folder that does not take what has to be written."""
+
+    @classmethod
+    def of(cls, error: OSError, path: str | Path | None = None) -> Self:
+        """What the system said about a file, by default the one that it named.
+
+        Args:
+            error: Of the system.
+            path: The file.
+        """
+        return cls(
+            f"cannot be written ({error.strerror or error})",
+            expected="a folder with enough space that this user may write to",
+            fix="free space or choose another trainer.default_root_dir; what was saved before is "
+            "whole, and `fit --ckpt_path last` goes on from it",
+            path=path or error.filename,
+        )
+
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DivergenceError",
     "FeatureError",
     "ProcessError",
     "RunError",
+    "StorageError",
     "TableError",
     "UserFacingError",
 ]

@@ -13,8 +13,17 @@ from slifmr_pl.checkpoint import (
     FORMAT_VERSION,
     STATE_KEY,
     check_checkpoint,
-    check_fingerprint,
+    random_state,
     read_checkpoint,
+    restore_random_state,
+)
+from slifmr_pl.checkpoint_contents import (
+    check_data,
+    check_resume,
+    check_state,
+    check_tensors,
+    data_state,
+    require_finite,
 )
 from slifmr_pl.configuration import plain, restored
 from slifmr_pl.data.batches import TrainBatch
@@ -24,7 +33,7 @@ from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, P
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
 from slifmr_pl.graphs.spmm import SparseBackend
-from slifmr_pl.losses.objective import LossConfig, LossSums, Objective
+from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
@@ -98,6 +107,8 @@ class SlifMrModule(FullRanking):
         self._propagation: Propagation | None = None
         self._objective: Objective | None = None
         self._loss_sums = LossSums()
+        self._random_state: Tensor | None = None
+        self.losses: Losses | None = None
 
     # Construction
 
@@ -125,7 +136,7 @@ class SlifMrModule(FullRanking):
             CheckpointError: If the module was built from a checkpoint of other data.
         """
         if self.inputs is not None:
-            check_fingerprint(inputs.fingerprint, self.inputs.fingerprint)
+            check_data(inputs, data_state(self.inputs))
             self.inputs = inputs
             return
         feature_dims = {}
@@ -216,6 +227,9 @@ class SlifMrModule(FullRanking):
                 expected="max_epochs: with max_steps, Lightning 2.6 repeats the end of an epoch",
                 fix="set trainer.max_epochs, and leave trainer.max_steps out",
             )
+        if self._random_state is not None and self.trainer.world_size == 1:
+            restore_random_state(self._random_state, self.device)
+        self._random_state = None
         features = {
             name: ItemFeatures(*(part.to(self.device) for part in self.inputs.features[name]))
             for name in self.network.sizes.feature_dims
@@ -240,6 +254,7 @@ class SlifMrModule(FullRanking):
             divisor=batch.divisor,
             aligned=batch.global_positives if batch.shares > 1 else None,
         )
+        self.losses = losses._replace(total=losses.total.detach())
         self._loss_sums.add(losses, batch.divisor)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
@@ -281,27 +296,37 @@ class SlifMrModule(FullRanking):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what makes the checkpoint stand alone: graphs, sizes and the data's fingerprint."""
+        """Adds what makes the checkpoint stand alone: graphs, sizes and the data's fingerprint.
+
+        Raises:
+            DivergenceError: If the weights are not finite.
+        """
         assert self.inputs is not None
+        require_finite(checkpoint)
         checkpoint[STATE_KEY] = {
             "format_version": FORMAT_VERSION,
-            "fingerprint": self.inputs.fingerprint,
+            **data_state(self.inputs),
             "feature_dims": dict(self.network.sizes.feature_dims),
-            "graph": self.inputs.graph.state(),
             "loss_sums": self._loss_sums.state(),
+            "random_state": random_state(self.device),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the module from the checkpoint, or checks that it fits the data at hand."""
         check_checkpoint(checkpoint)
         state = checkpoint[STATE_KEY]
-        self._loss_sums.load(state["loss_sums"])
+        check_state(state)
         if self.inputs is not None:
-            check_fingerprint(self.inputs.fingerprint, state["fingerprint"])
+            check_data(self.inputs, state)
         else:
             graph = HeterogeneousGraph.from_state(state["graph"])
-            inputs = ModelInputs(graph, {}, state["fingerprint"])
+            inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"])
             self._create(inputs, state["feature_dims"])
+        check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"])
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            check_resume(self, checkpoint, self.trainer.max_epochs)
+        self._loss_sums.load(state["loss_sums"])
+        self._random_state = state["random_state"]
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

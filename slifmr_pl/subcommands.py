@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +17,22 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
+from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
+from slifmr_pl.callbacks.safety import FiniteLosses
+from slifmr_pl.callbacks.signals import GracefulStop
+from slifmr_pl.callbacks.storage import AtomicCheckpointIO
 from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.errors import ConfigError, UserFacingError
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.interruptions import exit_status
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.processes import lost_process
+from slifmr_pl.run_folders import last_of_newest_run, new_run_folder, run_folder
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -74,6 +80,7 @@ class SlifMrCLI(LightningCLI):
         )
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
         parser.add_lightning_class_args(PerUserWriter, "per_user")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
@@ -84,7 +91,11 @@ class SlifMrCLI(LightningCLI):
         self.command = _command_line(args)
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
-        ckpt_path = self.config[subcommand].ckpt_path
+        config = self.config[subcommand]
+        if config.ckpt_path == "last":
+            root = Path(config.trainer.default_root_dir) / config.name
+            config.ckpt_path = str(last_of_newest_run(root))
+        ckpt_path = config.ckpt_path
         if ckpt_path is not None:
             self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
         elif subcommand != "fit":
@@ -139,20 +150,31 @@ class SlifMrCLI(LightningCLI):
         config = self.config_init[self.subcommand]
         settings = {**config.trainer, **kwargs}
         if self.subcommand == "fit":
-            folder = _new_run_folder(Path(settings["default_root_dir"]) / config.name)
+            root = Path(settings["default_root_dir"]) / config.name
+            folder = new_run_folder(root, claim=_is_rank_zero())
             settings["logger"] = _loggers(folder, settings["logger"])
-            recorder = RunRecorder(config.seed_everything, self.command)
-            stopping, best = config["early_stopping"], config["checkpoint"]
-            callbacks = [recorder, stopping, best, last_checkpoint()]
+            last = config["last_checkpoint"]
+            callbacks = [
+                RunRecorder(config.seed_everything, self.command),
+                FiniteLosses(),
+                GracefulStop(last),
+                config["early_stopping"],
+                config["checkpoint"],
+                last,
+            ]
         else:
-            folder = _run_folder(Path(config.ckpt_path))
+            folder = run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
             callbacks = [config["recommendations"], config["per_user"]]
         settings["default_root_dir"] = str(folder)
+        settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
         return self._instantiate_trainer(settings, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs it; where another process is gone, says so and ends those that were started here."""
+        """Runs it; where another process is gone, says so and ends those that were started here.
+
+        Leaves no empty folder of a run that ended before it began to train.
+        """
         try:
             super()._run_subcommand(subcommand)
         except RuntimeError as error:
@@ -163,13 +185,17 @@ class SlifMrCLI(LightningCLI):
             if launcher is not None:
                 launcher.kill(signal.SIGKILL)  # one that hangs would stay behind
             raise lost from error
+        finally:
+            if subcommand == "fit" and _is_rank_zero():
+                with suppress(OSError):  # it has files
+                    Path(self.trainer.default_root_dir).rmdir()
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""
         callback = self.trainer.checkpoint_callback
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             best = callback.best_model_path
-            config = _run_folder(Path(best)) / "config.yaml"
+            config = run_folder(Path(best)) / "config.yaml"
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
                 f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
@@ -179,7 +205,7 @@ class SlifMrCLI(LightningCLI):
 def run(args: list[str] | None) -> int:
     """Runs one subcommand; see `slifmr_pl.cli.main`."""
     _set_up_messages()
-    try:
+    with exit_status() as status:
         SlifMrCLI(
             SlifMrModule,
             SlifMrDataModule,
@@ -189,23 +215,17 @@ def run(args: list[str] | None) -> int:
             trainer_defaults={"callbacks": [ResultTable()]},
             args=args,
         )
-    except UserFacingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status.code
 
 
 def _command_line(args: list[str] | None) -> str:
     return shlex.join(["slifmr", *(sys.argv[1:] if args is None else args)])
 
 
-def _new_run_folder(root: Path) -> Path:
-    versions = [
-        int(number)
-        for folder in root.glob("version_*")
-        if (number := folder.name.removeprefix("version_")).isdigit()
-    ]
-    return root / f"version_{max(versions, default=-1) + 1}"
+def _listed(configured: Any) -> list[Any]:
+    if configured is None:
+        return []
+    return configured if isinstance(configured, list) else [configured]
 
 
 def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
@@ -221,11 +241,6 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
         return [CSVLogger(**place), TensorBoardLogger(**place)]
     more = configured if isinstance(configured, list) else [configured]
     return [CSVLogger(**place), *more]
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    folder = checkpoint.parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def _is_rank_zero() -> bool:

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from slifmr_pl.callbacks.signals import StoppedError
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state, without_home
@@ -71,7 +72,7 @@ class RunRecorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Writes that the run ended early."""
-        interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException | StoppedError)
         self._write(trainer, "interrupted" if interrupted else "failed", type(exception).__name__)
 
     def _write(self, trainer: pl.Trainer, outcome: Outcome, error: str | None = None) -> None:

@@ -69,6 +69,7 @@ class RecommendationData:
         item_table: ``item_id`` and other string columns, row i describes item i (empty strings
             where the file has no row for it); None without an item table.
         summary: What was dropped on the way.
+        vocabulary_fingerprint: SHA-256 (hex) of the vocabularies: which id has which row.
         fingerprint: SHA-256 (hex) of vocabularies, parts and triples.
     """
 
@@ -82,6 +83,7 @@ class RecommendationData:
     triples: Triples
     item_table: pa.Table | None
     summary: DataSummary
+    vocabulary_fingerprint: str
     fingerprint: str
 
 
@@ -153,6 +155,7 @@ def build_dataset(
     digest = hashlib.sha256()
     for vocabulary in (users, items, knowledge.entities, knowledge.relations):
         digest.update(vocabulary.fingerprint().encode())
+    vocabulary_fingerprint = digest.hexdigest()
     triples = knowledge.triples
     parts = [column for part in (train, valid, test) for column in (part.users, part.items)]
     for array in (*parts, triples.heads, triples.relations, triples.tails):
@@ -169,6 +172,7 @@ def build_dataset(
         triples=triples,
         item_table=item_table,
         summary=summary,
+        vocabulary_fingerprint=vocabulary_fingerprint,
         fingerprint=digest.hexdigest(),
     )
 

@@ -29,8 +29,10 @@ class ModelInputs:
         graph: The data set's graphs.
         features: Frozen features by modality.
         fingerprint: Content hash of the data that the graphs were made from.
+        vocabulary: Hash of the raw ids and their rows alone, which the fingerprint covers too.
     """
 
     graph: HeterogeneousGraph
     features: Mapping[str, ItemFeatures]
     fingerprint: str
+    vocabulary: str

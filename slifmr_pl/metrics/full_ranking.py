@@ -6,7 +6,7 @@ Shapes: B users, I items, d embedding size, k' = min(k, I).
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.errors import ConfigError, DataError, DivergenceError
 from slifmr_pl.graphs.topk import TopK, check_k, product_topk, tile_sizes
 
 
@@ -41,8 +41,8 @@ def recommend(
         fewer than k' unknown items end with value ``-inf`` and index -1.
 
     Raises:
-        ConfigError: If embeddings are not finite or so large that scores overflow (training
-            diverged), or if ``k``, the budget or shapes are wrong.
+        DivergenceError: If embeddings are not finite or so large that scores overflow.
+        ConfigError: If ``k``, the budget or shapes are wrong.
         DataError: If a known item is not in the catalogue.
     """
     check_k(k)
@@ -84,7 +84,7 @@ def _check_embeddings(user_embeddings: Tensor, item_embeddings: Tensor) -> None:
     ]
     bound = peaks[0] * peaks[1] * user_embeddings.shape[1]
     if not bound <= torch.finfo(torch.float32).max:
-        raise ConfigError(
+        raise DivergenceError(
             f"training diverged: the largest user embedding entry is {peaks[0]:g}, the largest item"
             f" embedding entry {peaks[1]:g}",
             expected="finite embeddings whose scores fit into float32",

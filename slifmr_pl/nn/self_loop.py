@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
 from slifmr_pl.graphs.items import edge_overlap, item_edges
@@ -149,7 +149,7 @@ class SelfLoop(nn.Module):
             Statistics if the correlation graph was rebuilt.
 
         Raises:
-            ConfigError: If training diverged.
+            DivergenceError: If training diverged.
         """
         if attention is not None:
             self.next_attention.copy_(attention)
@@ -157,7 +157,7 @@ class SelfLoop(nn.Module):
             return None
         assert items is not None
         if not bool(items.isfinite().all()):
-            raise ConfigError(
+            raise DivergenceError(
                 f"training diverged: after epoch {epoch} item representations are not finite",
                 expected="finite representations",
                 fix="lower model.optimizer.learning_rate, or set trainer.gradient_clip_val",

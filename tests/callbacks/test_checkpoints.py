@@ -5,7 +5,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from slifmr_pl.callbacks.checkpoints import BestCheckpoint, last_checkpoint
+from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 
 
 class Scored(BoringModel):
@@ -21,8 +21,7 @@ class Scored(BoringModel):
 
 def fit(folder: Path, scores: list[float], resume: str | None = None) -> BestCheckpoint:
     best = BestCheckpoint(folder, monitor="score", mode="max", filename="{epoch}")
-    last = last_checkpoint()
-    last.dirpath = str(folder)
+    last = LastCheckpoint(folder=str(folder))
     trainer = Trainer(
         max_epochs=len(scores),
         accelerator="cpu",

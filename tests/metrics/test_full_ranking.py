@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.errors import ConfigError, DataError, DivergenceError
 from slifmr_pl.graphs.topk import TopK
 from slifmr_pl.metrics.full_ranking import recommend
 
@@ -138,7 +138,7 @@ def test_float64_oracle_agrees(case: Case) -> None:
 def test_diverged_embeddings_are_refused(value: float, which: int) -> None:
     embeddings = [torch.full((2, 3), 1e10), torch.full((4, 3), 1e10)]
     embeddings[which][1, 2] = value
-    with pytest.raises(ConfigError, match="training diverged"):
+    with pytest.raises(DivergenceError, match="training diverged"):
         recommend(
             *embeddings, 1, known_offsets=torch.zeros(3, dtype=torch.int64), known_items=NOTHING
         )

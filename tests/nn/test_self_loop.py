@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from tests.graphs.oracles import close, dense, generator, normalised
@@ -248,6 +248,6 @@ def test_values_that_no_loop_can_have_are_refused(name: str, value: Any) -> None
 
 def test_diverged_training_is_named_as_such() -> None:
     loop = SelfLoop(SelfLoopConfig(neighbours=2), n_items=4, dim=3)
-    with pytest.raises(ConfigError, match="diverged"):
+    with pytest.raises(DivergenceError, match="diverged"):
         loop.update(0, torch.full((4, 3), torch.nan), None)
     assert (loop.next_neighbours == -1).all()

@@ -1,0 +1,108 @@
+"""Ctrl-C and SIGTERM end a run where it can be resumed."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities import rank_zero_info
+
+from slifmr_pl.callbacks.checkpoints import LastCheckpoint
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(Exception):
+    """A run that was asked to stop, and has.
+
+    Args:
+        signum: The signal that asked.
+        checkpoint: What to resume from.
+    """
+
+    def __init__(self, signum: int, checkpoint: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}; resume from {checkpoint}")
+        self.signum = signum
+        self.checkpoint = checkpoint
+
+
+class GracefulStop(Callback):
+    """Saves `last.ckpt` and stops after the batch in which SIGINT or SIGTERM came.
+
+    After an epoch's last batch it stops when the epoch has been validated and saved. A second
+    signal stops at once. Runs of several processes, and SLURM's own signals, are left to Lightning:
+    they stop at once, and `last.ckpt` is the one before.
+
+    Args:
+        last: Writes the checkpoint.
+    """
+
+    def __init__(self, last: LastCheckpoint) -> None:
+        self.last = last
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals over from Lightning, which gives them back itself at the end."""
+        self._received = None
+        if (
+            trainer.world_size == 1
+            and not SLURMEnvironment.detect()
+            and threading.current_thread() is threading.main_thread()
+        ):
+            self._before = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Saves and stops, where resuming is exact.
+
+        Raises:
+            StoppedError: If a signal came.
+        """
+        if self._received is not None and self.last.may_save(trainer, batch_idx):
+            self.last.save(trainer)
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops between epochs; the one before has been saved.
+
+        Raises:
+            StoppedError: If a signal came.
+        """
+        if self._received is not None and self.last.path.is_file():
+            self._stop()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        self._give_back()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the signals back."""
+        self._give_back()
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            self._give_back()
+            raise KeyboardInterrupt(signum)
+        self._received = signum
+        rank_zero_info("\nStopping after this batch; once more to stop at once …")
+
+    def _stop(self) -> None:
+        assert self._received is not None
+        raise StoppedError(self._received, str(self.last.path))
+
+    def _give_back(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}

@@ -1,0 +1,69 @@
+"""Folders of runs: `ROOT/NAME/version_N`, one for each start of `fit`."""
+
+from pathlib import Path
+
+from slifmr_pl.errors import CheckpointError
+
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+
+
+def new_run_folder(root: Path, *, claim: bool) -> Path:
+    """The next free `version_N` below `root`.
+
+    Args:
+        root: Folder of the runs of one name.
+        claim: Make the folder, so that no other process that starts now gets the same one.
+            Processes of one run that only follow its first one do not.
+
+    Raises:
+        OSError: If the folder cannot be made.
+    """
+    while True:
+        folder = root / f"version_{max(_versions(root), default=-1) + 1}"
+        if not claim:
+            return folder
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run was quicker
+            continue
+        return folder
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    folder = checkpoint.parent
+    return folder.parent if folder.name == CHECKPOINTS else folder
+
+
+def last_of_newest_run(root: Path) -> Path:
+    """`last.ckpt` of the newest run below `root` that began to train.
+
+    Raises:
+        CheckpointError: If there is none: an older run is not taken in its place.
+    """
+    began = [v for v, folder in _versions(root).items() if any(folder.iterdir())]
+    if not began:
+        raise CheckpointError(
+            "there is no such checkpoint: `last` of a run that never began",
+            expected=f"a run in {root}/version_N",
+            fix="start without --ckpt_path, or give name and trainer.default_root_dir of the run",
+        )
+    folder = _versions(root)[max(began)]
+    path = folder / CHECKPOINTS / LAST
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no such checkpoint: the newest run, {folder}, ended before its first save",
+            expected=f"{CHECKPOINTS}/{LAST} in the run's folder",
+            fix="start again without --ckpt_path; or give the path of an older run's checkpoint",
+        )
+    return path
+
+
+def _versions(root: Path) -> dict[int, Path]:
+    return {
+        int(number): folder
+        for folder in root.glob("version_*")
+        if (number := folder.name.removeprefix("version_")).isdigit() and folder.is_dir()
+    }
