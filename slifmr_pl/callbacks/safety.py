@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
-from safetensors.torch import save
 from torch import Tensor
 
 from slifmr_pl.callbacks.storage import write_whole
@@ -116,6 +115,8 @@ class FiniteLosses(Callback):
         )
 
     def _keep(self, folder: Path, epoch: int, module: SlifMrModule) -> None:
+        from safetensors.torch import save
+
         state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
         write_whole(folder / "module.safetensors", save(state))
         if not self._seen:  # finite losses, and weights that are not
