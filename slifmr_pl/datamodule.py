@@ -23,10 +23,10 @@ from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.errors import DataError
+from slifmr_pl.graphs.cache import cached_neighbours
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import DirectedTriples
-from slifmr_pl.graphs.neighbours import cosine_neighbours
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         eval_batch_size: Users ranked at a time.
         test_masks: What `test` leaves out of the ranking: the training items of a user, or
             those of validation too.
-        cache_dir: Where feature stores are kept; default `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
+        cache_dir: Where feature stores and neighbour graphs are kept; default `$SLIFMR_CACHE` or
+            `~/.cache/slifmr_pl`.
         extraction: How features are computed.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
         seed: Seed of batches and negatives.
@@ -91,21 +92,23 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.negatives = negatives
         self.eval_batch_size = eval_batch_size
         self.test_masks = test_masks
-        self.cache = (Path(cache_dir) if cache_dir else default_cache()) / "features"
+        self.cache = Path(cache_dir) if cache_dir else default_cache()
         self.extraction = extraction
         self.memory_budget_mb = memory_budget_mb
         self.seed = seed
         self._inputs: ModelInputs | None = None
 
     def prepare_data(self) -> None:
-        """Extracts features into the cache, in one process."""
-        _ = self._stores
+        """Extracts features and searches their neighbours into the cache, in one process."""
+        if self.modalities:
+            _ = self.model_inputs
 
     def setup(self, stage: str) -> None:
         """Filters, splits and joins the data, and builds the static graphs, once."""
         if self._inputs is None:
             logger.info("%s", self.data.summary)
             self._inputs = self._build_inputs()
+            vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
         if part is not None and not len(getattr(self.data, part)):
             raise DataError(
@@ -188,7 +191,7 @@ class SlifMrDataModule(pl.LightningDataModule):
 
     @cached_property
     def _stores(self) -> dict[str, FeatureStore]:
-        return feature_stores(self._raw, self.modalities, self.cache, self.extraction)
+        return feature_stores(self._raw, self.modalities, self.cache / "features", self.extraction)
 
     def _build_inputs(self) -> ModelInputs:
         data = self.data
@@ -205,7 +208,8 @@ class SlifMrDataModule(pl.LightningDataModule):
                     path=store.path,
                 )
             features[name] = ItemFeatures(values, present)
-            modalities[name] = cosine_neighbours(
+            modalities[name] = cached_neighbours(
+                self.cache / "neighbours",
                 values,
                 self.neighbours,
                 present=present,

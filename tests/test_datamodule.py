@@ -6,6 +6,7 @@ import torch
 
 from feature_extraction import FeatureStore
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.errors import ConfigError, DataError
 from tests.runs import demo_data
@@ -91,3 +92,15 @@ def test_setup_says_what_the_data_is(catalogue: Path, caplog: pytest.LogCaptureF
         demo_data(catalogue).setup("fit")
     assert "1200 interactions read, 1200 kept" in caplog.text
     assert "90 users, 60 items" in caplog.text
+
+
+def test_neighbours_are_searched_once_and_not_again_for_other_data_of_the_same_items(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = demo_data(catalogue, cache_dir=str(tmp_path))
+    first.prepare_data()
+    monkeypatch.delattr("slifmr_pl.graphs.cache.cosine_neighbours")
+    second = demo_data(catalogue, cache_dir=str(tmp_path), split=SplitConfig(seed=1))
+    assert second.model_inputs.fingerprint != first.model_inputs.fingerprint
+    for name, neighbours in second.model_inputs.graph.modalities.items():
+        assert torch.equal(neighbours.indices, first.model_inputs.graph.modalities[name].indices)

@@ -105,7 +105,9 @@ class TrainBatches:
             raise ConfigError(f"seed {seed}", expected="0 or more", fix="set another seed")
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
         usable = sampler.has_negatives[users]
-        self._users, self._positives = users[usable], items[usable]
+        if not usable.all():  # seldom, and a copy doubles the memory
+            users, items = users[usable], items[usable]
+        self._users, self._positives = users, items
         if not len(self._users):
             raise DataError(
                 f"none of {len(train)} training pairs has an item to draw as negative",

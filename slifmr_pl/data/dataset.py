@@ -1,6 +1,7 @@
 """From raw tables to what trains: filtered, numbered, split, joined with knowledge, accounted."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -180,8 +181,9 @@ def build_dataset(
 def _filter(raw: RawData, filters: FilterConfig, strategy: str) -> _Kept:
     table = raw.interactions
     # From here on ids are integers: no string is copied or compared again.
-    all_users, users = Vocabulary.number(table["user_id"])
-    all_items, items = Vocabulary.number(table["item_id"])
+    with ThreadPoolExecutor() as pool:
+        numbered = pool.map(Vocabulary.number, (table["user_id"], table["item_id"]))
+    (all_users, users), (all_items, items) = numbered
     times = _floats(table, "timestamp") if strategy != "ratio" else None
     given = _given_labels(raw) if strategy == "given" else None
     if filters.minimum_rating is not None:

@@ -117,7 +117,7 @@ class _Owners:
         linked = entities.extend(links["entity_id"])
         item_ids, item_rows = Vocabulary.number(links["item_id"])
         pairs = np.unique(pack(linked.encode(links["entity_id"]), item_rows, len(item_ids)))
-        of_entity, raw_item = unpack(pairs, max(len(item_ids), 1))
+        of_entity, raw_item = unpack(pairs, len(item_ids))
         of_item = items.encode(item_ids.ids, unknown=-1)[raw_item]
         inside = of_item >= 0
         of_entity, of_item = of_entity[inside], of_item[inside]

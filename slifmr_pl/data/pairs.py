@@ -17,15 +17,15 @@ def pack(first: Integers, second: Integers, n_second: int) -> Integers:
     Returns:
         int64 ``[n]``.
     """
-    keys = first * n_second
-    keys += second
+    keys = first << _bits(n_second)
+    keys |= second
     return keys
 
 
 def unpack(keys: Integers, n_second: int) -> tuple[Integers, Integers]:
     """Undo ``pack``."""
-    first = keys // n_second
-    return first, keys - first * n_second
+    bits = _bits(n_second)
+    return keys >> bits, keys & ((1 << bits) - 1)
 
 
 def first_of_runs(keys: Integers) -> npt.NDArray[np.bool_]:
@@ -51,3 +51,8 @@ def order_by(first: Integers, second: npt.NDArray[np.float64] | Integers) -> Int
     both = np.empty(len(first), dtype=np.complex128)
     both.real, both.imag = first, second
     return np.argsort(both, kind="stable")
+
+
+def _bits(n: int) -> int:
+    """How many bits the numbers below n take."""
+    return max(n - 1, 0).bit_length()

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.data.pairs import order_by, pack
+from slifmr_pl.data.pairs import first_of_runs, order_by, pack
 from slifmr_pl.errors import ConfigError, DataError
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -54,7 +54,8 @@ def ratio(
         rows[short] = 1
         n_train[short] -= 1
     labels = np.empty(len(users), dtype=np.int8)
-    labels[order] = (ranks >= n_train).astype(np.int8) + (ranks >= n_train + n_valid)
+    evaluated = (ranks >= np.repeat(n_train, counts)).astype(np.int8)
+    labels[order] = evaluated + (ranks >= np.repeat(n_train + n_valid, counts))
     return labels
 
 
@@ -70,9 +71,10 @@ def leave_one_out(users: Integers, items: Integers, timestamps: Floats | None) -
     order = _pair_order(users, items)
     order = order[order_by(users[order], timestamps[order])]
     ranks, counts = _ranks(users[order])
-    from_last = counts - 1 - ranks
+    from_last = np.repeat(counts - 1, counts) - ranks
+    evaluated = np.repeat(counts >= 3, counts) & (from_last < TEST)
     labels = np.empty(len(users), dtype=np.int8)
-    labels[order] = np.where(counts < 3, TRAIN, np.maximum(TEST - from_last, TRAIN))
+    labels[order] = np.where(evaluated, TEST - from_last, TRAIN)
     return labels
 
 
@@ -141,11 +143,10 @@ def _pair_order(users: Integers, items: Integers) -> Integers:
 
 
 def _ranks(users: Integers) -> tuple[Integers, Integers]:
-    """Give each of rows sorted by user its position in, and the number of, the user's rows."""
-    first = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))
+    """Position of each row, sorted by user, among its user's rows; number of rows of each user."""
+    first = np.flatnonzero(first_of_runs(users))
     counts = np.diff(first, append=len(users))
-    ranks = np.arange(len(users)) - np.repeat(first, counts)
-    return ranks, np.repeat(counts, counts)
+    return np.arange(len(users)) - np.repeat(first, counts), counts
 
 
 def _require_timestamps(timestamps: Floats | None, strategy: str) -> Floats:

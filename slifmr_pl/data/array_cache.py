@@ -1,0 +1,102 @@
+"""Arrays that take long to compute, kept in files named after all that they depend on."""
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from slifmr_pl import __version__
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+
+logger = logging.getLogger(__name__)
+
+
+def content_key(settings: Mapping[str, Any], arrays: Arrays, sources: Iterable[Path]) -> str:
+    """Hash everything that a result depends on.
+
+    Args:
+        settings: JSON values.
+        arrays: Whatever the result is computed from.
+        sources: Source files of the code that computes it: other code may compute otherwise.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256(json.dumps([__version__, settings], sort_keys=True).encode())
+    for source in sorted(sources):
+        content = source.read_bytes()
+        digest.update(f"\n{source.name} {len(content)}\n".encode() + content)
+    digest.update(_digest(arrays).encode())
+    return digest.hexdigest()
+
+
+def cached_arrays(
+    folder: Path, name: str, key: str, compute: Callable[[], Arrays]
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays that are kept under a key, or compute and keep them.
+
+    A file appears whole or not at all, and counts only if its content is what was written. One
+    that does not is logged, and replaced. A folder that cannot be written to is logged, too.
+
+    Args:
+        folder: Where to; made if needed.
+        name: Start of the file's name.
+        key: `content_key` of all that the arrays depend on.
+        compute: Computes them.
+    """
+    path = folder / f"{name}-{key[:16]}.safetensors"
+    found = _read(path, key)
+    if found is not None:
+        return found
+    arrays = {name: np.ascontiguousarray(array) for name, array in compute().items()}
+    _write(path, key, arrays)
+    return arrays
+
+
+def _read(path: Path, key: str) -> dict[str, npt.NDArray[Any]] | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            expected = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, ValueError) as error:
+        logger.warning("%s cannot be read (%s): it is computed again", path, error)
+        return None
+    if expected != {"key": key, "sha256": _digest(arrays)}:
+        logger.warning("%s was changed after it was written: it is computed again", path)
+        return None
+    return arrays
+
+
+def _write(path: Path, key: str, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, part, metadata={"key": key, "sha256": _digest(arrays)})
+        part.replace(path)
+    except (SafetensorError, OSError) as error:
+        logger.warning("%s cannot be kept for the next run (%s)", path, error)
+        with suppress(OSError):
+            part.unlink()
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

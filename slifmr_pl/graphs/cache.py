@@ -1,0 +1,45 @@
+"""Neighbour graphs of frozen features, searched once and kept for the next run."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
+from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+
+
+def cached_neighbours(
+    folder: Path,
+    features: Tensor,
+    k: int,
+    *,
+    present: Tensor,
+    memory_budget_mb: int,
+    centre: bool,
+) -> Neighbours:
+    """What ``cosine_neighbours`` finds, from the cache where the same was searched before.
+
+    The key holds all that the result depends on: values and presence of the features, the
+    settings (but not the memory budget), the version of torch, and the code of this package room.
+
+    Args:
+        folder: Folder of the cache.
+        features: float ``[N, d]`` on the CPU.
+        k: Neighbours a row.
+        present: bool ``[N]``.
+        memory_budget_mb: Work space of the search in MiB.
+        centre: Subtract the mean of the present rows first.
+    """
+    inputs = {"features": features.numpy(), "present": present.numpy()}
+    settings = {"k": k, "centre": centre, "torch": torch.__version__}
+    key = content_key(settings, inputs, Path(__file__).parent.glob("*.py"))
+
+    def search() -> Arrays:
+        found = cosine_neighbours(
+            features, k, present=present, memory_budget_mb=memory_budget_mb, centre=centre
+        )
+        return {name: tensor.numpy() for name, tensor in found._asdict().items()}
+
+    arrays = cached_arrays(folder, "neighbours", key, search)
+    return Neighbours(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -1,0 +1,56 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from slifmr_pl.graphs import cache
+from slifmr_pl.graphs.cache import cached_neighbours
+from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+
+FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
+PRESENT = torch.arange(30) % 7 > 0
+
+
+def search(folder: Path, **changes: Any) -> Neighbours:
+    options = {
+        "features": FEATURES,
+        "k": 3,
+        "present": PRESENT,
+        "memory_budget_mb": 8,
+        "centre": True,
+        **changes,
+    }
+    return cached_neighbours(folder, **options)
+
+
+def equal(one: Neighbours, other: Neighbours) -> bool:
+    return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
+
+
+def test_kept_neighbours_are_those_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = cosine_neighbours(FEATURES, 3, present=PRESENT, centre=True)
+    assert equal(search(tmp_path), found)
+    monkeypatch.delattr(cache, "cosine_neighbours")  # the search would fail
+    assert equal(search(tmp_path), found)
+    assert equal(search(tmp_path, memory_budget_mb=1), found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"k": 4},
+        {"centre": False},
+        {"present": torch.ones(30, dtype=torch.bool)},
+        {"features": FEATURES + 1e-6},
+        {"features": FEATURES.double()},
+    ],
+)
+def test_whatever_changes_the_result_changes_the_key(tmp_path: Path, change: Any) -> None:
+    search(tmp_path)
+    arguments = {"features": FEATURES, "k": 3, "present": PRESENT, "centre": True, **change}
+    features, k = arguments.pop("features"), arguments.pop("k")
+    assert equal(search(tmp_path, **change), cosine_neighbours(features, k, **arguments))
+    assert len(list(tmp_path.iterdir())) == 2
