@@ -251,3 +251,7 @@ def _set_up_messages() -> None:
             handler.setFormatter(logging.Formatter("%(message)s"))
             logger.addHandler(handler)
             logger.propagate = False
+
+
+if __name__ == "__main__":  # where neither the console script nor lightning_cli.py is at hand
+    raise SystemExit(main())
