@@ -3,8 +3,13 @@
 import argparse
 import string
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -14,17 +19,18 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Command line without the program's name; default `sys.argv`.
 
     Returns:
-        Exit status: 0, or 2 where input has to be mended.
+        Exit status: 0, or 2 where input has to be mended; `reproduce` ends with 1 where numbers
+        differ.
     """
     options = _parser().parse_args(args)
     from slifmr_pl.errors import UserFacingError  # after --help, which needs nothing of it
 
     try:
-        options.run(options)
+        status: int = options.run(options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_metrics(commands)
     _add_compare(commands)
+    _add_reproduce(commands)
     return parser
 
 
@@ -51,7 +58,7 @@ def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
     demo.set_defaults(run=_demo)
 
 
-def _demo(options: argparse.Namespace) -> None:
+def _demo(options: argparse.Namespace) -> int:
     from slifmr_pl.data.demo import write_demo_catalogue
     from slifmr_pl.data.demo_encoders import write_demo_encoders
 
@@ -62,6 +69,7 @@ def _demo(options: argparse.Namespace) -> None:
         f"{summary.users} users, {summary.items} items, {summary.interactions} interactions, "
         f"{summary.triples} triples, and two tiny untrained encoders."
     )
+    return 0
 
 
 def _add_metrics(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -70,10 +78,11 @@ def _add_metrics(commands: "Commands[argparse.ArgumentParser]") -> None:
     metrics.set_defaults(run=_metrics)
 
 
-def _metrics(options: argparse.Namespace) -> None:
+def _metrics(options: argparse.Namespace) -> int:
     from slifmr_pl.metrics.definitions import as_markdown
 
     print(as_markdown(), end="")
+    return 0
 
 
 def _add_compare(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -142,10 +151,8 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace) -> int:
     from dataclasses import asdict
-
-    from rich.console import Console
 
     from slifmr_pl.records.comparable import Group
     from slifmr_pl.records.comparison import compare
@@ -163,11 +170,73 @@ def _compare(options: argparse.Namespace) -> None:
         for name, runs in (*single, *options.group)
     ]
     comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
-    # Wrapped cells of a table help nobody who reads it in a file.
-    print_comparison(comparison, Console(width=None if sys.stdout.isatty() else 200))
+    print_comparison(comparison, _console())
     if options.json is not None:
         write_json(options.json, asdict(comparison))
         print(f"Written to {options.json}")
+    return 0
+
+
+def _add_reproduce(commands: "Commands[argparse.ArgumentParser]") -> None:
+    text = "train a run again from its saved configuration, test it, and compare every number"
+    reproduce = commands.add_parser(
+        "reproduce",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog="Ends with 0 where all numbers agree, 1 where some differ, 2 where the run could "
+        "not be repeated.",
+    )
+    reproduce.add_argument("folder", type=Path, metavar="RUN", help="folder of a tested run")
+    reproduce.add_argument(
+        "--data.root",
+        dest="data_root",
+        type=Path,
+        metavar="PATH",
+        help="where the data folder is now; default: as configured",
+    )
+    reproduce.add_argument(
+        "--out", type=Path, metavar="PATH", help="where the new run goes; default: RUN/reproduction"
+    )
+    reproduce.add_argument(
+        "--tolerance",
+        type=_share,
+        default=1e-3,
+        metavar="T",
+        help="relative difference that still counts as agreement; default: %(default)s",
+    )
+    reproduce.set_defaults(run=_reproduce)
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return number
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from slifmr_pl.errors import UserFacingError
+    from slifmr_pl.records.reproduction_report import reproduce
+
+    out = options.out or options.folder / "reproduction"
+    try:
+        agrees = reproduce(options.folder, out, options.data_root, options.tolerance, _console())
+    except UserFacingError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        return 2  # Python's own status for this, 1, would say that numbers differ
+    return 0 if agrees else 1
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Wrapped cells of a table help nobody who reads it in a file.
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 if __name__ == "__main__":

@@ -63,3 +63,7 @@ def _everything_kept() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+if __name__ == "__main__":  # where neither the console script nor lightning_cli.py is at hand
+    raise SystemExit(main())

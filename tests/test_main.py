@@ -14,7 +14,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for command in ("demo", "metrics", "compare"):
+    for command in ("demo", "metrics", "compare", "reproduce"):
         assert command in printed
 
 

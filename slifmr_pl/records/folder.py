@@ -96,7 +96,7 @@ def read_result(folder: Path, stage: Stage) -> dict[str, Any]:
     """
     require_folder(folder)
     path = folder / RESULT_FILES[stage]
-    result = _read_json(path, ("metrics", "masks", "data"), _TEST_AGAIN[stage])
+    result = _read_json(path, ("checkpoint", "metrics", "masks", "data"), _TEST_AGAIN[stage])
     if result["data"] is None:
         raise RunError(
             "the file does not say on which data",
@@ -114,7 +114,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         RunError: It is missing, damaged, or of an older version.
     """
     require_folder(folder)
-    keys = ("outcome", "best", "data", "trainer", "environment", "git", "seed")
+    keys = ("outcome", "best", "data", "trainer", "environment", "git", "resumed_from")
     return _read_json(
         folder / RECORD_FILE, keys, "take a run that `fit` of this version made, or train again"
     )

@@ -42,8 +42,8 @@ def test_run_without_configuration_has_no_seed(run: Path) -> None:
     [
         ("test.json", None, "the run has no test.json"),
         ("test.json", "{", "no JSON"),
-        ("test.json", "[]", "no entry metrics, masks, data"),
-        ("test.json", '{"metrics": {}}', "no entry masks, data"),
+        ("test.json", "[]", "no entry checkpoint, metrics, masks, data"),
+        ("test.json", '{"metrics": {}}', "no entry checkpoint, masks, data"),
         ("per_user.parquet", None, "the run has no per_user.parquet"),
         ("per_user.parquet", "not parquet", "cannot be read"),
         ("config.yaml", "a: [", "configuration cannot be read"),
