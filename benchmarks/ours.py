@@ -1,0 +1,127 @@
+"""The package's own objects for a set of interactions, as a training run would make them."""
+
+import torch
+
+from benchmarks import data as benchmark_data
+from benchmarks.data import InteractionData
+from benchmarks.settings import Settings
+from slifmr_pl.data.batches import TrainBatches
+from slifmr_pl.data.interactions import UserItems
+from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
+from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.neighbours import cosine_neighbours
+from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
+from slifmr_pl.losses.objective import LossConfig
+from slifmr_pl.module import OptimizerConfig, SlifMrModule
+from slifmr_pl.nn.config import InteractionConfig, KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.self_loop import SelfLoopConfig
+
+LAYERS = 2
+BATCH_SIZE = 2048
+LEARNING_RATE = 1e-3
+L2 = 1e-4
+MODALITIES = {"image": 512, "text": 768}  # name: feature size, as CLIP and BERT give them
+NEIGHBOURS = 10
+
+
+def heterogeneous_graph(data: InteractionData) -> HeterogeneousGraph:
+    """Interactions alone."""
+    return HeterogeneousGraph(
+        n_users=data.n_users,
+        n_items=data.n_items,
+        users=torch.from_numpy(data.train.users),
+        items=torch.from_numpy(data.train.items),
+    )
+
+
+def interaction_graph(
+    data: InteractionData, device: torch.device, backend: SparseBackend = "auto"
+) -> SparseGraph:
+    """The normalised user–item adjacency."""
+    assembler = GraphAssembler(
+        heterogeneous_graph(data),
+        use_modalities=False,
+        knowledge_layers=0,
+        backend=backend,
+        device=device,
+    )
+    return assembler.assemble(None, None).interaction
+
+
+def batches(data: InteractionData, *, batch_size: int = BATCH_SIZE, seed: int = 1) -> TrainBatches:
+    """The training loader, with one negative for each positive."""
+    positives = UserItems.of(data.n_users, data.train)
+    sampler = NegativeSampler(positives, data.n_items)
+    return TrainBatches(data.train, sampler, batch_size=batch_size, seed=seed)
+
+
+def batch_size(settings: Settings) -> int:
+    """2048, or what a tiny set can fill."""
+    return settings.scaled(BATCH_SIZE, quick=64)
+
+
+def lightgcn_settings(dim: int) -> dict[str, object]:
+    """Arguments that make the module a LightGCN with BPR (configs/model/lightgcn_bpr.yaml)."""
+    return {
+        "network": NetworkConfig(
+            embedding_dim=dim,
+            interaction=InteractionConfig(layers=LAYERS),
+            modality=ModalityConfig(enabled=False),
+            knowledge=KnowledgeConfig(enabled=False),
+        ),
+        "self_loop": SelfLoopConfig(enabled=False),
+        "loss": LossConfig(ranking="bpr", alignment=0.0, l2=L2),
+        "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE),
+    }
+
+
+def full_settings(dim: int) -> dict[str, object]:
+    """Arguments of the full model (configs/model/slifmr.yaml), with BPR and one negative."""
+    return {
+        "network": NetworkConfig(embedding_dim=dim, interaction=InteractionConfig(layers=LAYERS)),
+        "self_loop": SelfLoopConfig(),
+        "loss": LossConfig(ranking="bpr", alignment=0.01, l2=L2),
+        "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE),
+    }
+
+
+def lightgcn_inputs(data: InteractionData) -> ModelInputs:
+    """What the data module would give to a LightGCN."""
+    return ModelInputs(heterogeneous_graph(data), {}, "benchmark")
+
+
+def full_inputs(data: InteractionData, settings: Settings) -> ModelInputs:
+    """Interactions, a generated knowledge graph and two generated modalities."""
+    rng = torch.Generator().manual_seed(3)
+    features = {
+        name: ItemFeatures(
+            torch.randn(data.n_items, settings.scaled(size, quick=16), generator=rng),
+            torch.ones(data.n_items, dtype=torch.bool),
+        )
+        for name, size in MODALITIES.items()
+    }
+    base = heterogeneous_graph(data)
+    graph = HeterogeneousGraph(
+        n_users=base.n_users,
+        n_items=base.n_items,
+        users=base.users,
+        items=base.items,
+        modalities={
+            name: cosine_neighbours(feature.values, NEIGHBOURS)
+            for name, feature in features.items()
+        },
+        present={name: feature.present for name, feature in features.items()},
+        triples=benchmark_data.knowledge(settings, data),
+    )
+    return ModelInputs(graph, features, "benchmark")
+
+
+def new_module(
+    inputs: ModelInputs, arguments: dict[str, object], *, kind: type[SlifMrModule] = SlifMrModule
+) -> SlifMrModule:
+    """A module with parameters from a fixed seed."""
+    torch.manual_seed(1)
+    module = kind(**arguments)  # type: ignore[arg-type]
+    module.build(inputs)
+    return module

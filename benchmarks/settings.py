@@ -1,0 +1,46 @@
+"""What the command line decides about a run."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that all benchmarks share; a few are read by one alone.
+
+    Attributes:
+        data: Folder with amazon-book in KGAT's format; None generates a set of its size.
+        threads: Of torch, and of every process that a benchmark starts.
+        device: Where the work runs.
+        repeats: Times that each variant is measured.
+        quick: Tiny data and single calls: does everything run? The figures mean nothing.
+        dim: Embedding size d.
+        model: `step`: LightGCN, or the full model with knowledge graph and modalities.
+        recbole_python: `step`: interpreter that can import RecBole.
+        plot: `growth`: image file to draw into.
+    """
+
+    data: Path | None = None
+    threads: int = 2
+    device: torch.device = CPU
+    repeats: int = 7
+    quick: bool = False
+    dim: int = 64
+    model: Literal["lightgcn", "full"] = "lightgcn"
+    recbole_python: Path = Path(sys.executable)
+    plot: Path | None = None
+
+    @property
+    def least_seconds(self) -> float:
+        """Least time of a measurement; shorter work is called several times."""
+        return 0.0 if self.quick else 0.2
+
+    def scaled(self, size: int, *, quick: int) -> int:
+        """A size, or its stand-in for a quick run."""
+        return quick if self.quick else size
