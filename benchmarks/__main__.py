@@ -4,7 +4,8 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -53,14 +54,26 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(name: str, settings: Settings, target: Path, command: Sequence[str]) -> None:
     reports = []
     benchmark = load(name)
-    # Lightning sets its own level when it is imported.
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
-    for report in benchmark(settings):
-        show(report)
-        reports.append(report)
+    with _quiet_lightning():
+        for report in benchmark(settings):
+            show(report)
+            reports.append(report)
     write(target, name, reports, settings, command)
     print(f"  figures: {target}\n", flush=True)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    # Lightning has set its own level when it was imported.
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _target(options: argparse.Namespace, name: str) -> Path:

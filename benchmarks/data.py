@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.settings import Settings
 from slifmr_pl.data.interactions import Interactions
@@ -94,6 +95,19 @@ def write_kgat(data: InteractionData, folder: Path) -> None:
         rows = zip(users, np.split(part.items, first[1:]), strict=True)
         lines = (f"{user} {' '.join(map(str, items))}\n" for user, items in rows)
         (folder / f"{name}.txt").write_text("".join(lines), "ascii")
+
+
+def write_layout(data: InteractionData, folder: Path) -> None:
+    """Writes the package's own layout: `interactions.parquet` with the split given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = (("train", data.train), ("test", data.test))
+    columns = {
+        "user_id": np.concatenate([part.users for _, part in parts]).astype(np.str_),
+        "item_id": np.concatenate([part.items for _, part in parts]).astype(np.str_),
+        "split": np.repeat([name for name, _ in parts], [len(part) for _, part in parts]),
+    }
+    table = pa.table({name: pa.array(column) for name, column in columns.items()})
+    pq.write_table(table, folder / "interactions.parquet")
 
 
 def generate(

@@ -1,6 +1,5 @@
 """Variants of one piece of work: checked against each other, then timed in turns."""
 
-import gc
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,11 +39,14 @@ class Prepared:
         run: The work that is timed; may return a `Timing` of its own.
         result: What is held against ours before anything is timed; default what `run` returns.
         close: Called at the end.
+        probed: Whether a run before the timed ones warms up and measures memory; of no use for
+            work that is a process of its own.
     """
 
     run: Callable[[], Any]
     result: Callable[[], Any] | None = None
     close: Callable[[], None] | None = None
+    probed: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Variant:
     Attributes:
         name: Of the table's row.
         prepare: Untimed; returns what is timed. Raises `UnavailableError` where it cannot run.
-        units: Units of work (steps, for example) in one run; the table shows one unit.
+        units: Units of work (steps, for example) in one run; the table shows one unit. A run that
+            does part of a unit has less than 1.
         kind: The first variant is ours whatever this says.
         compared: Whether the result must be that of ours; a measured limit does less.
         note: Of the table's row.
@@ -62,7 +65,7 @@ class Variant:
 
     name: str
     prepare: Callable[[], Callable[[], Any] | Prepared]
-    units: int = 1
+    units: float = 1
     kind: Kind = "baseline"
     compared: bool = True
     note: str = ""
@@ -108,12 +111,14 @@ class Report:
         rows: Ours first.
         figures: Further numbers, by name; they are written and not printed.
         remarks: Lines below the table.
+        ratio: Heading of the ratios.
     """
 
     title: str
     rows: Sequence[Row]
     figures: Mapping[str, Any] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    ratio: str = "÷ ours"
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -174,7 +179,6 @@ def compare(
             prepared.probe(least)
         samples: dict[str, list[float]] = {entry.name: [] for entry in ready}
         for repeat in range(settings.repeats):
-            gc.collect()
             turn = repeat % len(ready)
             for entry in ready[turn:] + ready[:turn]:
                 samples[entry.name].append(entry.seconds())
@@ -220,6 +224,8 @@ class _Ready:
         return (self._prepared.result or self._prepared.run)()
 
     def probe(self, least_seconds: float) -> None:
+        if not self._prepared.probed:
+            return
         self.memory = peak_memory(self._run, self._device)
         if self._timing is not None:
             self.memory = self._timing.memory or self.memory
@@ -242,7 +248,7 @@ class _Ready:
 
 
 def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None:
-    """Checks numbers, tensors, and mappings and sequences of them.
+    """Checks numbers, tensors, None, and mappings and sequences of them.
 
     Args:
         name: Of what was found.
@@ -253,7 +259,9 @@ def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None
     Raises:
         AssertionError: They differ.
     """
-    if isinstance(expected, Mapping):
+    if expected is None or found is None:
+        assert expected is found, f"{name}: {found} for {expected}"
+    elif isinstance(expected, Mapping):
         assert expected.keys() == found.keys(), f"{name}: {list(found)} for {list(expected)}"
         for key, value in expected.items():
             require_same(f"{name}, {key}", value, found[key], tolerance)

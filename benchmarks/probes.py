@@ -48,18 +48,19 @@ def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
     if platform.system() != "Linux":
         call()
         return None
-    before = _restart_peak()
+    before = restart_peak()
     call()
     return resident_peak() - before
 
 
 def resident_peak() -> int:
-    """Most bytes of this process that were ever resident (on Linux)."""
+    """Most bytes of this process that were resident since `restart_peak` (on Linux)."""
     return _status("VmHWM")
 
 
-def _restart_peak() -> int:
-    # What the C library keeps of freed memory would hide what the call takes from it.
+def restart_peak() -> int:
+    """Lets `resident_peak` start anew (on Linux); returns the bytes that are resident now."""
+    # What the C library keeps of freed memory would hide what is taken from it again.
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", "ascii")
     return _status("VmRSS")

@@ -28,7 +28,7 @@ def show(report: Report, console: Console | None = None) -> None:
     table = Table(title=report.title, title_justify="left", title_style="bold")
     table.add_column("")
     table.add_column("time (range)", justify="right")
-    table.add_column("÷ ours", justify="right")
+    table.add_column(report.ratio, justify="right")
     table.add_column("peak extra memory", justify="right")
     table.add_column("note", overflow="fold")
     for row in report.rows:
@@ -95,7 +95,10 @@ def cpu_name() -> str:
 
 
 def readable_seconds(seconds: float) -> str:
-    """Three digits with a fitting unit."""
+    """Three digits with a fitting unit, from nanoseconds to days."""
+    for length, name in ((86_400, "days"), (3_600, "hours")):
+        if seconds >= 2 * length:
+            return f"{_three_digits(seconds / length)} {name}"
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:
             return f"{_three_digits(seconds * factor)} {unit}"
@@ -109,7 +112,7 @@ def readable_bytes(count: int) -> str:
 
 def _three_digits(number: float) -> str:
     decimals = 2 if number < 10 else 1 if number < 100 else 0
-    return f"{number:.{decimals}f}"
+    return f"{number:,.{decimals}f}"
 
 
 def _time(row: Row) -> str:

@@ -60,6 +60,11 @@ class Case:
         module.on_train_epoch_start()
         return module
 
+    @property
+    def epoch_share(self) -> float:
+        """Share of an epoch that one run of `steps` steps does: the `units` of an epoch."""
+        return self.steps / len(self.batches())
+
     def tables(self) -> tuple[Tensor, Tensor]:
         """Initial user and item embeddings."""
         network = ours.new_module(self.inputs, self.arguments).network
