@@ -81,13 +81,16 @@ def _build(size: int, settings: Settings) -> Report:
         # Pairs are read; columns, values and offsets are written.
         limits=[bandwidth_limit(16 * size + 16 * size + 4 * nodes, settings, "read, write")],
     )
-    graph_bytes = 16 * size + 4 * nodes
+    csr_bytes, edge_bytes = 16 * size + 4 * nodes, 40 * size
     rows = [
-        row if row.memory is None else replace(row, note=f"{row.memory / graph_bytes:.1f} × CSR")
+        row
+        if row.memory is None
+        else replace(row, note=f"{row.memory / edge_bytes:.1f} × the edge arrays")
         for row in report.rows
     ]
     remark = (
-        f"CSR is the finished graph, 8 bytes an edge: {readable_bytes(graph_bytes)}; the edge "
-        f"arrays (row, column, value: 20 bytes an edge) are {readable_bytes(40 * size)}."
+        f"Edge arrays (row, column, value: 20 bytes an edge): {readable_bytes(edge_bytes)}; the "
+        f"finished CSR graph (8 bytes an edge): {readable_bytes(csr_bytes)}."
     )
-    return replace(report, rows=rows, figures={"CSR bytes": graph_bytes}, remarks=[remark])
+    figures = {"edge array bytes": edge_bytes, "CSR bytes": csr_bytes}
+    return replace(report, rows=rows, figures=figures, remarks=[remark])
