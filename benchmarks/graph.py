@@ -14,7 +14,6 @@ from benchmarks.harness import Prepared, Report, Variant, bandwidth_limit, compa
 from benchmarks.report import readable_bytes
 from benchmarks.settings import Settings
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.graphs.spmm import spmm
 
 OURS, STOCK = "ours", "SciPy blocks and diagonals, to COO"
 
@@ -66,7 +65,11 @@ def _build(size: int, settings: Settings) -> Report:
                 OURS,
                 lambda: Prepared(
                     lambda: ours.interaction_graph(data, device),
-                    lambda: spmm(ours.interaction_graph(data, device), dense).cpu(),
+                    lambda: torch.cat(
+                        ours.interaction_graph(data, device).propagate(
+                            *dense.split([data.n_users, data.n_items])
+                        )
+                    ).cpu(),
                 ),
             ),
             Variant(

@@ -8,10 +8,12 @@ from benchmarks.settings import Settings
 from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.graphs.edges import Edges, symmetrically_normalised
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.neighbours import cosine_neighbours
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
+from slifmr_pl.graphs.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig, SlifMrModule
 from slifmr_pl.nn.config import InteractionConfig, KnowledgeConfig, ModalityConfig, NetworkConfig
@@ -35,18 +37,26 @@ def heterogeneous_graph(data: InteractionData) -> HeterogeneousGraph:
     )
 
 
-def interaction_graph(
-    data: InteractionData, device: torch.device, backend: SparseBackend = "auto"
-) -> SparseGraph:
-    """The normalised user–item adjacency."""
+def interaction_graph(data: InteractionData, device: torch.device) -> InteractionGraph:
+    """The normalised user–item graph as an epoch propagates over it."""
     assembler = GraphAssembler(
-        heterogeneous_graph(data),
-        use_modalities=False,
-        knowledge_layers=0,
-        backend=backend,
-        device=device,
+        heterogeneous_graph(data), use_modalities=False, knowledge_layers=0, device=device
     )
     return assembler.assemble(None, None).interaction
+
+
+def adjacency(data: InteractionData, device: torch.device) -> SparseGraph:
+    """The same graph as one matrix [U + I, U + I]: users, then items."""
+    nodes = data.n_users + data.n_items
+    users = torch.from_numpy(data.train.users)
+    items = torch.from_numpy(data.train.items) + data.n_users
+    edges = Edges.build(
+        torch.cat([users, items]),
+        torch.cat([items, users]),
+        torch.ones(2 * len(users)),
+        (nodes, nodes),
+    )
+    return SparseGraph.build(symmetrically_normalised(edges).to(device), symmetric=True)
 
 
 def batches(data: InteractionData, *, batch_size: int = BATCH_SIZE, seed: int = 1) -> TrainBatches:

@@ -15,7 +15,7 @@ from slifmr_pl.graphs.spmm import spmm
 
 def benchmark(settings: Settings) -> Iterator[Report]:
     data = load(settings)
-    graph = ours.interaction_graph(data, settings.device)
+    graph = ours.adjacency(data, settings.device)
     nodes = data.n_users + data.n_items
     batch = next(iter(ours.batches(data, batch_size=ours.batch_size(settings))))
     rows = torch.unique(
@@ -45,7 +45,11 @@ def benchmark(settings: Settings) -> Iterator[Report]:
         f"edges ({data.title}; d {settings.dim})",
         [
             Variant("ours, rows alone", lambda: both_ways(lambda x: spmm(graph, x, rows))),
-            Variant("ours, full product", lambda: both_ways(lambda x: spmm(graph, x)[rows])),
+            Variant(
+                "ours, full product",
+                lambda: both_ways(lambda x: spmm(graph, x)[rows]),
+                kind="ours",
+            ),
             Variant("torch.sparse COO, full product", prepare_coo),
         ],
         settings,
