@@ -58,7 +58,6 @@ def _build(size: int, settings: Settings) -> Report:
     data = grown(size)
     nodes, device = data.n_users + data.n_items, settings.device
     dense = torch.randn(nodes, 4, generator=torch.Generator().manual_seed(0)).to(device)
-    tables = dense.split([data.n_users, data.n_items])
     report = compare(
         f"Normalised interaction graph ({data.title})",
         [
@@ -67,7 +66,9 @@ def _build(size: int, settings: Settings) -> Report:
                 lambda: Prepared(
                     lambda: ours.interaction_graph(data, device),
                     lambda: torch.cat(
-                        ours.interaction_graph(data, device).propagate(*tables)
+                        ours.interaction_graph(data, device).propagate(
+                            *dense.split([data.n_users, data.n_items])
+                        )
                     ).cpu(),
                 ),
             ),
@@ -83,13 +84,16 @@ def _build(size: int, settings: Settings) -> Report:
         # Pairs are read; columns, values and offsets are written.
         limits=[bandwidth_limit(16 * size + 16 * size + 4 * nodes, settings, "read, write")],
     )
-    graph_bytes = 16 * size + 4 * nodes
+    csr_bytes, edge_bytes = 16 * size + 4 * nodes, 40 * size
     rows = [
-        row if row.memory is None else replace(row, note=f"{row.memory / graph_bytes:.1f} × CSR")
+        row
+        if row.memory is None
+        else replace(row, note=f"{row.memory / edge_bytes:.1f} × the edge arrays")
         for row in report.rows
     ]
     remark = (
-        f"CSR is the finished graph, 8 bytes an edge: {readable_bytes(graph_bytes)}; the edge "
-        f"arrays (row, column, value: 20 bytes an edge) are {readable_bytes(40 * size)}."
+        f"Edge arrays (row, column, value: 20 bytes an edge): {readable_bytes(edge_bytes)}; the "
+        f"finished CSR graph (8 bytes an edge): {readable_bytes(csr_bytes)}."
     )
-    return replace(report, rows=rows, figures={"CSR bytes": graph_bytes}, remarks=[remark])
+    figures = {"edge array bytes": edge_bytes, "CSR bytes": csr_bytes}
+    return replace(report, rows=rows, figures=figures, remarks=[remark])

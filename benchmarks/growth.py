@@ -35,7 +35,7 @@ INTERACTIONS_A_USER, INTERACTIONS_AN_ITEM = 12, 34  # as in amazon-book
 BILLION = 1_000_000_000
 EVAL_BATCH = 1024
 PART_SECONDS = 15.0  # how long a part of an epoch or an evaluation is watched
-QUANTITIES = ("epoch", "evaluation", "memory")
+QUANTITIES = ("step", "epoch", "evaluation", "memory")
 REMARK = (
     "An epoch has n ÷ batch steps, and each propagates over all n interactions: n² at a fixed "
     "batch. An evaluation ranks users × items: n² as well."
@@ -69,6 +69,11 @@ class Measurement:
     batches_watched: int
     batches: int
     memory: int
+
+    @property
+    def step(self) -> float:
+        """Seconds of one step."""
+        return self.epoch / self.steps
 
 
 def benchmark(settings: Settings) -> Iterator[Report]:
@@ -131,6 +136,7 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
         ConfigError: matplotlib is not installed.
     """
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(
@@ -154,8 +160,9 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
         axis.grid(visible=True, which="major", alpha=0.3)
         axis.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without a date the same figures make the same file.
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    # Without a date and with names of its own, the same figures make the same file.
+    with rc_context({"svg.hashsalt": "growth"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _in_own_process(size: int, settings: Settings) -> Measurement:

@@ -9,11 +9,11 @@ from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.graphs.edges import Edges, symmetrically_normalised
-from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.neighbours import cosine_neighbours
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
+from slifmr_pl.graphs.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig, SlifMrModule
 from slifmr_pl.nn.config import InteractionConfig, KnowledgeConfig, ModalityConfig, NetworkConfig
@@ -37,24 +37,16 @@ def heterogeneous_graph(data: InteractionData) -> HeterogeneousGraph:
     )
 
 
-def interaction_graph(
-    data: InteractionData, device: torch.device, backend: SparseBackend = "auto"
-) -> InteractionGraph:
-    """The normalised user–item adjacency by blocks, as training has it."""
-    graph = InteractionGraph.build(
-        torch.from_numpy(data.train.users),
-        torch.from_numpy(data.train.items),
-        data.n_users,
-        data.n_items,
-        backend=backend,
+def interaction_graph(data: InteractionData, device: torch.device) -> InteractionGraph:
+    """The normalised user–item graph as an epoch propagates over it."""
+    assembler = GraphAssembler(
+        heterogeneous_graph(data), use_modalities=False, knowledge_layers=0, device=device
     )
-    return graph.to(device)
+    return assembler.assemble(None, None).interaction
 
 
-def adjacency(
-    data: InteractionData, device: torch.device, backend: SparseBackend = "auto"
-) -> SparseGraph:
-    """The same adjacency as one symmetric matrix [U + I, U + I]."""
+def adjacency(data: InteractionData, device: torch.device) -> SparseGraph:
+    """The same graph as one matrix [U + I, U + I]: users, then items."""
     nodes = data.n_users + data.n_items
     users = torch.from_numpy(data.train.users)
     items = torch.from_numpy(data.train.items) + data.n_users
@@ -64,8 +56,7 @@ def adjacency(
         torch.ones(2 * len(users)),
         (nodes, nodes),
     )
-    graph = SparseGraph.build(symmetrically_normalised(edges), symmetric=True, backend=backend)
-    return graph.to(device)
+    return SparseGraph.build(symmetrically_normalised(edges).to(device), symmetric=True)
 
 
 def batches(data: InteractionData, *, batch_size: int = BATCH_SIZE, seed: int = 1) -> TrainBatches:

@@ -45,7 +45,11 @@ def benchmark(settings: Settings) -> Iterator[Report]:
         f"edges ({data.title}; d {settings.dim})",
         [
             Variant("ours, rows alone", lambda: both_ways(lambda x: spmm(graph, x, rows))),
-            Variant("ours, full product", lambda: both_ways(lambda x: spmm(graph, x)[rows])),
+            Variant(
+                "ours, full product",
+                lambda: both_ways(lambda x: spmm(graph, x)[rows]),
+                kind="ours",
+            ),
             Variant("torch.sparse COO, full product", prepare_coo),
         ],
         settings,

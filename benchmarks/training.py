@@ -37,7 +37,7 @@ class Case:
         self.data = data
         self.settings = settings
         self.batch_size = ours.batch_size(settings)
-        self.steps = settings.scaled(10, quick=2)
+        self.steps = settings.scaled(3 if full else 10, quick=2)
         self.inputs: ModelInputs = (
             ours.full_inputs(data, settings) if full else ours.lightgcn_inputs(data)
         )

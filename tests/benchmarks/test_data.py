@@ -14,7 +14,10 @@ from benchmarks.data import (
     power_law_interactions,
     read_kgat,
     write_kgat,
+    write_layout,
 )
+from slifmr_pl.data.dataset import FilterConfig, SplitConfig, build_dataset
+from slifmr_pl.data.readers import read_layout
 from slifmr_pl.errors import DataError
 
 SIZE = (6_000, 2_000, 150_000)
@@ -99,6 +102,15 @@ def test_bad_kgat_line_is_named(tmp_path: Path) -> None:
         read_kgat(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         read_kgat(tmp_path / "absent")
+
+
+def test_layout_is_read_by_the_package(tmp_path: Path) -> None:
+    data = generate(30, 20, 200)
+    write_layout(data, tmp_path)
+    split = SplitConfig("given", ratios=(1.0, 0.0, 0.0))
+    found = build_dataset(read_layout(tmp_path), FilterConfig(), split)
+    assert (len(found.users), len(found.items)) == (30, 20)
+    assert (len(found.train), len(found.test)) == (len(data.train), len(data.test))
 
 
 def test_knowledge_graph_has_its_size_and_both_directions() -> None:

@@ -101,6 +101,20 @@ def test_what_cannot_run_is_a_row_with_the_reason() -> None:
     assert closed == ["last"]
 
 
+def test_work_in_other_processes_is_not_run_before_the_timed_runs() -> None:
+    calls = []
+
+    def run() -> Timing:
+        calls.append(1)
+        return Timing(2.0)
+
+    variants = [Variant("ours", lambda: Prepared(run, lambda: None, probed=False))]
+    report = compare("", variants, SETTINGS)
+    assert len(calls) == SETTINGS.repeats
+    assert report.row("ours").samples == (2.0,) * SETTINGS.repeats
+    assert report.row("ours").memory is None
+
+
 def test_memory_probe_sees_what_is_freed_before_the_end() -> None:
     held = torch.ones(32 * MEBIBYTE // 4)
 
