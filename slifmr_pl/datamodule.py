@@ -132,6 +132,9 @@ class SlifMrDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainBatches:
         """Batches of training pairs with negatives; `batch_size` counts all processes."""
+        # Lightning knows how a strategy shares batches out; None where there is one process.
+        shares = self.trainer.distributed_sampler_kwargs if self.trainer else None
+        shares = shares or {"rank": 0, "num_replicas": 1}
         train = self.data.train
         positives = UserItems.of(len(self.data.users), train)
         batches = TrainBatches(
@@ -140,8 +143,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             n_negatives=self.negatives,
             seed=self.seed,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=shares["rank"],
+            world_size=shares["num_replicas"],
         )
         if batches.left_out:
             rank_zero_warn(

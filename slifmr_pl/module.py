@@ -29,6 +29,7 @@ from slifmr_pl.configuration import plain, restored
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.evaluation import FullRanking
+from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
@@ -38,6 +39,7 @@ from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from slifmr_pl.processes import check_agreement
+from slifmr_pl.strategies.columns import ColumnStrategy
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class SlifMrModule(FullRanking):
         if self.inputs is not None:
             check_data(inputs, data_state(self.inputs))
             self.inputs = inputs
+            self.network.hold(self._columns)
             return
         feature_dims = {}
         if self.loss_config.alignment > 0:
@@ -159,7 +162,7 @@ class SlifMrModule(FullRanking):
             modalities=tuple(graph.modalities),
             feature_dims=feature_dims,
         )
-        self.network = SlifMrNetwork(sizes, config, dict(graph.present))
+        self.network = SlifMrNetwork(sizes, config, dict(graph.present), self._columns)
         attention = None
         if self.network.use_knowledge and config.knowledge.attention:
             assert graph.triples is not None
@@ -179,6 +182,19 @@ class SlifMrModule(FullRanking):
         mixed = trainer is not None and isinstance(trainer.precision_plugin, MixedPrecision)
         fused = config.fused and not (clipped and mixed)
         return torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=fused)
+
+    @property
+    def column_parameters(self) -> frozenset[str]:
+        """Names of the parameters whose columns the strategy `columns` shares out."""
+        return (
+            frozenset(f"network.{name}" for name in self.network.TABLES)
+            & dict(self.named_parameters()).keys()
+        )
+
+    @property
+    def _columns(self) -> Columns:
+        strategy = None if self._trainer is None else self._trainer.strategy
+        return strategy.columns if isinstance(strategy, ColumnStrategy) else Columns()
 
     # Graphs of an epoch
 
@@ -212,9 +228,11 @@ class SlifMrModule(FullRanking):
 
     @torch.no_grad()
     def representations(self) -> Representations:
-        """u* [U, d], i* [I, d] and the views of all users and items, with the present graph."""
-        views: Representations = self.network(self.propagation)
-        return views
+        """u* [U, d], i* [I, d] and the views of all users and items, with the present graph.
+
+        Where processes share the columns out, all of them call this together.
+        """
+        return self.network.gathered(self.network(self.propagation))
 
     # Training
 
@@ -275,15 +293,18 @@ class SlifMrModule(FullRanking):
                     self._assembler.triples,
                     self.network.entities(),
                     self.network.relation_weight[0],
+                    columns=self.network.columns,
                 )
-        items = self.representations().items if self.self_loop_config.enabled else None
+        items = self._items() if self.self_loop_config.enabled else None
         statistics = self.self_loop.update(self.current_epoch, items, attention)
         if self.trainer.world_size > 1:
             for buffer in self.self_loop.buffers():
                 if buffer.numel():
                     torch.distributed.broadcast(buffer, src=0)
-            state = (*self.network.named_parameters(), *self.self_loop.named_buffers())
-            check_agreement(dict(state))
+            common = dict(self.named_parameters()) | dict(self.self_loop.named_buffers())
+            for name in self.column_parameters if self._columns.count > 1 else ():
+                del common[name]
+            check_agreement(common)
         if statistics is not None:
             self.log_dict(
                 {
@@ -292,6 +313,10 @@ class SlifMrModule(FullRanking):
                     "self_loop/similarity": statistics.similarity,
                 }
             )
+
+    @torch.no_grad()
+    def _items(self) -> Tensor:
+        return self.network.columns.gathered(self.network(self.propagation).items)
 
     # Checkpoints
 

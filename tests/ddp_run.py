@@ -13,21 +13,41 @@ from pytorch_lightning.callbacks import Callback
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.errors import ProcessError
+from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.self_loop import SelfLoopConfig
 from tests.runs import Metrics, demo_data, every_epoch, full_model, trainer
 
 BATCH_SIZE = 131  # no world size of the tests divides it
 
 
-def options() -> dict[str, Any]:
+VARIANTS: dict[str, dict[str, Any]] = {
+    "late": {},
+    "early": {"network": NetworkConfig(embedding_dim=16, fusion="early", user_fusion=0.3)},
+    "lightgcn": {
+        "network": NetworkConfig(
+            embedding_dim=16,
+            modality=ModalityConfig(enabled=False),
+            knowledge=KnowledgeConfig(enabled=False),
+        ),
+        "self_loop": SelfLoopConfig(enabled=False),
+        "loss": LossConfig(alignment=0.0),
+    },
+}
+
+
+def options(strategy: str) -> dict[str, Any]:
     """Those of a trainer in one of the processes of `in_processes`."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    return {"strategy": strategy, "devices": processes} if processes > 1 else {}
 
 
-def fit_and_predict(catalogue: Path, out: Path) -> None:
-    module, metrics = full_model(), Metrics()
-    shared = options()  # a trainer ends with the environment that it found taken down
+def fit_and_predict(
+    catalogue: Path, out: Path, strategy: str = "ddp", variant: str = "late"
+) -> None:
+    module, metrics = full_model(**VARIANTS[variant]), Metrics()
+    shared = options(strategy)  # a trainer ends with the environment that it found taken down
     fit = trainer(out, 3, metrics, every_epoch(out / "epochs"), **shared)
     fit.fit(module, datamodule=demo_data(catalogue, batch_size=BATCH_SIZE))
     torch.save(module.state_dict(), out / f"state-{fit.global_rank}.pt")
@@ -62,12 +82,30 @@ class Corrupted(Callback):
 
 def fit_corrupted(catalogue: Path, out: Path, rank: int) -> str:
     """The error that ends a fit, and the epoch that it ends in."""
-    fit = trainer(out, 3, Corrupted(rank), enable_checkpointing=False, **options())
+    fit = trainer(out, 3, Corrupted(rank), enable_checkpointing=False, **options("ddp"))
     try:
         fit.fit(full_model(), datamodule=demo_data(catalogue))
     except ProcessError as error:
         return f"epoch {fit.current_epoch}: {error}"
     return "no error"
+
+
+def validate(catalogue: Path, out: Path, checkpoint: Path) -> list[float]:
+    """Metrics of a checkpoint, by the strategy `columns`."""
+    values = trainer(out, 1, **options("columns")).validate(
+        full_model(),
+        datamodule=demo_data(catalogue, batch_size=BATCH_SIZE),
+        ckpt_path=str(checkpoint),
+        verbose=False,
+    )[0]
+    return [values[name] for name in sorted(values)]
+
+
+def resume(catalogue: Path, out: Path, checkpoint: Path) -> None:
+    """Goes on to the third epoch, by the strategy `columns`."""
+    fit = trainer(out, 3, every_epoch(out / "epochs"), **options("columns"))
+    data = demo_data(catalogue, batch_size=BATCH_SIZE)
+    fit.fit(full_model(), datamodule=data, ckpt_path=str(checkpoint))
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:

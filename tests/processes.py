@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ CONTEXT.set_forkserver_preload(["tests.runs"])
 
 
 def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `function(*arguments)` returns in each of `count` processes.
+    """What `function(*arguments)` returns, of plain types, in each of `count` processes.
 
     Processes have the environment in which Lightning's `ddp` starts no others. A function that
     needs no Trainer joins the group with `joined`.
@@ -44,12 +44,16 @@ def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> l
         pipes.append(receiving)
         processes.append(process)
     try:
-        results = [_received(rank, pipe) for rank, pipe in enumerate(pipes)]
+        results = {}
+        while len(results) < count:
+            ready = wait(set(pipes) - results.keys(), TIME_LIMIT)
+            assert ready, "the processes are still running"
+            results |= {pipe: _received(pipes.index(pipe), pipe) for pipe in ready}
     finally:
         for process in processes:
             process.kill()
             process.join()
-    return results
+    return [results[pipe] for pipe in pipes]
 
 
 def joined(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -77,7 +81,6 @@ def _run(
 
 
 def _received(rank: int, pipe: Connection) -> Any:
-    assert pipe.poll(TIME_LIMIT), f"rank {rank} is still running"
     result, error = pipe.recv()
     assert error is None, f"rank {rank}: {error}"
     return result

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from slifmr_pl.graphs.columns import Columns
+
 
 @dataclass(frozen=True)
 class DirectedTriples:
@@ -66,7 +68,11 @@ class DirectedTriples:
 
 @torch.no_grad()
 def relation_attention(
-    triples: DirectedTriples, embeddings: Tensor, relation_weights: Tensor, chunk: int = 1 << 14
+    triples: DirectedTriples,
+    embeddings: Tensor,
+    relation_weights: Tensor,
+    chunk: int = 1 << 14,
+    columns: Columns = Columns(),
 ) -> Tensor:
     """Softmax over each head's triples of ⟨e_h ⊙ w_r, e_t⟩ / sqrt(d).
 
@@ -75,11 +81,12 @@ def relation_attention(
         embeddings: float32 [n, d], entities.
         relation_weights: float32 [≥ R, d].
         chunk: Triples scored at a time; bounds memory to 3 · chunk × d floats.
+        columns: Which columns the embeddings and weights are.
 
     Returns:
         float32 [T]; sums to 1 over the triples of each head.
     """
-    scale = embeddings.shape[1] ** -0.5
+    scale = (embeddings.shape[1] * columns.count) ** -0.5
     scores = embeddings.new_empty(len(triples))
     for start in range(0, len(triples), chunk):
         part = slice(start, start + chunk)
@@ -87,9 +94,10 @@ def relation_attention(
         product *= relation_weights.index_select(0, triples.relations[part])
         product *= embeddings.index_select(0, triples.tails[part])
         torch.sum(product, dim=1, out=scores[part])
-    scores *= scale
+    scores = columns.summed(scores).mul_(scale)
     lengths = torch.bincount(triples.heads, minlength=triples.n_entities)
     peaks = torch.segment_reduce(scores, "max", lengths=lengths, initial=-torch.inf)
     weights = scores.sub_(peaks.index_select(0, triples.heads)).exp_()
     sums = torch.segment_reduce(weights, "sum", lengths=lengths, initial=0.0)
-    return weights.div_(sums.index_select(0, triples.heads))
+    attention: Tensor = weights.div_(sums.index_select(0, triples.heads))
+    return attention

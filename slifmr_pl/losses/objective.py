@@ -151,12 +151,16 @@ class Objective:
             aligned = None
         rows = _Rows.of(network, users, positives, negatives, aligned)
         views = network(graphs, rows.users, rows.items)
-        scores = _scores(
-            functional.embedding(rows.user_positions, views.users), views.items, rows.item_positions
+        scores = network.columns.summed(
+            _scores(
+                functional.embedding(rows.user_positions, views.users),
+                views.items,
+                rows.item_positions,
+            )
         )
         ranking = self._rank(scores[:, 0], scores[:, 1:]).sum() / divisor
         alignment = self._align(network, views, rows, positives if aligned is None else aligned)
-        l2 = self._l2(views, rows) / divisor
+        l2 = network.columns.summed(self._l2(views, rows)) / divisor
         total = ranking + self.config.alignment * alignment + self.config.l2 * l2
         return Losses(total, ranking.detach(), alignment.detach(), l2.detach())
 
@@ -184,9 +188,10 @@ class Objective:
         items = torch.unique(aligned)
         positions = items if rows.items is None else torch.searchsorted(rows.items, items)
         everywhere = torch.ones_like(items, dtype=torch.bool)
-        candidates = [("interaction", views.interaction[positions], everywhere)]
+        gather = network.columns.gathered
+        candidates = [("interaction", gather(views.interaction[positions]), everywhere)]
         if views.knowledge is not None:
-            candidates.append(("knowledge", views.knowledge[positions], everywhere))
+            candidates.append(("knowledge", gather(views.knowledge[positions]), everywhere))
         for name, (values, present) in self.features.items():
             projected = network.project(name, functional.normalize(values[items], dim=1))
             candidates.append((name, projected, present[items]))

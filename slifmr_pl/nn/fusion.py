@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from slifmr_pl.graphs.columns import Columns
+
 
 class ModalityFusion(nn.Module):
     """Σ_m a_m h_m with a = softmax_m(v · tanh(W h_m)), missing modalities masked.
@@ -22,20 +24,24 @@ class ModalityFusion(nn.Module):
             else None
         )
 
-    def forward(self, views: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, views: Tensor, present: Tensor, columns: Columns = Columns()
+    ) -> tuple[Tensor, Tensor]:
         """Fuses the modality views of items.
 
         Args:
-            views: float32 [M, r, d].
+            views: float32 [M, r, d], or the own columns of it.
             present: bool [M, r].
+            columns: Which of the d columns the views have; attention looks at all of them.
 
         Returns:
-            The fused view float32 [r, d] and the attention a float32 [M, r].
+            The fused view float32 [r, d] (own columns) and the attention a float32 [M, r].
         """
         scores = torch.zeros_like(views[..., 0])
         if self.score is not None:
             # Under autocast the layers score in half precision, whose shares do not sum to 1.
-            scores = self.score(views).squeeze(-1).to(views.dtype)
+            scores = self.score(columns.gathered(views)).squeeze(-1).to(views.dtype)
         scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
         attention = scores.softmax(0) * present
-        return (attention.unsqueeze(-1) * views).sum(0), attention
+        weights = columns.spread(attention)
+        return (weights.unsqueeze(-1) * views).sum(0), attention

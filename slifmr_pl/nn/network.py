@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.columns import Columns, unit_rows
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.spmm import spmm
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
@@ -54,19 +55,28 @@ class SlifMrNetwork(nn.Module):
         sizes: What the data decides.
         config: What the user decides.
         present: bool [I] for each modality of `sizes.modalities`: items that have it.
+        columns: The columns of the tables that this process holds. Where others hold more, they
+            all call `forward` together, and representations are the own columns of those above.
     """
 
     present: Tensor
+    # Parameters whose last dimension is the embedding's, and is shared out.
+    TABLES = ("user_embedding", "item_embedding", "entity_embedding", "relation_weight")
 
     def __init__(
-        self, sizes: NetworkSizes, config: NetworkConfig, present: dict[str, Tensor]
+        self,
+        sizes: NetworkSizes,
+        config: NetworkConfig,
+        present: dict[str, Tensor],
+        columns: Columns = Columns(),
     ) -> None:
         super().__init__()
         self.sizes = sizes
         self.config = config
+        self.columns = columns
         dim = config.embedding_dim
-        self.user_embedding = _xavier(sizes.n_users, dim)
-        self.item_embedding = _xavier(sizes.n_items, dim)
+        self.user_embedding = _xavier(sizes.n_users, dim, columns)
+        self.item_embedding = _xavier(sizes.n_items, dim, columns)
         self.use_modalities = config.modality.enabled and len(sizes.modalities) > 0
         self.use_knowledge = config.knowledge.enabled and sizes.n_relations > 0
         if self.use_modalities:
@@ -74,14 +84,33 @@ class SlifMrNetwork(nn.Module):
             masks = torch.stack([present[name] for name in sizes.modalities])
             self.register_buffer("present", masks, persistent=False)
         if self.use_knowledge:
-            self.entity_embedding = _xavier(sizes.n_entities - sizes.n_items, dim)
+            self.entity_embedding = _xavier(sizes.n_entities - sizes.n_items, dim, columns)
             # Ones: before training, every relation passes its tails on as they are.
             self.relation_weight = nn.Parameter(
-                torch.ones(config.knowledge.layers, sizes.n_relations, dim)
+                torch.ones(config.knowledge.layers, sizes.n_relations, columns.width(dim))
             )
         self.projections = nn.ModuleDict(
             {name: nn.Linear(size, dim) for name, size in sizes.feature_dims.items()}
         )
+
+    def hold(self, columns: Columns) -> None:
+        """Keeps some columns of the tables, and drops the others.
+
+        Raises:
+            ConfigError: If other columns than those were dropped before.
+        """
+        if columns == self.columns:
+            return
+        if self.columns.count > 1:
+            raise ConfigError(
+                f"a model with the columns of process {self.columns.rank} of {self.columns.count}",
+                expected="all columns, or those of this process",
+                fix="load the model from its checkpoint, which holds all columns",
+            )
+        self.columns = columns
+        for name, parameter in self.named_parameters():
+            if name in self.TABLES:
+                parameter.data = columns.own(parameter.data)
 
     def entities(self) -> Tensor:
         """Embeddings of all entities, items first, float32 [n_entities, d]."""
@@ -154,7 +183,7 @@ class SlifMrNetwork(nn.Module):
                 ]
             )
             present = self.present if items is None else self.present[:, items]
-            modality_view, attention = self.fusion(views, present)
+            modality_view, attention = self.fusion(views, present, self.columns)
             terms.append(config.modality.weight * modality_view)
         if self.use_knowledge:
             assert graphs.knowledge_items is not None
@@ -167,9 +196,22 @@ class SlifMrNetwork(nn.Module):
             )
             # Unbounded, the view grows with its relation weights, past what L2 on the embeddings
             # can hold, and overfits (KGAT normalises here too: Wang et al. 2019, section 3.3).
-            knowledge = functional.normalize(knowledge, dim=1)
+            knowledge = unit_rows(knowledge, self.columns)
             terms.append(config.knowledge.weight * knowledge)
         return _SideViews(sum(terms[1:], terms[0]) if terms else None, knowledge, attention)
+
+    def gathered(self, views: Representations) -> Representations:
+        """Representations with all columns."""
+        gather = self.columns.gathered
+        return Representations(
+            users=gather(views.users),
+            items=gather(views.items),
+            interaction=gather(views.interaction),
+            knowledge=None if views.knowledge is None else gather(views.knowledge),
+            modality_attention=views.modality_attention,
+            ego_users=gather(views.ego_users),
+            ego_items=gather(views.ego_items),
+        )
 
     def project(self, name: str, features: Tensor) -> Tensor:
         """z_m = W_m x_m: features float32 [r, d_m] of a modality in the embedding space, [r, d]."""
@@ -177,10 +219,11 @@ class SlifMrNetwork(nn.Module):
         return projected
 
 
-def _xavier(rows: int, dim: int) -> nn.Parameter:
+def _xavier(rows: int, dim: int, columns: Columns) -> nn.Parameter:
+    columns.width(dim)
     table = torch.empty(rows, dim)
-    nn.init.xavier_uniform_(table)
-    return nn.Parameter(table)
+    nn.init.xavier_uniform_(table)  # of all columns, so that a seed means the same for any number
+    return nn.Parameter(table if columns.count == 1 else columns.own(table))
 
 
 class _SideViews(NamedTuple):

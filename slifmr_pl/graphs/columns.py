@@ -1,0 +1,133 @@
+"""Columns of the embedding tables, shared out over processes.
+
+Every product with a constant graph treats each column alike and apart, so that a process can
+propagate the columns that it holds with no word to the others. What they exchange is small: sums
+over all columns, such as scores, and the views of a batch where a function needs whole rows.
+
+A tensor is then one of two kinds. *Parts* [..., d/N] belong to this process's columns. Everything
+else is *common*: each process computes the same from the same. Every process also computes the
+whole loss, so that a gradient is right if it is complete for common tensors, and for parts that of
+the own columns. The three methods of `Columns` keep that; N = processes, d = embedding size.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that this process holds; by default all.
+
+    Attributes:
+        rank: This process.
+        count: Number N of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def width(self, dim: int) -> int:
+        """d/N.
+
+        Raises:
+            ConfigError: If d columns cannot be shared out evenly.
+        """
+        if dim % self.count:
+            raise ConfigError(
+                f"{dim} embedding columns for {self.count} processes",
+                expected="as many columns for each process",
+                fix=f"set model.network.embedding_dim to a multiple of {self.count}, "
+                "or use another number of processes",
+            )
+        return dim // self.count
+
+    def own(self, whole: Tensor) -> Tensor:
+        """This process's columns [..., d/N] of a table [..., d], copied."""
+        width = self.width(whole.shape[-1])
+        return whole[..., self.rank * width : (self.rank + 1) * width].clone()
+
+    def summed(self, parts: Tensor) -> Tensor:
+        """Sum over all processes of what each has summed over its own columns; common.
+
+        Its gradient reaches the parts as it is: each process has the whole of it.
+        """
+        return _apply(_Sum, parts, self)
+
+    def gathered(self, parts: Tensor) -> Tensor:
+        """Whole rows [..., d] from parts [..., d/N]; common.
+
+        Of its gradient, each process keeps what belongs to its columns.
+        """
+        return _apply(_Gather, parts, self)
+
+    def spread(self, common: Tensor) -> Tensor:
+        """A common tensor on its way into a function of parts.
+
+        The gradients that come back are of single processes' columns, and are summed.
+        """
+        return _apply(_Spread, common, self)
+
+
+def unit_rows(parts: Tensor, columns: Columns) -> Tensor:
+    """Rows divided by their Euclidean length over all columns; rows of zeros stay.
+
+    Args:
+        parts: float [r, d/N].
+        columns: Which columns these are.
+    """
+    lengths = torch.linalg.vector_norm(parts, dim=1, keepdim=True)
+    if columns.count > 1:
+        lengths = torch.linalg.vector_norm(columns.gathered(lengths), dim=1, keepdim=True)
+    return parts / columns.spread(lengths.clamp_min(1e-12))
+
+
+def _apply(function: type[torch.autograd.Function], tensor: Tensor, columns: Columns) -> Tensor:
+    if columns.count == 1:
+        return tensor
+    result: Tensor = function.apply(tensor, columns)
+    return result
+
+
+def _total(tensor: Tensor) -> Tensor:
+    total = tensor.clone(memory_format=torch.contiguous_format)
+    torch.distributed.all_reduce(total)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, columns: Columns) -> Tensor:
+        return _total(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, common: Tensor, columns: Columns) -> Tensor:
+        return common.view_as(common)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _total(gradients[0]), None
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, columns: Columns) -> Tensor:
+        ctx.columns = columns
+        parts = parts.contiguous()
+        every = [torch.empty_like(parts) for _ in range(columns.count)]
+        torch.distributed.all_gather(every, parts)
+        return torch.cat(every, dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.columns.own(gradients[0]), None

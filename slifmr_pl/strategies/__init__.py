@@ -1,0 +1,1 @@
+"""Strategies of the Trainer: how the processes of a run share its work."""
