@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
@@ -218,7 +219,7 @@ def run(mode: Mode, setting: Setting, processes: int) -> Figures:
     """Figures of rank 0."""
     processes = 1 if mode == "one" else processes
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(work, (mode, setting, processes, folder), processes)
+        start_processes(work, (mode, setting, processes, folder), processes, start_method="spawn")
         return Figures(**torch.load(Path(folder) / "figures.pt", weights_only=True))
 
 
