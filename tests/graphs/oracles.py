@@ -61,6 +61,14 @@ def interaction_matrix(
     )
 
 
+def topk_columns(scores: Tensor, k: int) -> list[list[int]]:
+    """The k best columns of every row by plain sorting: highest first, then lowest column."""
+    return [
+        sorted(range(len(row)), key=lambda column, row=row: (-row[column], column))[:k]
+        for row in scores.tolist()
+    ]
+
+
 def gradients(
     function: Callable[..., Tensor], *inputs: Tensor, seed: int = 0
 ) -> tuple[Tensor, ...]:
