@@ -27,6 +27,7 @@ from slifmr_pl.graphs.cache import cached_neighbours
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.neighbours import NeighbourSearch
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         use_knowledge: Whether to read the knowledge graph, where there is one.
         neighbours: k of the modality graphs.
         centre_features: Subtract the mean feature before neighbours are searched.
+        neighbour_search: Exact or approximate search of the neighbours in the modality graphs.
         batch_size: Positives of a step, over all processes together.
         negatives: n, negatives of each positive.
         eval_batch_size: Users ranked at a time.
@@ -70,6 +72,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         use_knowledge: bool = True,
         neighbours: int = 10,
         centre_features: bool = True,
+        neighbour_search: NeighbourSearch = NeighbourSearch(),
         batch_size: int = 2048,
         negatives: int = 1,
         eval_batch_size: int = 1024,
@@ -88,6 +91,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.use_knowledge = use_knowledge
         self.neighbours = neighbours
         self.centre_features = centre_features
+        self.neighbour_search = neighbour_search
         self.batch_size = batch_size
         self.negatives = negatives
         self.eval_batch_size = eval_batch_size
@@ -218,7 +222,10 @@ class SlifMrDataModule(pl.LightningDataModule):
                 present=present,
                 memory_budget_mb=self.memory_budget_mb,
                 centre=self.centre_features,
+                search=self.neighbour_search,
             )
+            if not self.neighbour_search.is_exact(len(values)):
+                digest.update(f"approximate {self.neighbour_search.recall}".encode())
             digest.update(f"{name} {store.manifest['content_key']}".encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),

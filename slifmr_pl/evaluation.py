@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.graphs.topk import TopK
-from slifmr_pl.metrics.full_ranking import recommend
+from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
 from slifmr_pl.nn.network import Representations
 
@@ -27,7 +27,8 @@ class FullRanking(pl.LightningModule):
         self.ks = tuple(ks)
         self.top_k = top_k
         self.memory_budget_mb = memory_budget_mb
-        self._ranked: Representations | None = None
+        self._users: Tensor | None = None
+        self._ranking: ItemRanking | None = None
 
     def representations(self) -> Representations:
         """u* and i* of all users and items."""
@@ -48,15 +49,15 @@ class FullRanking(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Propagates once for all users and items."""
-        self._ranked = self.representations()
+        self._open_ranking(max(self.ks))
 
     def on_test_epoch_start(self) -> None:
         """Propagates once for all users and items."""
-        self._ranked = self.representations()
+        self._open_ranking(max(self.ks))
 
     def on_predict_epoch_start(self) -> None:
         """Propagates once for all users and items."""
-        self._ranked = self.representations()
+        self._open_ranking(self.top_k)
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
         """Ranks the whole catalogue for some users; callbacks get the item rows [b, k']."""
@@ -68,7 +69,7 @@ class FullRanking(pl.LightningModule):
 
     def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
         """The `top_k` best unseen items of some users: item rows, and scores."""
-        return self._rank(batch, self.top_k)
+        return self._rank(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs val/recall@20 and its like."""
@@ -80,21 +81,24 @@ class FullRanking(pl.LightningModule):
 
     def on_predict_epoch_end(self) -> None:
         """Frees the propagated representations."""
-        self._ranked = None
+        self._close_ranking()
 
-    def _rank(self, batch: EvalBatch, k: int) -> TopK:
-        assert self._ranked is not None
-        return recommend(
-            self._ranked.users[batch.users],
-            self._ranked.items,
-            k,
-            known_offsets=batch.known_offsets,
-            known_items=batch.known_items,
-            memory_budget_mb=self.memory_budget_mb,
-        )
+    def _open_ranking(self, k: int) -> None:
+        views = self.representations()
+        self._users = views.users
+        self._ranking = ItemRanking(views.items, k, memory_budget_mb=self.memory_budget_mb)
+
+    def _close_ranking(self) -> None:
+        self._users = self._ranking = None
+
+    def _rank(self, batch: EvalBatch) -> TopK:
+        assert self._users is not None
+        assert self._ranking is not None
+        users = self._users[batch.users]
+        return self._ranking.recommend(users, batch.known_offsets, batch.known_items)
 
     def _rank_and_count(self, batch: EvalBatch, stage: str) -> Tensor:
-        ranked = self._rank(batch, max(self.ks))
+        ranked = self._rank(batch)
         self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
         return ranked.indices
 
@@ -107,5 +111,5 @@ class FullRanking(pl.LightningModule):
         metrics = self._metrics(stage)
         values = metrics.compute()
         metrics.reset()
-        self._ranked = None
+        self._close_ranking()
         self.log_dict({f"{stage}/{name}": value for name, value in values.items()})

@@ -7,6 +7,7 @@ import pytest
 from slifmr_pl.configuration import flat, plain, restored
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
+from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig
 from slifmr_pl.nn.config import (
@@ -42,7 +43,9 @@ CONFIGS = [
         warmup=2,
         period=3,
         weighted=True,
+        search=NeighbourSearch("approximate", exact_rows=10, recall=0.5),
     ),
+    NeighbourSearch("exact", exact_rows=20, recall=0.6),
     LossConfig(
         ranking="softmax",
         ranking_temperature=0.5,

@@ -9,6 +9,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.graphs.neighbours import NeighbourSearch
 from tests.runs import demo_data
 
 
@@ -67,7 +68,13 @@ def test_ready_store_takes_the_place_of_an_encoder(catalogue: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "change", [{"neighbours": 4}, {"centre_features": False}, {"use_knowledge": False}]
+    "change",
+    [
+        {"neighbours": 4},
+        {"centre_features": False},
+        {"use_knowledge": False},
+        {"neighbour_search": NeighbourSearch("approximate")},
+    ],
 )
 def test_fingerprint_changes_with_what_changes_the_graphs(
     catalogue: Path, change: dict[str, object]
@@ -75,6 +82,16 @@ def test_fingerprint_changes_with_what_changes_the_graphs(
     one, other = demo_data(catalogue), demo_data(catalogue, **change)
     assert one.model_inputs.fingerprint != other.model_inputs.fingerprint
     assert one.model_inputs.fingerprint == demo_data(catalogue).model_inputs.fingerprint
+
+
+def test_modality_graphs_are_searched_as_configured(
+    catalogue: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="slifmr_pl"):
+        demo_data(catalogue, neighbour_search=NeighbourSearch("approximate")).setup("fit")
+    assert caplog.text.count(": approximate, ") == 2
+    exactly = demo_data(catalogue, neighbour_search=NeighbourSearch("exact"))
+    assert exactly.model_inputs.fingerprint == demo_data(catalogue).model_inputs.fingerprint
 
 
 def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:

@@ -1,12 +1,13 @@
 """Neighbour graphs of frozen features, searched once and kept for the next run."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
-from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 
 
 def cached_neighbours(
@@ -17,6 +18,7 @@ def cached_neighbours(
     present: Tensor,
     memory_budget_mb: int,
     centre: bool,
+    search: NeighbourSearch = NeighbourSearch(),
 ) -> Neighbours:
     """What ``cosine_neighbours`` finds, from the cache where the same was searched before.
 
@@ -30,16 +32,22 @@ def cached_neighbours(
         present: bool ``[N]``.
         memory_budget_mb: Work space of the search in MiB.
         centre: Subtract the mean of the present rows first.
+        search: Exact or approximate.
     """
     inputs = {"features": features.numpy(), "present": present.numpy()}
-    settings = {"k": k, "centre": centre, "torch": torch.__version__}
+    settings = {"k": k, "centre": centre, "torch": torch.__version__, "search": asdict(search)}
     key = content_key(settings, inputs, Path(__file__).parent.glob("*.py"))
 
-    def search() -> Arrays:
+    def searched() -> Arrays:
         found = cosine_neighbours(
-            features, k, present=present, memory_budget_mb=memory_budget_mb, centre=centre
+            features,
+            k,
+            present=present,
+            memory_budget_mb=memory_budget_mb,
+            centre=centre,
+            search=search,
         )
         return {name: tensor.numpy() for name, tensor in found._asdict().items()}
 
-    arrays = cached_arrays(folder, "neighbours", key, search)
+    arrays = cached_arrays(folder, "neighbours", key, searched)
     return Neighbours(**{name: torch.from_numpy(array) for name, array in arrays.items()})

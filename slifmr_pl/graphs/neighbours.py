@@ -1,15 +1,57 @@
-"""Exact nearest neighbours by cosine similarity, in tiles under a memory budget.
+"""Nearest neighbours by cosine similarity, exact unless another search is asked for.
 
 Shapes: N rows, d feature size, K neighbours a row.
 """
 
-from typing import NamedTuple
+import logging
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.graphs.topk import check_k, product_topk, tile_sizes
+from slifmr_pl.graphs.approximate import approximate_topk
+from slifmr_pl.graphs.products import ProductTopK
+from slifmr_pl.graphs.topk import TopK, check_k
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NeighbourSearch:
+    """How nearest neighbours are searched.
+
+    Attributes:
+        method: "exact" compares all rows; "approximate" asks an index of faiss, an optional
+            package; "auto" is exact up to `exact_rows`. No more rows than neighbours are always
+            searched exactly.
+        exact_rows: Most rows that "auto" searches exactly. Time grows with their square: so many
+            take a CPU minutes; a GPU can take more.
+        recall: Share of the exact neighbours that an approximate search must find, above 0 and at
+            most 1; measured on a sample of rows.
+    """
+
+    method: Literal["exact", "approximate", "auto"] = "auto"
+    exact_rows: int = 300_000
+    recall: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("method", self.method in ("exact", "approximate", "auto"), "exact, approximate, auto"),
+            ("exact_rows", self.exact_rows >= 0, "at least 0"),
+            ("recall", 0 < self.recall <= 1, "above 0 and at most 1"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"the neighbour search has {name} {getattr(self, name)}",
+                    expected=expected,
+                    fix=f"set {name} of the neighbour search",
+                )
+
+    def is_exact(self, n_rows: int) -> bool:
+        """Whether so many rows are searched exactly."""
+        return self.method == "exact" or (self.method == "auto" and n_rows <= self.exact_rows)
 
 
 class Neighbours(NamedTuple):
@@ -32,24 +74,28 @@ def cosine_neighbours(
     present: Tensor | None = None,
     memory_budget_mb: int = 256,
     centre: bool = False,
+    search: NeighbourSearch = NeighbourSearch(),
 ) -> Neighbours:
     """The k rows of highest cosine similarity, for every row, itself left out.
 
     Only similarities above zero count: weights become edges of a normalised graph, where zero is
     no edge and a negative one has no degree. Equal similarities are taken by lower index. The
-    result is the same for every memory budget; the similarity matrix is never held whole.
+    result is the same for every memory budget; the similarity matrix is never held whole. An
+    approximate search is logged with its recall.
 
     Args:
         features: float ``[N, d]``; rows that are not present may hold anything.
         k: Neighbours a row, at least 1; rows with fewer are filled up with -1.
         present: bool ``[N]``; absent rows have no neighbours and are nobody's neighbour. Rows of
             zeros, which have no direction, count as absent.
-        memory_budget_mb: Work space in MiB for the similarities, see :func:`tile_sizes`.
+        memory_budget_mb: Work space in MiB for the similarities of an exact search, see
+            :func:`slifmr_pl.graphs.products.tile_columns`.
         centre: Subtract the mean of the present rows first; rows equal to that mean then have
             no neighbours.
+        search: Exact or approximate.
 
     Raises:
-        ConfigError: If ``k``, the budget or a shape is wrong.
+        ConfigError: If ``k``, the budget or a shape is wrong, or faiss is needed and not there.
         DataError: If a present row is not finite.
     """
     check_k(k)
@@ -60,15 +106,7 @@ def cosine_neighbours(
     rows = rows[has_direction]
     directions = directions[has_direction]
 
-    def leave_out_self(similarities: Tensor, first_row: int, first_column: int) -> None:
-        similarities.clamp_(max=1)  # rounding; before ranking, so that exact copies stay tied
-        row = torch.arange(similarities.shape[0], device=similarities.device)
-        column = row + (first_row - first_column)
-        inside = (column >= 0) & (column < similarities.shape[1])
-        similarities[row[inside], column[inside]] = -torch.inf
-
-    tiles = tile_sizes(len(rows), len(rows), memory_budget_mb, directions.dtype)
-    best = product_topk(directions, directions, k, tiles=tiles, edit=leave_out_self)
+    best = _most_similar(directions, k, memory_budget_mb, search)
     weights = best.values.float()
     is_neighbour = weights > 0
     result = Neighbours(
@@ -79,6 +117,35 @@ def cosine_neighbours(
     result.indices[rows, :width] = rows[best.indices].masked_fill(~is_neighbour, -1)
     result.weights[rows, :width] = weights.masked_fill(~is_neighbour, 0)
     return result
+
+
+def _most_similar(
+    directions: Tensor, k: int, memory_budget_mb: int, search: NeighbourSearch
+) -> TopK:
+    """TopK ``[N, min(k, N)]`` of unit rows, itself left out."""
+    n_rows = len(directions)
+    # Rounding must not keep exact copies from being tied.
+    product = ProductTopK(directions, k, memory_budget_mb=memory_budget_mb, ceiling=1.0)
+
+    def exact(queries: Tensor, rows: Tensor) -> TopK:
+        def leave_out_self(similarities: Tensor, first_row: int, first_column: int) -> None:
+            columns = rows[first_row : first_row + len(similarities)] - first_column
+            inside = (columns >= 0) & (columns < similarities.shape[1])
+            similarities[inside.nonzero().squeeze(1), columns[inside]] = -torch.inf
+
+        return product(queries, leave_out_self)
+
+    if search.is_exact(n_rows) or n_rows <= k:
+        return exact(directions, torch.arange(n_rows, device=directions.device))
+    found = approximate_topk(
+        directions, k, recall=search.recall, exact=lambda rows: exact(directions[rows], rows)
+    )
+    logger.info(
+        "Nearest neighbours of %d rows: approximate, %d of %d lists searched;"
+        " recall@%d %.4f on %d rows",
+        n_rows, found.searched, found.lists, k, found.recall, found.sample,
+    )  # fmt: skip
+    return found.best
 
 
 def _checked_presence(features: Tensor, present: Tensor | None) -> Tensor:

@@ -2,19 +2,14 @@
 
 Shapes: B users, K ranked items a user, C cut-offs.
 
-Every function takes
-
-- ``hits``: bool ``[B, K]``; column r tells whether the item at rank r + 1 is relevant. Ranks beyond
-  K count as misses, so K may be smaller than a cut-off (a small catalogue);
-- ``relevant``: int64 ``[B]``, number of relevant items of each user, at least 1;
-- ``ks``: the C cut-offs, each at least 1;
-
-returns float64 ``[B, C]`` and raises ``ConfigError`` for shapes and cut-offs that do not fit and
-``DataError`` for users that have no relevant items or more hits than relevant items. Users without
-relevant items have no recall; the caller leaves them out.
+Every metric takes :class:`RankedHits`, which is checked once for all of them, and returns float64
+``[B, C]``. Users without relevant items have no recall; the caller leaves them out.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,62 +18,127 @@ from torch.nn.functional import pad
 from slifmr_pl.errors import ConfigError, DataError
 
 
-def ranking_metrics(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class RankedHits:
+    """Which ranked items are relevant; make one with :meth:`of`.
+
+    Attributes:
+        hits: bool ``[B, K]``, K the largest cut-off; column r tells whether the item at rank r + 1
+            is relevant.
+        relevant: int64 ``[B]``, number of relevant items of each user, at least 1.
+        ks: The C cut-offs, each at least 1.
+    """
+
+    hits: Tensor
+    relevant: Tensor
+    ks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Self:
+        """Checks hits and counts against each other.
+
+        Args:
+            hits: bool, ranks in columns. Ranks beyond the last column count as misses, so there
+                may be fewer than a cut-off (a small catalogue).
+            relevant: int64 ``[B]``.
+            ks: Cut-offs.
+
+        Raises:
+            ConfigError: If shapes, types or cut-offs do not fit.
+            DataError: If a user has no relevant items, or more hits than relevant items.
+        """
+        check_cutoffs(ks)
+        if hits.dtype != torch.bool or hits.dim() != 2 or relevant.shape != hits.shape[:1]:
+            raise ConfigError(
+                f"hits are {hits.dtype} of shape {tuple(hits.shape)}, relevant counts of shape"
+                f" {tuple(relevant.shape)}",
+                expected="bool [users, ranks] and int64 [users]",
+                fix="pass one row of hits and one count for each user",
+            )
+        wrong = (relevant < 1) | (hits.sum(dim=1) > relevant)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0])
+            raise DataError(
+                f"user row {row} (0-based) has {int(hits[row].sum())} hits"
+                f" with {int(relevant[row])} relevant items",
+                expected="at least 1 relevant item and no more hits than relevant items",
+                fix="leave out users without relevant items and recommend each item once",
+            )
+        return cls(pad(hits, (0, max(ks) - hits.shape[1])), relevant, tuple(ks))
+
+    @cached_property
+    def found(self) -> Tensor:
+        """Number of hits within each cut-off, float64 ``[B, C]``."""
+        return self.sums_within(self.hits.double())
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """Rank of each column, float64 ``[K]`` from 1."""
+        columns = self.hits.shape[1]
+        return torch.arange(1, columns + 1, dtype=torch.float64, device=self.hits.device)
+
+    @cached_property
+    def cutoffs(self) -> Tensor:
+        """The cut-offs, int64 ``[C]``."""
+        return torch.tensor(self.ks, device=self.hits.device)
+
+    def sums_within(self, gains: Tensor) -> Tensor:
+        """``[n, K] -> [n, C]``. Sums, not one cumsum: that has no deterministic kernel on CUDA."""
+        return torch.stack([gains[:, :k].sum(dim=1) for k in self.ks], dim=1)
+
+
+def ranking_metrics(ranked: RankedHits) -> dict[str, Tensor]:
     """All metrics of this file by name, in a fixed order."""
     return {
-        "recall": recall(hits, relevant, ks),
-        "precision": precision(hits, relevant, ks),
-        "ndcg": ndcg(hits, relevant, ks),
-        "map": average_precision(hits, relevant, ks),
-        "mrr": reciprocal_rank(hits, relevant, ks),
-        "hit": hit_rate(hits, relevant, ks),
+        "recall": recall(ranked),
+        "precision": precision(ranked),
+        "ndcg": ndcg(ranked),
+        "map": average_precision(ranked),
+        "mrr": reciprocal_rank(ranked),
+        "hit": hit_rate(ranked),
     }
 
 
-def recall(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def recall(ranked: RankedHits) -> Tensor:
     """Relevant items among the first k, divided by all relevant items."""
-    hits = _checked_hits(hits, relevant, ks)
-    return _sums_within(hits.double(), ks) / relevant.double().unsqueeze(1)
+    return ranked.found / ranked.relevant.double().unsqueeze(1)
 
 
-def precision(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def precision(ranked: RankedHits) -> Tensor:
     """Relevant items among the first k, divided by k (also if fewer than k items exist)."""
-    hits = _checked_hits(hits, relevant, ks)
-    return _sums_within(hits.double(), ks) / torch.tensor(ks, device=hits.device).double()
+    return ranked.found / ranked.cutoffs.double()
 
 
-def ndcg(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def ndcg(ranked: RankedHits) -> Tensor:
     """Discounted gain 1 / log2(rank + 1) of the hits, divided by that of an ideal ranking.
 
     Järvelin & Kekäläinen, TOIS 2002. The ideal ranking starts with min(relevant, k) hits.
     """
-    hits = _checked_hits(hits, relevant, ks)
-    ranks = _ranks(hits)
-    discount = (ranks + 1).log2().reciprocal()
-    ideal = ranks <= relevant.unsqueeze(1)
-    # Both sums run over the same columns in the same order, so a perfect ranking gets exactly 1.
-    return _sums_within(hits * discount, ks) / _sums_within(ideal * discount, ks)
+    discount = (ranked.ranks + 1).log2().reciprocal()
+    # Ideal rankings of 0, 1, … K hits. Theirs and the users' sums run over the same columns in the
+    # same order, so a perfect ranking gets exactly 1.
+    n_ranks = len(discount)
+    ideal = ranked.ranks <= torch.arange(n_ranks + 1, device=discount.device).unsqueeze(1)
+    ideal_gains = ranked.sums_within(ideal * discount)[ranked.relevant.clamp_max(n_ranks)]
+    return ranked.sums_within(ranked.hits * discount) / ideal_gains
 
 
-def average_precision(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def average_precision(ranked: RankedHits) -> Tensor:
     """Sum of the precision at the rank of each hit, divided by min(relevant, k)."""
-    hits = _checked_hits(hits, relevant, ks)
-    precision_at_hits = hits * hits.cumsum(dim=1) / _ranks(hits)
-    reachable = relevant.unsqueeze(1).minimum(torch.tensor(ks, device=hits.device))
-    return _sums_within(precision_at_hits, ks) / reachable.double()
+    precision_at_hits = ranked.hits * ranked.hits.cumsum(dim=1) / ranked.ranks
+    reachable = ranked.relevant.unsqueeze(1).minimum(ranked.cutoffs)
+    return ranked.sums_within(precision_at_hits) / reachable.double()
 
 
-def reciprocal_rank(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def reciprocal_rank(ranked: RankedHits) -> Tensor:
     """1 / rank of the first hit, 0 if it is not among the first k."""
-    hits = _checked_hits(hits, relevant, ks)
-    is_first = hits & (hits.cumsum(dim=1) == 1)
-    return _sums_within(is_first / _ranks(hits), ks)
+    is_hit, first = ranked.hits.max(dim=1, keepdim=True)
+    return torch.where(is_hit & (first < ranked.cutoffs), 1 / (first + 1).double(), 0.0)
 
 
-def hit_rate(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
+def hit_rate(ranked: RankedHits) -> Tensor:
     """1 if a relevant item is among the first k, else 0."""
-    hits = _checked_hits(hits, relevant, ks)
-    return (_sums_within(hits.double(), ks) > 0).double()
+    return (ranked.found > 0).double()
 
 
 def check_cutoffs(ks: Sequence[int]) -> None:
@@ -93,34 +153,3 @@ def check_cutoffs(ks: Sequence[int]) -> None:
             expected="one or more whole numbers of at least 1",
             fix="set ks to, for example, [5, 10, 20, 50]",
         )
-
-
-def _checked_hits(hits: Tensor, relevant: Tensor, ks: Sequence[int]) -> Tensor:
-    """``hits``, cut or filled up with misses to as many columns as the largest cut-off."""
-    check_cutoffs(ks)
-    if hits.dtype != torch.bool or hits.dim() != 2 or relevant.shape != hits.shape[:1]:
-        raise ConfigError(
-            f"hits are {hits.dtype} of shape {tuple(hits.shape)}, relevant counts of shape"
-            f" {tuple(relevant.shape)}",
-            expected="bool [users, ranks] and int64 [users]",
-            fix="pass one row of hits and one count for each user",
-        )
-    wrong = (relevant < 1) | (hits.sum(dim=1) > relevant)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        raise DataError(
-            f"user row {row} (0-based) has {int(hits[row].sum())} hits"
-            f" with {int(relevant[row])} relevant items",
-            expected="at least 1 relevant item and no more hits than relevant items",
-            fix="leave out users without relevant items and recommend each item once",
-        )
-    return pad(hits, (0, max(ks) - hits.shape[1]))
-
-
-def _ranks(hits: Tensor) -> Tensor:
-    return torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
-
-
-def _sums_within(gains: Tensor, ks: Sequence[int]) -> Tensor:
-    """``[B, K] -> [B, C]``. Sums, not one cumsum: that has no deterministic kernel on CUDA."""
-    return torch.stack([gains[:, :k].sum(dim=1) for k in ks], dim=1)

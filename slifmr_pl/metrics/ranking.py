@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.metrics.functional import check_cutoffs, ranking_metrics
+from slifmr_pl.metrics.functional import RankedHits, check_cutoffs, ranking_metrics
 
 ACCURACY = ("recall", "precision", "ndcg", "map", "mrr", "hit")
 
@@ -115,23 +115,19 @@ class RankingMetrics(Metric):
         """
         counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
         self._check_width(recommended)
-        self._check_items(recommended, relevant_items)
+        self._check_range("recommended", recommended, -1)
+        self._check_range("relevant", relevant_items, 0)
         hits = self._hits(recommended, counts, relevant_items)
         has_relevant = counts > 0
         recommended, hits = recommended[has_relevant], hits[has_relevant]
-        metrics = ranking_metrics(hits, counts[has_relevant], self.ks)
+        metrics = ranking_metrics(RankedHits.of(hits, counts[has_relevant], self.ks))
         # Not in place: after an evaluation in inference mode, states must not be written to.
         self.metric_sums = self.metric_sums + torch.stack(
             [metrics[name].sum(dim=0) for name in ACCURACY]
         )
         self.users = self.users + has_relevant.sum()
         self.users_without_relevant = self.users_without_relevant + (~has_relevant).sum()
-        self.recommended_counts = self.recommended_counts + torch.stack(
-            [
-                torch.bincount(items[items >= 0], minlength=self.n_items)
-                for items in (recommended[:, :k] for k in self.ks)
-            ]
-        )
+        self.recommended_counts = self.recommended_counts + self._counts_of(recommended)
 
     def user_values(
         self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
@@ -163,12 +159,14 @@ class RankingMetrics(Metric):
             )
         means = self.metric_sums / self.users
         table = {name: means[row] for row, name in enumerate(ACCURACY)}
-        table["coverage"] = (self.recommended_counts > 0).double().mean(dim=1)
+        counts = self.recommended_counts.cumsum(dim=0).double()
+        counts = counts[[sorted(self.ks).index(k) for k in self.ks]]
+        table["coverage"] = (counts > 0).double().mean(dim=1)
         if self.item_popularity is not None:
             popularity = self.item_popularity.double()
             information = popularity.sum().log2() - popularity.clamp_min(1).log2()
-            table["novelty"] = self._mean_over_recommended(information)
-            table["popularity"] = self._mean_over_recommended(popularity)
+            table["novelty"] = (counts * information).sum(dim=1) / counts.sum(dim=1)
+            table["popularity"] = (counts * popularity).sum(dim=1) / counts.sum(dim=1)
         result = {
             f"{name}@{k}": values[column]
             for name, values in table.items()
@@ -178,25 +176,32 @@ class RankingMetrics(Metric):
         result["n_users_without_relevant"] = self.users_without_relevant.double()
         return result
 
-    def _mean_over_recommended(self, item_values: Tensor) -> Tensor:
-        counts = self.recommended_counts.double()
-        return (counts * item_values).sum(dim=1) / counts.sum(dim=1)
-
     def _hits(self, recommended: Tensor, counts: Tensor, relevant_items: Tensor) -> Tensor:
-        """Hits, bool ``[B, K]``: looks up row * I + item among the keys of the relevant items."""
-        rows = torch.arange(len(counts), device=counts.device)
-        relevant_keys = rows.repeat_interleave(counts) * self.n_items + relevant_items
-        if bool((relevant_keys.diff() <= 0).any()):
-            raise DataError(
-                "the relevant items of a user are not ascending, or one is repeated",
-                expected="ascending distinct items for each user",
-                fix="sort and deduplicate the evaluation interactions by (user, item)",
-            )
-        if not len(relevant_keys):
-            return torch.zeros_like(recommended, dtype=torch.bool)
-        keys = rows.unsqueeze(1) * self.n_items + recommended
-        places = torch.searchsorted(relevant_keys, keys).clamp_max(len(relevant_keys) - 1)
-        return (relevant_keys[places] == keys) & (recommended >= 0)
+        """Hits, bool ``[B, K]``: looks up every relevant item among the user's recommended ones."""
+        n_users, width = recommended.shape
+        users = torch.arange(n_users, device=counts.device)
+        relevant_users = users.repeat_interleave(counts)
+        # One range of keys a user; its lowest is that of -1, the item of an empty place.
+        first_key = users * (self.n_items + 1) + 1
+        relevant_keys = first_key[relevant_users] + relevant_items
+        keys, ranks = (first_key.unsqueeze(1) + recommended).sort(dim=1)
+        _check_distinct(keys, first_key, relevant_keys)
+        keys, ranks = keys.view(-1), ranks.view(-1)
+        places = torch.searchsorted(keys, relevant_keys).clamp_max(len(keys) - 1)
+        found = (keys[places] == relevant_keys).to(torch.int8)
+        hits = torch.zeros(n_users * width, dtype=torch.int8, device=counts.device)
+        hits.index_add_(0, relevant_users * width + ranks[places], found)
+        return hits.bool().view(n_users, width)
+
+    def _counts_of(self, recommended: Tensor) -> Tensor:
+        """How often each item is recommended from one cut-off to the next, int64 ``[C, I]``."""
+        cutoffs = torch.tensor(sorted(self.ks), device=recommended.device)
+        recommended = recommended[:, : max(self.ks)]
+        columns = torch.arange(recommended.shape[1], device=recommended.device)
+        cutoff_of_column = torch.searchsorted(cutoffs, columns, right=True)
+        bins = cutoff_of_column * (self.n_items + 1) + recommended + 1  # the first is that of -1
+        counts = torch.bincount(bins.view(-1), minlength=len(cutoffs) * (self.n_items + 1))
+        return counts.view(len(cutoffs), self.n_items + 1)[:, 1:]
 
     def _check_width(self, recommended: Tensor) -> None:
         needed = min(max(self.ks), self.n_items)
@@ -207,27 +212,32 @@ class RankingMetrics(Metric):
                 fix="recommend as many items as the largest cut-off",
             )
 
-    def _check_items(self, recommended: Tensor, relevant_items: Tensor) -> None:
-        for name, items, lowest in (
-            ("recommended", recommended, -1),
-            ("relevant", relevant_items, 0),
-        ):
-            outside = (items < lowest) | (items >= self.n_items)
-            if bool(outside.any()):
-                raise DataError(
-                    f"{name} item {int(items[outside][0])} is out of range",
-                    expected=f"items from {lowest} to {self.n_items - 1}",
-                    fix="build the metric with the n_items of the vocabulary that made the ids",
-                )
-        ordered = recommended.sort(dim=1).values
-        repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-        if bool(repeated.any()):
-            row = int(repeated.any(dim=1).nonzero()[0])
+    def _check_range(self, name: str, items: Tensor, lowest: int) -> None:
+        outside = (items < lowest) | (items >= self.n_items)
+        if bool(outside.any()):
             raise DataError(
-                f"user row {row} (0-based) is recommended an item twice",
-                expected="distinct items for each user",
-                fix="merge partial rankings without repeating items",
+                f"{name} item {int(items[outside][0])} is out of range",
+                expected=f"items from {lowest} to {self.n_items - 1}",
+                fix="build the metric with the n_items of the vocabulary that made the ids",
             )
+
+
+def _check_distinct(keys: Tensor, first_key: Tensor, relevant_keys: Tensor) -> None:
+    """Refuse repeated items; of the recommended keys ``[B, K]``, those of -1 may repeat."""
+    if bool((relevant_keys.diff() <= 0).any()):
+        raise DataError(
+            "the relevant items of a user are not ascending, or one is repeated",
+            expected="ascending distinct items for each user",
+            fix="sort and deduplicate the evaluation interactions by (user, item)",
+        )
+    repeated = (keys[:, 1:] == keys[:, :-1]) & (keys[:, 1:] >= first_key.unsqueeze(1))
+    if bool(repeated.any()):
+        row = int(repeated.any(dim=1).nonzero()[0])
+        raise DataError(
+            f"user row {row} (0-based) is recommended an item twice",
+            expected="distinct items for each user",
+            fix="merge partial rankings without repeating items",
+        )
 
 
 def _relevant_counts(

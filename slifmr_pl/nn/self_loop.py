@@ -16,7 +16,7 @@ from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
 from slifmr_pl.graphs.items import edge_overlap, item_edges
-from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class SelfLoopConfig:
         warmup: First epoch (from 0) that may use a correlation graph; at least 1.
         period: Epochs from one rebuild to the next.
         weighted: Correlation edges keep their cosine similarity; otherwise each counts 1.
+        search: Exact or approximate search of the nearest neighbours.
     """
 
     enabled: bool = True
@@ -44,6 +45,7 @@ class SelfLoopConfig:
     warmup: int = 1
     period: int = 1
     weighted: bool = False
+    search: NeighbourSearch = NeighbourSearch()
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
@@ -169,7 +171,9 @@ class SelfLoop(nn.Module):
         if age < 0 or age % self.config.period:
             return None
         before = self._edges(self.next_neighbours, self.next_weights)
-        neighbours = cosine_neighbours(self.feedback, self.config.neighbours)
+        neighbours = cosine_neighbours(
+            self.feedback, self.config.neighbours, search=self.config.search
+        )
         self.next_neighbours.copy_(neighbours.indices)
         self.next_weights.copy_(neighbours.weights)
         after = self._edges(self.next_neighbours, self.next_weights)

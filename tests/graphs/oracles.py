@@ -80,6 +80,14 @@ def joined(graph: InteractionGraph) -> Tensor:
     return torch.cat([torch.cat([nothing, y], 1), torch.cat([y_transposed, corner], 1)])
 
 
+def topk_columns(scores: Tensor, k: int) -> list[list[int]]:
+    """The k best columns of every row by plain sorting: highest first, then lowest column."""
+    return [
+        sorted(range(len(row)), key=lambda column, row=row: (-row[column], column))[:k]
+        for row in scores.tolist()
+    ]
+
+
 def gradients(
     function: Callable[..., Tensor], *inputs: Tensor, seed: int = 0
 ) -> tuple[Tensor, ...]:

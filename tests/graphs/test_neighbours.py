@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.graphs.neighbours import cosine_neighbours
+from slifmr_pl.graphs.neighbours import NeighbourSearch, cosine_neighbours
 
 
 def reference_neighbours(
@@ -62,7 +62,7 @@ def test_equals_scikit_learn(centre: bool) -> None:
 
 @pytest.fixture(scope="module")
 def catalogue() -> Tensor:
-    """Features of 3000 rows: three blocks of columns, with exact copies far apart."""
+    """Features of 3000 rows: several blocks of columns, with exact copies far apart."""
     features = torch.randn(3000, 8, generator=torch.Generator().manual_seed(2))
     features[2500:] = features[:500]
     features[700] = 0
@@ -90,6 +90,12 @@ def test_no_row_is_its_own_neighbour_and_zero_rows_are_nobodys(catalogue: Tensor
     assert not bool((result.indices == 700).any())
     assert bool((result.indices[700] == -1).all())
     assert torch.equal(result.indices == -1, result.weights == 0)
+
+
+def test_many_rows_alike_are_taken_by_lower_index() -> None:
+    indices = cosine_neighbours(torch.ones(900, 3), 2).indices
+    assert indices[:3].tolist() == [[1, 2], [0, 2], [0, 1]]
+    assert bool((indices[2:] == torch.tensor([0, 1])).all())
 
 
 def test_one_row_alone_has_no_neighbours() -> None:
@@ -152,3 +158,19 @@ def test_wrong_shapes_and_types_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         cosine_neighbours(features, 1, present=present)
+
+
+def test_which_search_is_exact() -> None:
+    assert NeighbourSearch().is_exact(300_000)
+    assert not NeighbourSearch().is_exact(300_001)
+    assert NeighbourSearch("exact", exact_rows=0).is_exact(1)
+    assert not NeighbourSearch("approximate").is_exact(1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "fast"}, {"exact_rows": -1}, {"recall": 0.0}, {"recall": 1.1}]
+)
+def test_search_out_of_range_is_refused(options: dict[str, object]) -> None:
+    (name,) = options
+    with pytest.raises(ConfigError, match=f"the neighbour search has {name}"):
+        NeighbourSearch(**options)

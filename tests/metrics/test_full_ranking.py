@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError, DivergenceError
 from slifmr_pl.graphs.topk import TopK
-from slifmr_pl.metrics.full_ranking import recommend
+from slifmr_pl.metrics.full_ranking import ItemRanking
 
 NOTHING = torch.empty(0, dtype=torch.int64)
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -47,7 +47,7 @@ def test_equals_sorting_all_unknown_items_with_ties_and_negative_scores(
     items = torch.randint(-1, 2, (n_items, 3), generator=rng).float()
     known = torch.rand(n_users, n_items, generator=rng) < share_known
     known_offsets, known_items = offsets_of(known)
-    best = recommend(users, items, k, known_offsets=known_offsets, known_items=known_items)
+    best = ItemRanking(items, k).recommend(users, known_offsets, known_items)
     assert best.indices.tolist() == reference(users, items, k, known)
     assert best.indices.dtype == torch.int64
     assert torch.equal(best.indices == -1, best.values == -math.inf)
@@ -60,12 +60,12 @@ Case = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    """300 users and 2500 items, so three blocks both ways; known items in any order."""
+    """600 users and 2500 items, so several blocks both ways; known items in any order."""
     rng = torch.Generator().manual_seed(1)
-    users = torch.randn(300, 16, generator=rng)
+    users = torch.randn(600, 16, generator=rng)
     items = torch.randn(2500, 16, generator=rng)
     items[2000:] = items[:500]
-    known = torch.rand(300, 2500, generator=rng) < 0.02
+    known = torch.rand(600, 2500, generator=rng) < 0.02
     known[5] = True
     known_offsets, known_items = offsets_of(known)
     first, last = int(known_offsets[7]), int(known_offsets[8])
@@ -75,14 +75,8 @@ def case() -> Case:
 
 def ranking_of(case: Case, k: int = 20, memory_budget_mb: int = 1024) -> TopK:
     users, items, known_offsets, known_items = case
-    return recommend(
-        users,
-        items,
-        k,
-        known_offsets=known_offsets,
-        known_items=known_items,
-        memory_budget_mb=memory_budget_mb,
-    )
+    ranking = ItemRanking(items, k, memory_budget_mb=memory_budget_mb)
+    return ranking.recommend(users, known_offsets, known_items)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -96,18 +90,20 @@ def test_result_is_bitwise_the_same_for_every_memory_budget(case: Case, device: 
 
 def test_result_is_bitwise_the_same_for_every_batch_of_users(case: Case) -> None:
     users, items, known_offsets, known_items = case
-    part = known_offsets[41:60]
-    some = ranking_of((users[41:59], items, part - part[0], known_items[part[0] : part[-1]]))
     whole = ranking_of(case)
-    assert torch.equal(some.values, whole.values[41:59])
-    assert torch.equal(some.indices, whole.indices[41:59])
+    ranking = ItemRanking(items, 20)
+    for first, last in ((41, 59), (500, 530)):
+        part = known_offsets[first : last + 1]
+        some = ranking.recommend(users[first:last], part - part[0], known_items[part[0] : part[-1]])
+        assert torch.equal(some.values, whole.values[first:last])
+        assert torch.equal(some.indices, whole.indices[first:last])
 
 
 @pytest.mark.parametrize("memory_budget_mb", [1, 1024])
 def test_known_items_are_never_recommended(case: Case, memory_budget_mb: int) -> None:
     _, _, known_offsets, known_items = case
     best = ranking_of(case, 2500, memory_budget_mb)
-    for user in (0, 5, 7, 299):
+    for user in (0, 5, 7, 599):
         known = set(known_items[known_offsets[user] : known_offsets[user + 1]].tolist())
         recommended = best.indices[user].tolist()
         n_unknown = 2500 - len(known)
@@ -117,7 +113,7 @@ def test_known_items_are_never_recommended(case: Case, memory_budget_mb: int) ->
 
 def test_copies_of_an_item_are_ranked_by_lower_index(case: Case) -> None:
     users, items, _, _ = case
-    best = ranking_of((users, items, torch.zeros(301, dtype=torch.int64), NOTHING))
+    best = ranking_of((users, items, torch.zeros(601, dtype=torch.int64), NOTHING))
     for row in best.indices.tolist():
         for place, item in enumerate(row):
             if item >= 2000:
@@ -126,7 +122,7 @@ def test_copies_of_an_item_are_ranked_by_lower_index(case: Case) -> None:
 
 def test_float64_oracle_agrees(case: Case) -> None:
     users, items, known_offsets, known_items = case
-    rows = torch.arange(300).repeat_interleave(known_offsets.diff())
+    rows = torch.arange(600).repeat_interleave(known_offsets.diff())
     scores = users.double() @ items.double().T
     scores[rows, known_items] = -math.inf
     expected = scores.topk(20).values.float()
@@ -138,10 +134,9 @@ def test_float64_oracle_agrees(case: Case) -> None:
 def test_diverged_embeddings_are_refused(value: float, which: int) -> None:
     embeddings = [torch.full((2, 3), 1e10), torch.full((4, 3), 1e10)]
     embeddings[which][1, 2] = value
+    users, items = embeddings
     with pytest.raises(DivergenceError, match="training diverged"):
-        recommend(
-            *embeddings, 1, known_offsets=torch.zeros(3, dtype=torch.int64), known_items=NOTHING
-        )
+        ItemRanking(items, 1).recommend(users, torch.zeros(3, dtype=torch.int64), NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -159,21 +154,13 @@ def test_known_items_that_do_not_fit_are_refused(
     known_offsets: list[int], known_items: list[int], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        recommend(
-            torch.ones(2, 3),
-            torch.ones(4, 3),
-            1,
-            known_offsets=torch.tensor(known_offsets),
-            known_items=torch.tensor(known_items),
+        ItemRanking(torch.ones(4, 3), 1).recommend(
+            torch.ones(2, 3), torch.tensor(known_offsets), torch.tensor(known_items)
         )
 
 
 def test_embeddings_of_different_size_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"\(2, 3\) with item embeddings \(4, 2\)"):
-        recommend(
-            torch.ones(2, 3),
-            torch.ones(4, 2),
-            1,
-            known_offsets=torch.zeros(3, dtype=torch.int64),
-            known_items=NOTHING,
+        ItemRanking(torch.ones(4, 2), 1).recommend(
+            torch.ones(2, 3), torch.zeros(3, dtype=torch.int64), NOTHING
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.metrics.functional import (
+    RankedHits,
     average_precision,
     hit_rate,
     ndcg,
@@ -57,7 +58,7 @@ def two_users() -> tuple[Tensor, Tensor]:
 def test_hand_computed_values(
     two_users: tuple[Tensor, Tensor], metric, first: list[float], second: list[float]
 ) -> None:
-    values = metric(*two_users, KS)
+    values = metric(RankedHits.of(*two_users, KS))
     assert values.dtype == torch.float64
     torch.testing.assert_close(values, torch.tensor([first, second], dtype=torch.float64))
 
@@ -65,7 +66,7 @@ def test_hand_computed_values(
 def test_a_perfect_ranking_has_an_ndcg_of_exactly_one() -> None:
     relevant = torch.arange(1, 51)
     hits = torch.arange(50) < relevant.unsqueeze(1)
-    assert bool((ndcg(hits, relevant, range(1, 60)) == 1).all())
+    assert bool((ndcg(RankedHits.of(hits, relevant, range(1, 60))) == 1).all())
 
 
 @st.composite
@@ -94,9 +95,11 @@ def test_equals_the_plain_python_definitions(
     pairs = zip(ranked, relevant, strict=True)
     hits = [[item in wanted for item in items] for items, wanted in pairs]
     result = ranking_metrics(
-        torch.tensor(hits, dtype=torch.bool).view(len(ranked), width),
-        torch.tensor([len(wanted) for wanted in relevant], dtype=torch.int64),
-        ks,
+        RankedHits.of(
+            torch.tensor(hits, dtype=torch.bool).view(len(ranked), width),
+            torch.tensor([len(wanted) for wanted in relevant], dtype=torch.int64),
+            ks,
+        )
     )
     for name, values in result.items():
         assert values.shape == (len(ranked), len(ks))
@@ -124,7 +127,9 @@ def test_ndcg_equals_scikit_learn(many_users: tuple[Tensor, Tensor], k: int) -> 
     gains = torch.cat((hits, unranked), dim=1).double().numpy()
     scores = np.tile(-np.arange(34.0), (len(gains), 1))
     oracle = [ndcg_score([row], [score], k=k) for row, score in zip(gains, scores, strict=True)]
-    np.testing.assert_allclose(ndcg(hits, relevant, [k])[:, 0].numpy(), oracle, rtol=1e-12)
+    np.testing.assert_allclose(
+        ndcg(RankedHits.of(hits, relevant, [k]))[:, 0].numpy(), oracle, rtol=1e-12
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,25 +169,25 @@ def test_equals_ranx(ranx, many_users: tuple[Tensor, Tensor], k: int) -> None:
     )
     # ranx divides AP@k by all relevant items, we by as many as k ranks can hold.
     oracle[f"map@{k}"] = oracle[f"map@{k}"] * (relevant / relevant.clamp_max(k)).numpy()
-    result = ranking_metrics(hits, relevant, [k])
+    result = ranking_metrics(RankedHits.of(hits, relevant, [k]))
     for ours, theirs in names.items():
         np.testing.assert_allclose(result[ours][:, 0], oracle[f"{theirs}@{k}"], rtol=1e-6)
 
 
 def test_users_without_relevant_items_are_refused() -> None:
     with pytest.raises(DataError, match=r"user row 1 .* 0 hits with 0 relevant"):
-        recall(as_hits([1], [0]), torch.tensor([1, 0]), [1])
+        RankedHits.of(as_hits([1], [0]), torch.tensor([1, 0]), [1])
 
 
 def test_more_hits_than_relevant_items_are_refused() -> None:
     with pytest.raises(DataError, match="2 hits with 1 relevant"):
-        ndcg(as_hits([1, 1]), torch.tensor([1]), [1])
+        RankedHits.of(as_hits([1, 1]), torch.tensor([1]), [1])
 
 
 @pytest.mark.parametrize("ks", [[], [0], [5, -1]])
 def test_cutoffs_that_select_nothing_are_refused(ks: list[int]) -> None:
     with pytest.raises(ConfigError, match="cut-offs are"):
-        precision(as_hits([1]), torch.tensor([1]), ks)
+        RankedHits.of(as_hits([1]), torch.tensor([1]), ks)
 
 
 @pytest.mark.parametrize(
@@ -195,4 +200,4 @@ def test_cutoffs_that_select_nothing_are_refused(ks: list[int]) -> None:
 )
 def test_shapes_that_do_not_fit_are_refused(hits: Tensor, relevant: Tensor) -> None:
     with pytest.raises(ConfigError, match="hits are"):
-        hit_rate(hits, relevant, [1])
+        RankedHits.of(hits, relevant, [1])

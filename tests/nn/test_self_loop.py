@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
+from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from tests.graphs.oracles import close, dense, generator, normalised
 
@@ -90,6 +92,16 @@ def test_swap_makes_the_next_graph_current_and_twice_is_once() -> None:
     current = loop.correlation()
     loop.update(1, items(2), attention(2))
     assert torch.equal(dense(loop.correlation()), dense(current))
+
+
+def test_search_of_the_neighbours_is_as_configured(caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(CONFIG, search=NeighbourSearch("approximate", recall=1.0))
+    found, expected = SelfLoop(config, N_ITEMS, DIM), SelfLoop(CONFIG, N_ITEMS, DIM)
+    expected.update(0, items(1), None)
+    with caplog.at_level(logging.INFO, logger="slifmr_pl"):
+        found.update(0, items(1), None)
+    assert "approximate" in caplog.text
+    assert torch.equal(found.next_neighbours, expected.next_neighbours)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
