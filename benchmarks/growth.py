@@ -26,7 +26,7 @@ from benchmarks.training import Case
 from slifmr_pl.data.batches import EvalBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.metrics.full_ranking import recommend
+from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
 
 SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
@@ -217,16 +217,12 @@ def _evaluation(case: Case) -> tuple[float, int, int]:
     popularity = torch.bincount(case.inputs.graph.items, minlength=data.n_items)
     metrics = RankingMetrics(n_items=data.n_items, item_popularity=popularity)
     batches = iter(loader)
+    ranking = ItemRanking(views.items, max(metrics.ks))
 
     def rank() -> None:
         batch = next(batches)
-        best = recommend(
-            views.users[batch.users],
-            views.items,
-            max(metrics.ks),
-            known_offsets=batch.known_offsets,
-            known_items=batch.known_items,
-        )
+        users = views.users[batch.users]
+        best = ranking.recommend(users, batch.known_offsets, batch.known_items)
         metrics.update(best.indices, batch.relevant_offsets, batch.relevant_items)
 
     seconds, watched = _watched(rank, len(loader), settings)

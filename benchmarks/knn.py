@@ -5,15 +5,59 @@ ties by index. `bare` finds the best columns of unit rows that are prepared befo
 N = rows, d = feature size, K = neighbours.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from benchmarks.harness import Report, Variant, compare
+from benchmarks.settings import Settings
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 
 BARE_TILE_ROWS = (128, 256, 512, 1024)
+ROWS, NEIGHBOURS = 25_000, 10
+
+
+def benchmark(settings: Settings) -> Iterator[Report]:
+    rows = features(
+        settings.scaled(ROWS, quick=300),
+        settings.dim,
+        seed=0,
+        n_clusters=settings.scaled(500, quick=5),
+    )
+
+    def prepare_bare(tile_rows: int, aligned: bool) -> Callable[[], Tensor]:
+        work = prepared(rows, tile_rows=tile_rows, aligned=aligned)
+        return lambda: bare(work, NEIGHBOURS)
+
+    yield compare(
+        f"The {NEIGHBOURS} nearest of {len(rows):,} rows, d {settings.dim}",
+        [
+            Variant("ours", lambda: lambda: ours(rows, NEIGHBOURS)),
+            Variant(
+                "ours, approximate",
+                lambda: lambda: ours_approximate(rows, NEIGHBOURS),
+                kind="ours",
+                compared=False,
+                note="an index of faiss that finds 95 %; for a million rows and more",
+            ),
+            *(
+                Variant(
+                    f"bare product and top-k; tiles of {size}{', aligned' * aligned}",
+                    partial(prepare_bare, size, aligned),
+                    kind="limit",
+                    compared=False,
+                    note="ties in any order",
+                )
+                for aligned in (False, True)
+                for size in BARE_TILE_ROWS[1:3]
+            ),
+        ],
+        settings,
+    )
 
 
 def features(n_rows: int, dim: int, *, seed: int, n_clusters: int = 0) -> Tensor:

@@ -5,21 +5,56 @@ metrics at all cut-offs. `bare` only finds the best items, with everything prepa
 U = users, I = items, d = embedding size.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from benchmarks.data import InteractionData, load
+from benchmarks.harness import Report, Variant, compare
+from benchmarks.settings import Settings
 from slifmr_pl.data.batches import EvalBatches
-from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
 
 KS = (5, 10, 20, 50)
 BARE_TILE_ROWS = (128, 256, 512, 1024)
+USERS = 16_384  # of the data's; time is linear in them
+
+
+def benchmark(settings: Settings) -> Iterator[Report]:
+    data = load(settings)
+    case = evaluation(data, settings)
+    n_users, n_items = len(case.users), len(case.items)
+
+    def prepare_bare(tile_rows: int, aligned: bool) -> Callable[[], Tensor]:
+        work = prepared(case, tile_rows=tile_rows, aligned=aligned)
+        return lambda: bare(work)
+
+    yield compare(
+        f"Evaluation of {n_users:,} users by {n_items:,} items, top {max(KS)}, all metrics at "
+        f"{len(KS)} cut-offs ({data.title})",
+        [
+            Variant("ours", lambda: lambda: ours(case)),
+            *(
+                Variant(
+                    f"bare product, mask, top-k; tiles of {rows}{', aligned' * aligned}",
+                    partial(prepare_bare, rows, aligned),
+                    kind="limit",
+                    compared=False,
+                    note="finds the items; no checks, ties in any order, no metrics",
+                )
+                for aligned in (False, True)
+                for rows in BARE_TILE_ROWS[1:3]
+            ),
+        ],
+        settings,
+    )
 
 
 @dataclass(frozen=True)
@@ -41,34 +76,21 @@ class Evaluation:
     popularity: Tensor
 
 
-def kgat_interactions(path: Path) -> Interactions:
-    """Interactions of a file in KGAT's format: in each line a user, then the user's items."""
-    rows = [np.array(line.split(), dtype=np.int64) for line in path.read_text().splitlines()]
-    users = np.repeat([row[0] for row in rows], [len(row) - 1 for row in rows])
-    items = np.concatenate([row[1:] for row in rows])
-    order = np.lexsort((items, users))
-    return Interactions(users[order], items[order])
-
-
-def random_interactions(n_users: int, n_items: int, n_pairs: int, seed: int) -> Interactions:
-    """About `n_pairs` distinct pairs; popular items have lower rows."""
-    rng = np.random.default_rng(seed)
-    items = (n_items * rng.random(n_pairs) ** 2).astype(np.int64)
-    keys = np.unique(rng.integers(n_users, size=n_pairs) * n_items + items)
-    return Interactions(keys // n_items, keys % n_items)
-
-
-def evaluation(
-    n_users: int, n_items: int, train: Interactions, test: Interactions, *, dim: int, seed: int
-) -> Evaluation:
+def evaluation(data: InteractionData, settings: Settings) -> Evaluation:
     """Random representations of the size of trained ones; training items are masked."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
+    n_users = min(data.n_users, settings.scaled(USERS, quick=64))
+    chosen = np.arange(n_users)
+    known, relevant = (
+        UserItems(*UserItems.of(data.n_users, part).select(chosen))
+        for part in (data.train, data.test)
+    )
     return Evaluation(
-        users=0.1 * torch.randn(n_users, dim, generator=rng),
-        items=0.1 * torch.randn(n_items, dim, generator=rng),
-        known=UserItems.of(n_users, train),
-        relevant=UserItems.of(n_users, test),
-        popularity=torch.from_numpy(np.bincount(train.items, minlength=n_items)),
+        users=0.1 * torch.randn(n_users, settings.dim, generator=rng),
+        items=0.1 * torch.randn(data.n_items, settings.dim, generator=rng),
+        known=known,
+        relevant=relevant,
+        popularity=torch.from_numpy(np.bincount(data.train.items, minlength=data.n_items)),
     )
 
 

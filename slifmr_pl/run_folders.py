@@ -1,11 +1,13 @@
 """Folders of runs: `ROOT/NAME/version_N`, one for each start of `fit`."""
 
+import os
+import shutil
 from pathlib import Path
 
-from slifmr_pl.errors import CheckpointError
+from slifmr_pl.errors import CheckpointError, StorageError
 
-CHECKPOINTS = "checkpoints"
-LAST = "last.ckpt"
+_CHECKPOINTS = "checkpoints"
+_CONFIG = "config.yaml"
 
 
 def new_run_folder(root: Path, *, claim: bool) -> Path:
@@ -17,33 +19,55 @@ def new_run_folder(root: Path, *, claim: bool) -> Path:
             Processes of one run that only follow its first one do not.
 
     Raises:
-        OSError: If the folder cannot be made.
+        StorageError: If the folder cannot be made.
     """
     while True:
         folder = root / f"version_{max(_versions(root), default=-1) + 1}"
         if not claim:
             return folder
-        root.mkdir(parents=True, exist_ok=True)
         try:
+            root.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
-        except FileExistsError:  # another run was quicker
-            continue
+        except FileExistsError:
+            if not root.is_dir():
+                raise StorageError.of(NotADirectoryError(f"{root} is a file"), root) from None
+            continue  # another run was quicker
+        except OSError as error:
+            raise StorageError.of(error, root) from error
         return folder
 
 
 def run_folder(checkpoint: Path) -> Path:
     """The folder of the run that wrote a checkpoint."""
     folder = checkpoint.parent
-    return folder.parent if folder.name == CHECKPOINTS else folder
+    return folder.parent if folder.name == _CHECKPOINTS else folder
+
+
+def last_path(folder: Path) -> Path:
+    """Where the run in a folder keeps its last checkpoint."""
+    return folder / _CHECKPOINTS / "last.ckpt"
+
+
+def adopt(checkpoint: Path, folder: Path) -> None:
+    """Makes a checkpoint the last one of a new run, which goes on from there.
+
+    Raises:
+        OSError: If it cannot be copied.
+    """
+    target = last_path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    shutil.copyfile(checkpoint, partial)
+    partial.replace(target)
 
 
 def last_of_newest_run(root: Path) -> Path:
-    """`last.ckpt` of the newest run below `root` that began to train.
+    """`last.ckpt` of the newest run below `root` that began to train: it saved its configuration.
 
     Raises:
         CheckpointError: If there is none: an older run is not taken in its place.
     """
-    began = [v for v, folder in _versions(root).items() if any(folder.iterdir())]
+    began = [v for v, folder in _versions(root).items() if (folder / _CONFIG).is_file()]
     if not began:
         raise CheckpointError(
             "there is no such checkpoint: `last` of a run that never began",
@@ -51,11 +75,11 @@ def last_of_newest_run(root: Path) -> Path:
             fix="start without --ckpt_path, or give name and trainer.default_root_dir of the run",
         )
     folder = _versions(root)[max(began)]
-    path = folder / CHECKPOINTS / LAST
+    path = last_path(folder)
     if not path.is_file():
         raise CheckpointError(
             f"there is no such checkpoint: the newest run, {folder}, ended before its first save",
-            expected=f"{CHECKPOINTS}/{LAST} in the run's folder",
+            expected=f"{path.relative_to(folder)} in the run's folder",
             fix="start again without --ckpt_path; or give the path of an older run's checkpoint",
         )
     return path

@@ -32,7 +32,7 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.interruptions import exit_status
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.processes import lost_process
-from slifmr_pl.run_folders import last_of_newest_run, new_run_folder, run_folder
+from slifmr_pl.run_folders import adopt, last_of_newest_run, new_run_folder, run_folder
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -67,6 +67,8 @@ class RunConfigSaver(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Saves before training; other subcommands leave the run's configuration alone."""
         if stage == "fit":
+            if self.config.ckpt_path is not None and trainer.is_global_zero:
+                adopt(Path(self.config.ckpt_path), Path(trainer.default_root_dir))
             super().setup(trainer, pl_module, stage)
 
 

@@ -1,7 +1,5 @@
 """Checkpoints of a run: the best one, also across resumes, and always the last one."""
 
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.run_folders import CHECKPOINTS, LAST
+from slifmr_pl.run_folders import last_path
 
 _SHARED_CLOCK = 50  # batches from one agreement of several processes on the time to the next
 
@@ -39,36 +37,25 @@ class LastCheckpoint(Checkpoint):
     Args:
         minutes: Time between saves within an epoch; 0 saves after each step. Several processes
             look at the clock every 50 batches.
-        folder: Where to; default `checkpoints` in the run's folder.
     """
 
-    def __init__(self, minutes: float = 5.0, folder: str | None = None) -> None:
+    def __init__(self, minutes: float = 5.0) -> None:
         if minutes < 0:
             raise ConfigError(
                 f"last_checkpoint.minutes is {minutes}", expected="at least 0", fix="for example 5"
             )
         self.minutes = minutes
-        self.folder = folder
         self.path = Path()
         self._saved_at = 0.0
         self._steps_before = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Settles where the file lies."""
-        folder = Path(self.folder or Path(trainer.default_root_dir) / CHECKPOINTS)
-        self.path = folder.absolute() / LAST
+        self.path = last_path(Path(trainer.default_root_dir).absolute())
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A resumed run starts with the checkpoint that it came from."""
+        """Starts the clock."""
         self._saved_at = time.monotonic()
-        if trainer.ckpt_path is None or not trainer.is_global_zero:
-            return
-        source = Path(trainer.ckpt_path)
-        if source.is_file() and not (self.path.exists() and source.samefile(self.path)):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_name(f"{LAST}.{os.getpid()}.partial")
-            shutil.copyfile(source, partial)
-            partial.replace(self.path)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

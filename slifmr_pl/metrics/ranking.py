@@ -113,21 +113,15 @@ class RankingMetrics(Metric):
             ConfigError: If shapes or dtypes do not fit together.
             DataError: If an item is out of range, repeated, or relevant items are not ascending.
         """
-        counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
-        self._check_width(recommended)
-        self._check_range("recommended", recommended, -1)
-        self._check_range("relevant", relevant_items, 0)
-        hits = self._hits(recommended, counts, relevant_items)
-        has_relevant = counts > 0
-        recommended, hits = recommended[has_relevant], hits[has_relevant]
-        metrics = ranking_metrics(RankedHits.of(hits, counts[has_relevant], self.ks))
+        rows, ranked = self._ranked_hits(recommended, relevant_offsets, relevant_items)
+        metrics = ranking_metrics(ranked)
         # Not in place: after an evaluation in inference mode, states must not be written to.
         self.metric_sums = self.metric_sums + torch.stack(
             [metrics[name].sum(dim=0) for name in ACCURACY]
         )
-        self.users = self.users + has_relevant.sum()
-        self.users_without_relevant = self.users_without_relevant + (~has_relevant).sum()
-        self.recommended_counts = self.recommended_counts + self._counts_of(recommended)
+        self.users = self.users + len(rows)
+        self.users_without_relevant = self.users_without_relevant + len(recommended) - len(rows)
+        self.recommended_counts = self.recommended_counts + self._counts_of(recommended[rows])
 
     def user_values(
         self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
@@ -136,13 +130,21 @@ class RankingMetrics(Metric):
 
         Args and errors are those of ``update``. Users without relevant items are left out.
         """
+        rows, ranked = self._ranked_hits(recommended, relevant_offsets, relevant_items)
+        metrics = ranking_metrics(ranked)
+        return UserValues(rows, ranked.relevant, {name: metrics[name] for name in ACCURACY})
+
+    def _ranked_hits(
+        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
+    ) -> tuple[Tensor, RankedHits]:
+        """Rows of the users that have relevant items, and their hits."""
         counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
         self._check_width(recommended)
-        self._check_items(recommended, relevant_items)
+        self._check_range("recommended", recommended, -1)
+        self._check_range("relevant", relevant_items, 0)
         hits = self._hits(recommended, counts, relevant_items)
         rows = counts.nonzero().flatten()
-        metrics = ranking_metrics(hits[rows], counts[rows], self.ks)
-        return UserValues(rows, counts[rows], {name: metrics[name] for name in ACCURACY})
+        return rows, RankedHits.of(hits[rows], counts[rows], self.ks)
 
     def compute(self) -> dict[str, Tensor]:
         """Float64 scalars: ``"<metric>@<k>"``, ``"n_users"`` and ``"n_users_without_relevant"``.
