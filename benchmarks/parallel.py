@@ -31,6 +31,7 @@ from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, P
 from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours
+from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Objective
 from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import SlifMrNetwork
@@ -80,7 +81,7 @@ class Step(nn.Module):
         super().__init__()
         self.network, self.graphs, self.objective = network, graphs, objective
 
-    def forward(self, batch: TrainBatch, aligned: Tensor | None) -> Tensor:
+    def forward(self, batch: TrainBatch, aligned: Tensor | None, share: Share) -> Tensor:
         """Loss of a batch."""
         losses = self.objective(
             self.network,
@@ -90,6 +91,7 @@ class Step(nn.Module):
             batch.negatives,
             batch.divisor,
             aligned,
+            share,
         )
         return losses.total
 
@@ -186,7 +188,9 @@ def measure(mode: Mode, setting: Setting, rank: int, processes: int) -> Figures:
             torch.distributed.barrier()
         start = time.perf_counter()
         optimizer.zero_grad()
-        loss = model(batch, batch.global_positives if mode == "ddp" else None)
+        aligned = batch.global_positives if mode == "ddp" else None
+        share = Share(rank, processes, weight=processes) if mode == "ddp" else Share()
+        loss = model(batch, aligned, share)
         loss.backward()
         optimizer.step()
         seconds.append(time.perf_counter() - start)

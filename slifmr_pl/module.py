@@ -34,6 +34,7 @@ from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, P
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
 from slifmr_pl.graphs.spmm import SparseBackend
+from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
@@ -262,6 +263,10 @@ class SlifMrModule(FullRanking):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Losses of this process's slice of a batch."""
         assert self._objective is not None
+        share, aligned = Share(), None
+        if batch.shares > 1:
+            share = Share(self.global_rank, batch.shares, weight=batch.shares)
+            aligned = batch.global_positives
         losses = self._objective(
             self.network,
             self.propagation,
@@ -270,7 +275,8 @@ class SlifMrModule(FullRanking):
             batch.negatives,
             # DistributedDataParallel averages gradients over processes whose slices differ in size.
             divisor=batch.divisor,
-            aligned=batch.global_positives if batch.shares > 1 else None,
+            aligned=aligned,
+            share=share,
         )
         self.losses = losses._replace(total=losses.total.detach())
         self._loss_sums.add(losses, batch.divisor)

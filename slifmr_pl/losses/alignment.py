@@ -3,6 +3,7 @@
 Shapes: n items, d embedding size.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,35 @@ _LOWEST_IN_RANGE = 0.03
 _SHORTEST = 1e-8
 
 
-def info_nce(a: Tensor, b: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Share:
+    """Which part of a loss this process computes, where several compute one loss together.
+
+    All processes get the value of the whole loss. Its gradients are those of this process's part:
+    their sum over processes, with `weight` 1, is the gradient of the whole.
+
+    Attributes:
+        rank: This process.
+        count: Number of processes.
+        weight: Factor of the gradients; `count` where they are averaged, not summed.
+    """
+
+    rank: int = 0
+    count: int = 1
+    weight: float = 1.0
+
+    def anchors(self, n: int) -> slice:
+        """This process's part of n items."""
+        return slice(self.rank * n // self.count, (self.rank + 1) * n // self.count)
+
+
+def info_nce(
+    a: Tensor,
+    b: Tensor,
+    temperature: float,
+    mask: Tensor | None = None,
+    share: Share = Share(),
+) -> Tensor:
     """Symmetric InfoNCE with cosine similarity and in-batch negatives.
 
     Half of the cross-entropy of finding ``b_i`` among all ``b`` given ``a_i``, plus half of the
@@ -32,6 +61,7 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, mask: Tensor | None = Non
         temperature: τ > 0, divides the similarities.
         mask: bool ``[n]``; only items where it is True take part, as anchors and as negatives.
             All others may hold anything, also NaN.
+        share: This process's part, where all processes call this with the same views.
 
     Returns:
         Scalar. With fewer than two items there is nothing to tell apart: zero, with zero gradients.
@@ -49,38 +79,51 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, mask: Tensor | None = Non
         a, b = _unit_rows(a), _unit_rows(b)
         if temperature >= _LOWEST_IN_RANGE:
             # torch declares Function.apply without types
-            loss: Tensor = _SymmetricInfoNce.apply(a, b, temperature)  # type: ignore[no-untyped-call]
+            loss: Tensor = _SymmetricInfoNce.apply(  # type: ignore[no-untyped-call]
+                a[share.anchors(len(a))], b, temperature, share
+            )
             return loss
         logits = a @ b.T / temperature
         same = torch.arange(logits.shape[0], device=logits.device)
-        return (cross_entropy(logits, same) + cross_entropy(logits.T, same)) / 2
+        whole = (cross_entropy(logits, same) + cross_entropy(logits.T, same)) / 2
+        part = whole * (share.weight / share.count)  # every process computes all of it
+        return part if share.count == 1 else part + (whole - part).detach()
 
 
 class _SymmetricInfoNce(torch.autograd.Function):
     """Both directions from one exponential of the similarities, forward and backward.
 
-    Cosines are at most 1, so that exp((cosine - 1) / τ) needs no maximum taken out first.
+    Cosines are at most 1, so that exp((cosine - 1) / τ) needs no maximum taken out first. A process
+    that has some of the anchors a has some rows of the similarities with all b. What it needs of
+    the others are their sums of each column.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float, share: Share) -> Tensor:
         similarities = a @ b.T
-        matches = (similarities.diagonal() - 1) / temperature
+        offset = share.anchors(len(b)).start
+        matches = (similarities.diagonal(offset) - 1) / temperature
+        own = -matches.sum()
         weights = similarities.sub_(1).div_(temperature).exp_()
         to_b, to_a = weights.sum(1), weights.sum(0)
+        own += to_b.log().sum() / 2
+        if share.count > 1:
+            sums = torch.cat([to_a, own.unsqueeze(0)])
+            torch.distributed.all_reduce(sums)
+            to_a, own = sums[:-1], sums[-1]
         ctx.save_for_backward(a, b, weights, to_b, to_a)
-        ctx.temperature = temperature
-        return ((to_b.log() + to_a.log()) / 2 - matches).mean()
+        ctx.temperature, ctx.share, ctx.offset = temperature, share, offset
+        return (own + to_a.log().sum() / 2) / len(b)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         a, b, weights, to_b, to_a = ctx.saved_tensors
         with torch.autocast(a.device.type, enabled=False):
             gradient = (0.5 / to_b).unsqueeze(1) + 0.5 / to_a
             gradient *= weights
-            gradient.diagonal().sub_(1)
-            gradient *= gradients[0] / (len(a) * ctx.temperature)
-            return gradient @ b, gradient.T @ a, None
+            gradient.diagonal(ctx.offset).sub_(1)
+            gradient *= gradients[0] * ctx.share.weight / (len(b) * ctx.temperature)
+            return gradient @ b, gradient.T @ a, None, None
 
 
 def _unit_rows(rows: Tensor) -> Tensor:

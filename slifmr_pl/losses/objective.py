@@ -16,7 +16,7 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.graphs.spmm import restricts
-from slifmr_pl.losses.alignment import info_nce
+from slifmr_pl.losses.alignment import Share, info_nce
 from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
@@ -131,6 +131,7 @@ class Objective:
         negatives: Tensor,
         divisor: float | None = None,
         aligned: Tensor | None = None,
+        share: Share = Share(),
     ) -> Losses:
         """Propagates for the rows of a batch and computes its losses.
 
@@ -144,7 +145,8 @@ class Objective:
                 of a batch gives (rows of the whole batch) ÷ (number of processes).
             aligned: int64, the items that are aligned, each once however often it is named; default
                 the positives. The alignment is no sum over rows: a process that holds a slice of a
-                batch aligns the positives of the whole batch, and so do all others.
+                batch needs the positives of the whole batch.
+            share: This process's part of the alignment, which all of them compute together.
         """
         divisor = float(len(users)) if divisor is None else divisor
         if self.config.alignment == 0:
@@ -159,7 +161,8 @@ class Objective:
             )
         )
         ranking = self._rank(scores[:, 0], scores[:, 1:]).sum() / divisor
-        alignment = self._align(network, views, rows, positives if aligned is None else aligned)
+        aligned = positives if aligned is None else aligned
+        alignment = self._align(network, views, rows, aligned, share)
         l2 = network.columns.summed(self._l2(views, rows)) / divisor
         total = ranking + self.config.alignment * alignment + self.config.l2 * l2
         return Losses(total, ranking.detach(), alignment.detach(), l2.detach())
@@ -181,22 +184,32 @@ class Objective:
         )
 
     def _align(
-        self, network: SlifMrNetwork, views: Representations, rows: "_Rows", aligned: Tensor
+        self,
+        network: SlifMrNetwork,
+        views: Representations,
+        rows: "_Rows",
+        aligned: Tensor,
+        share: Share,
     ) -> Tensor:
         if self.config.alignment == 0:
             return views.items.new_zeros(())
         items = torch.unique(aligned)
         positions = items if rows.items is None else torch.searchsorted(rows.items, items)
         everywhere = torch.ones_like(items, dtype=torch.bool)
-        gather = network.columns.gathered
-        candidates = [("interaction", gather(views.interaction[positions]), everywhere)]
+        columns = network.columns
+        if columns.count > 1:
+            share = Share(columns.rank, columns.count)
+        # Gradients of a part of the loss are spread: summed over the processes that have parts.
+        gathered = columns.spread(columns.gathered(views.interaction[positions]))
+        candidates = [("interaction", gathered, everywhere)]
         if views.knowledge is not None:
-            candidates.append(("knowledge", gather(views.knowledge[positions]), everywhere))
+            gathered = columns.spread(columns.gathered(views.knowledge[positions]))
+            candidates.append(("knowledge", gathered, everywhere))
         for name, (values, present) in self.features.items():
             projected = network.project(name, functional.normalize(values[items], dim=1))
-            candidates.append((name, projected, present[items]))
+            candidates.append((name, columns.spread(projected), present[items]))
         losses = [
-            info_nce(a, b, self.config.alignment_temperature, mask_a & mask_b)
+            info_nce(a, b, self.config.alignment_temperature, mask_a & mask_b, share)
             for (_, a, mask_a), (_, b, mask_b) in self._pairs(candidates)
         ]
         return torch.stack(losses).mean() if losses else views.items.new_zeros(())

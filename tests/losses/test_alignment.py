@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 import torch
@@ -6,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.losses.alignment import info_nce
+from slifmr_pl.losses.alignment import Share, info_nce
+from tests.graphs.oracles import close, generator
+from tests.processes import in_processes, joined
 
 
 @pytest.fixture
@@ -117,3 +120,33 @@ def test_wrong_shapes_are_refused(b: Tensor, mask: Tensor | None, message: str) 
 def test_temperature_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="temperature is 0"):
         info_nce(torch.ones(3, 2), torch.ones(3, 2), 0)
+
+
+def shares_of_a_loss(n: int, temperature: float) -> tuple[float, list[float], list[float]]:
+    """Value and summed gradients of InfoNCE whose anchors processes have shared out."""
+    a, b, mask = shared_views(n)
+    share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    loss = info_nce(a, b, temperature, mask, share)
+    for view in (gradients := torch.autograd.grad(3 * loss, (a, b))):
+        torch.distributed.all_reduce(view)
+    first, second = (gradient.flatten().tolist() for gradient in gradients)
+    return loss.item(), first, second
+
+
+def shared_views(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = (torch.randn(n + 1, 4, generator=generator(seed)) for seed in (1, 2))
+    mask = torch.ones(n + 1, dtype=torch.bool)
+    mask[0] = False
+    return a.requires_grad_(), b.requires_grad_(), mask
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.01])  # by one exponential, and by logarithms
+@pytest.mark.parametrize("n", [7, 2, 1])  # of three processes, one or two have no anchors
+def test_parts_of_the_anchors_add_up_to_the_whole_loss(n: int, temperature: float) -> None:
+    a, b, mask = shared_views(n)
+    expected = info_nce(a, b, temperature, mask)
+    gradients = torch.autograd.grad(3 * expected, (a, b))
+    for loss, *found in in_processes(3, joined, shares_of_a_loss, n, temperature):
+        close(torch.tensor(loss), expected.detach())
+        for gradient, other in zip(found, gradients, strict=True):
+            close(torch.tensor(gradient), other.flatten())
