@@ -121,7 +121,12 @@ def _check_graph(graph: Mapping[str, Any]) -> None:
         )
 
 
-def check_tensors(module: nn.Module, saved: Mapping[str, Any], n_items: int) -> None:
+def check_tensors(
+    module: nn.Module,
+    saved: Mapping[str, Any],
+    n_items: int,
+    shared: Mapping[str, int] | None = None,
+) -> None:
     """Refuses weights and buffers that are not those of the module.
 
     torch would cast another dtype, and a row outside its table would be read.
@@ -130,6 +135,8 @@ def check_tensors(module: nn.Module, saved: Mapping[str, Any], n_items: int) -> 
         module: What they are meant for.
         saved: Its state by name.
         n_items: Bound of rows in the correlation graphs.
+        shared: Tensors of which the module holds a share of the columns: by name, how many shares
+            there are. A checkpoint has all columns.
 
     Raises:
         CheckpointError: If a name, a shape, a dtype or a value is not one of this module.
@@ -140,10 +147,12 @@ def check_tensors(module: nn.Module, saved: Mapping[str, Any], n_items: int) -> 
     for name, tensor in own.items():
         other = saved[name]
         _require(isinstance(other, Tensor), f"{name} is no tensor")
+        shape = list(tensor.shape)
+        if shared and name in shared:
+            shape[-1] *= shared[name]
         _require(
-            other.shape == tensor.shape and other.dtype == tensor.dtype,
-            f"{name} is {other.dtype} {list(other.shape)} instead of "
-            f"{tensor.dtype} {list(tensor.shape)}",
+            list(other.shape) == shape and other.dtype == tensor.dtype,
+            f"{name} is {other.dtype} {list(other.shape)} instead of {tensor.dtype} {shape}",
         )
         _require(not other.is_floating_point() or _finite(other), f"{name} is not finite")
         if name.endswith("_neighbours"):

@@ -353,7 +353,8 @@ class SlifMrModule(FullRanking):
             graph = HeterogeneousGraph.from_state(state["graph"])
             inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"])
             self._create(inputs, state["feature_dims"])
-        check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"])
+        shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
+        check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
         if self._trainer is not None and self.trainer.state.fn == "fit":
             check_resume(self, checkpoint, self.trainer.max_epochs)
         self._loss_sums.load(state["loss_sums"])
