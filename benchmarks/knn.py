@@ -17,7 +17,7 @@ from benchmarks.harness import Report, Variant, compare
 from benchmarks.settings import Settings
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 
-BARE_TILE_ROWS = (128, 256, 512, 1024)
+BARE_TILE_ROWS = (512, 1024, 2048)
 ROWS, NEIGHBOURS = 25_000, 10
 
 
@@ -53,7 +53,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
                     note="ties in any order",
                 )
                 for aligned in (False, True)
-                for size in BARE_TILE_ROWS[1:3]
+                for size in BARE_TILE_ROWS
             ),
         ],
         settings,

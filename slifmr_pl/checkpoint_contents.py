@@ -160,7 +160,7 @@ def check_tensors(
 
 
 def check_resume(module: nn.Module, checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
-    """Refuses a checkpoint that training cannot go on from.
+    """Refuses a checkpoint that training cannot go on from; its tensors are checked already.
 
     Args:
         module: What is trained.
@@ -183,7 +183,8 @@ def check_resume(module: nn.Module, checkpoint: Mapping[str, Any], max_epochs: i
             expected=f"at least {begun} epochs",
             fix="raise trainer.max_epochs",
         )
-    parameters = list(module.parameters())
+    # Not the module's own: it may hold a share of the columns.
+    parameters = [checkpoint["state_dict"][name] for name, _ in module.named_parameters()]
     for optimizer in checkpoint["optimizer_states"]:
         for index, entry in optimizer["state"].items():
             for name in ("exp_avg", "exp_avg_sq"):  # Adam's; another one has its own
