@@ -47,6 +47,7 @@ class RunRecorder(Callback):
         data = getattr(trainer, "datamodule", None)
         self._start = time.monotonic()
         self._record = {
+            "started": _now(),
             "command": None if self.command is None else without_home(self.command),
             "seed": self.seed,
             "resumed_from": _relative(trainer.ckpt_path, Path(folder)),
@@ -59,7 +60,6 @@ class RunRecorder(Callback):
             },
             "environment": environment(),
             "git": git_state(Path.cwd()),
-            "started": _now(),
         }
         self._path = Path(folder) / RECORD_FILE
         self._write(trainer, "running")
@@ -79,15 +79,17 @@ class RunRecorder(Callback):
         if self._path is None:  # another process, or nothing had begun
             return
         ended = outcome != "running"
-        end = {
+        record = {
+            "format": FORMAT,
             "outcome": outcome,
             "error": error,
-            "epochs": trainer.current_epoch,
-            "best": _best(trainer, self._path.parent),
+            "started": self._record["started"],
             "ended": _now() if ended else None,
             "seconds": round(time.monotonic() - self._start, 3) if ended else None,
+            "epochs": trainer.current_epoch,
+            "best": _best(trainer, self._path.parent),
         }
-        write_json(self._path, {"format": FORMAT, **end, **self._record})
+        write_json(self._path, record | self._record)
         if ended:
             self._path = None
 

@@ -13,7 +13,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for name, runs in comparison.runs.items():
         for run in runs:
             console.print(f"{name}: {run['folder']} (seed {run['seed']})", highlight=False)
-    console.print()
+    console.print(
+        f"{comparison.stage}: full ranking, {comparison.users} users, {comparison.masks} items "
+        "masked\n",
+        highlight=False,
+    )
     if comparison.settings:
         console.print(_settings(comparison))
     console.print(_means(comparison))
@@ -36,11 +40,7 @@ def _settings(comparison: Comparison) -> Table:
 
 
 def _means(comparison: Comparison) -> Table:
-    title = (
-        f"{comparison.stage}: full ranking, {comparison.users} users, {comparison.masks} items "
-        "masked; mean [95 % interval over users]"
-    )
-    table = Table(title=title, title_justify="left")
+    table = Table(title="Mean [95 % interval over users]", title_justify="left")
     table.add_column("metric")
     for name, runs in comparison.runs.items():
         table.add_column(name if len(runs) == 1 else f"{name}, {len(runs)} runs ± std")
@@ -56,17 +56,17 @@ def _contrasts(comparison: Comparison, name: str, contrasts: dict[str, Contrast]
     table.add_column("metric")
     table.add_column("difference [95 % interval]")
     table.add_column("relative", justify="right")
-    for column in ("p, t-test", "p, randomisation", "p, over runs"):
+    over_runs = any(contrast.over_runs for contrast in contrasts.values())
+    for column in ("p, t-test", "p, randomisation", *(["p, over runs"] if over_runs else [])):
         table.add_column(column, justify="right")
     for metric, contrast in contrasts.items():
-        relative = "" if contrast.relative is None else f"{contrast.relative:+.1%}"
+        tests = [contrast.t_test, contrast.randomisation]
+        tests += [contrast.over_runs] if contrast.over_runs else []
         table.add_row(
             metric,
             f"{contrast.difference:+.4f} [{contrast.low:+.4f}, {contrast.high:+.4f}]",
-            relative,
-            _p_value(contrast.t_test),
-            _p_value(contrast.randomisation),
-            _p_value(contrast.over_runs),
+            "" if contrast.relative is None else f"{contrast.relative:+.1%}",
+            *map(_p_value, tests),
         )
     return table
 
@@ -76,9 +76,15 @@ def _notes(comparison: Comparison) -> list[str]:
     if comparison.tests > 1:
         notes.append(f"p-values are corrected for {comparison.tests} tests (Holm).")
     if comparison.contrasts:
+        several = all(len(runs) > 1 for runs in comparison.runs.values())
         notes.append(
-            f"Over users: paired tests, {comparison.resamples} resamples, seed {comparison.seed}. "
-            "Over runs: Welch's t-test, needs two runs or more in each group."
+            f"t-test and randomisation: paired, over users ({comparison.resamples} resamples, "
+            f"seed {comparison.seed}). "
+            + (
+                "Over runs: Welch's t-test."
+                if several
+                else "Whether another seed would agree takes groups of several runs."
+            )
         )
     if comparison.left_out:
         notes.append(f"Left out, since not all runs have them: {', '.join(comparison.left_out)}.")
@@ -97,7 +103,5 @@ def _estimate(metric: str, estimate: Estimate) -> str:
     return text
 
 
-def _p_value(tested: Tested | None) -> str:
-    if tested is None:
-        return ""
+def _p_value(tested: Tested) -> str:
     return "< 0.0001" if tested.holm < 0.0001 else f"{tested.holm:.4f}"
