@@ -1,4 +1,6 @@
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.run_folders import last_path
+from tests.runs import Metrics, demo_data, full_model, state, trainer
 
 
 class Scored(BoringModel):
@@ -61,3 +64,38 @@ def test_resume_goes_on_where_the_best_checkpoint_was_removed(tmp_path: Path) ->
     (tmp_path / "a" / "epoch=0.ckpt").unlink()
     resumed = fit(tmp_path / "b", [3.0, 1.0, 0.5], str(last_path(tmp_path / "a")))
     assert resumed.best_model_path == str(tmp_path / "b" / "epoch=2.ckpt")
+
+
+class Copies(LastCheckpoint):
+    """Keeps a copy of each `last.ckpt`."""
+
+    def save(self, trainer: Trainer) -> None:
+        super().save(trainer)
+        shutil.copyfile(self.path, self.path.with_name(f"{trainer.global_step:03d}.ckpt"))
+
+
+SCHEDULES: list[dict[str, Any]] = [
+    {},
+    {"check_val_every_n_epoch": 2},
+    {"val_check_interval": 0.5},
+    {"accumulate_grad_batches": 3},
+]
+
+
+@pytest.mark.parametrize("options", SCHEDULES, ids=str)
+def test_every_last_checkpoint_resumes_exactly_in_every_schedule(
+    catalogue: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    module, metrics = full_model(), Metrics()
+    run = trainer(tmp_path, 2, metrics, Copies(minutes=0), **options)
+    run.fit(module, datamodule=demo_data(catalogue))
+    saved = sorted(last_path(tmp_path).parent.glob("0*.ckpt"))
+    assert any(torch.load(path, weights_only=True)["global_step"] % 8 for path in saved)
+    for path in saved:
+        again, later = full_model(), Metrics()
+        resumed = trainer(tmp_path / "again", 2, later, **options)
+        resumed.fit(again, datamodule=demo_data(catalogue), ckpt_path=str(path))
+        for name, tensor in state(module).items():
+            assert torch.equal(tensor, again.state_dict()[name]), (path.name, name)
+        for epoch, values in later.epochs.items():
+            assert values == metrics.epochs[epoch], path.name
