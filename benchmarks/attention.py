@@ -49,7 +49,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
             ),
         ],
         settings,
-        limits=[bandwidth_limit(moved, settings)],
+        limits=[bandwidth_limit(moved, settings, "no cache")],
     )
     share = 1 / (report.row(EPOCH).ratio or 1.0)
     yield replace(

@@ -19,15 +19,13 @@ import torch
 from benchmarks import ours
 from benchmarks.data import generate
 from benchmarks.harness import Report, Row
-from benchmarks.probes import resident_peak, restart_peak, synchronise
+from benchmarks.probes import resident_peak, restart_peak, seconds_of, synchronise
 from benchmarks.report import REPOSITORY, readable_bytes, readable_seconds
 from benchmarks.settings import Settings
-from benchmarks.training import Case
-from slifmr_pl.data.batches import EvalBatches
+from benchmarks.training import Case, on_device
+from slifmr_pl.data.batches import EvalBatch, EvalBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.metrics.full_ranking import ItemRanking
-from slifmr_pl.metrics.ranking import RankingMetrics
 
 SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
 QUICK_SIZES = (3_000, 12_000)
@@ -193,7 +191,8 @@ def _epoch(case: Case) -> tuple[float, int, int]:
     steps = len(case.batches())
 
     def step() -> None:
-        module.training_step(next(batches), 0).backward()
+        batch = on_device(next(batches), case.settings.device)
+        module.training_step(batch, 0).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -202,31 +201,27 @@ def _epoch(case: Case) -> tuple[float, int, int]:
 
 def _evaluation(case: Case) -> tuple[float, int, int]:
     """Seconds of an evaluation, batches watched and batches."""
-    data, settings = case.data, case.settings
+    data, device = case.data, case.settings.device
     module = case.module()
-    synchronise(settings.device)
-    start = time.perf_counter()
-    views = module.representations()
-    synchronise(settings.device)
-    propagation = time.perf_counter() - start
     relevant = UserItems.of(data.n_users, data.test)
     users = np.flatnonzero(relevant.counts)
     loader = EvalBatches(
         users, UserItems.of(data.n_users, data.train), relevant, batch_size=EVAL_BATCH
     )
-    popularity = torch.bincount(case.inputs.graph.items, minlength=data.n_items)
-    metrics = RankingMetrics(n_items=data.n_items, item_popularity=popularity)
     batches = iter(loader)
-    ranking = ItemRanking(views.items, max(metrics.ks))
+    with torch.inference_mode():
+        start = seconds_of(module.on_validation_epoch_start, 1, device)
+        seconds, watched = _watched(
+            lambda: module.validation_step(_on_device(next(batches), device), 0),
+            len(loader),
+            case.settings,
+        )
+        end = seconds_of(module.on_validation_epoch_end, 1, device)
+    return start + seconds + end, watched, len(loader)
 
-    def rank() -> None:
-        batch = next(batches)
-        users = views.users[batch.users]
-        best = ranking.recommend(users, batch.known_offsets, batch.known_items)
-        metrics.update(best.indices, batch.relevant_offsets, batch.relevant_items)
 
-    seconds, watched = _watched(rank, len(loader), settings)
-    return propagation + seconds, watched, len(loader)
+def _on_device(batch: EvalBatch, device: torch.device) -> EvalBatch:
+    return type(batch)(*(part.to(device) for part in batch))
 
 
 def _watched(part: Callable[[], None], parts: int, settings: Settings) -> tuple[float, int]:

@@ -53,5 +53,5 @@ def benchmark(settings: Settings) -> Iterator[Report]:
             Variant("torch.sparse COO, full product", prepare_coo),
         ],
         settings,
-        limits=[bandwidth_limit(moved, settings)],
+        limits=[bandwidth_limit(moved, settings, "no cache")],
     )

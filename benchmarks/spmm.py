@@ -81,7 +81,12 @@ def benchmark(settings: Settings) -> Iterator[Report]:
         ],
         settings,
         limits=[
-            bandwidth_limit(2 * product_bytes(edges, *shape), settings, "twice gather + write")
+            bandwidth_limit(2 * product_bytes(edges, *shape), settings, "gather + write, no cache"),
+            bandwidth_limit(
+                2 * 4 * (2 * edges + shape[0] * (2 * settings.dim + 1)),
+                settings,
+                name="limit: each array once ÷ copy bandwidth",
+            ),
         ],
     )
 
