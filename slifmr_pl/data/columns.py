@@ -26,7 +26,7 @@ def text_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     try:
-        return pc.fill_null(column.cast(pa.string()), "")
+        column = column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
             f"the column {name!r} holds {column.type}",
@@ -34,6 +34,7 @@ def text_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
             fix="write the column as text",
             path=path,
         ) from error
+    return pc.fill_null(column, "") if column.null_count else column
 
 
 def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slifmr_pl.data.pairs import first_of_runs, order_by, pack, unpack
+from slifmr_pl.data.pairs import first_of_runs, pack, unpack
 from slifmr_pl.data.summary import KnowledgeSummary
 from slifmr_pl.data.vocabulary import Vocabulary
 
@@ -152,8 +152,9 @@ def _distinct(
     """Sort, drop self triples (counted) and repetitions."""
     other = heads != tails
     heads, relations, tails = heads[other], relations[other], tails[other]
-    facts = pack(heads, relations, int(relations.max(initial=0)) + 1)
-    order = order_by(facts, tails)
-    heads, relations, tails, facts = heads[order], relations[order], tails[order], facts[order]
-    new = first_of_runs(facts) | first_of_runs(tails)
-    return Triples(heads[new], relations[new], tails[new]), int((~other).sum())
+    n_relations, n_tails = (int(rows.max(initial=0)) + 1 for rows in (relations, tails))
+    keys = pack(pack(heads, relations, n_relations), tails, n_tails)
+    keys.sort()
+    facts, tails = unpack(keys[first_of_runs(keys)], n_tails)
+    heads, relations = unpack(facts, n_relations)
+    return Triples(heads, relations, tails), int((~other).sum())

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.errors import DataError
+
 Integers = npt.NDArray[np.int64]
 
 
@@ -10,13 +12,23 @@ def pack(first: Integers, second: Integers, n_second: int) -> Integers:
     """Join pairs into keys that sort by the first part, then by the second.
 
     Args:
-        first: int64 ``[n]``, not negative; rows of fewer than 2^31 things.
+        first: int64 ``[n]``, not negative.
         second: int64 ``[n]`` in [0, n_second).
-        n_second: Number of things that the second part counts, fewer than 2^31.
+        n_second: Number of things that the second part counts.
 
     Returns:
         int64 ``[n]``.
+
+    Raises:
+        DataError: Both parts do not fit into 63 bits. Rows of two vocabularies always do.
     """
+    n_first = int(first.max(initial=0)) + 1
+    if _bits(n_first) + _bits(n_second) > 63:
+        raise DataError(
+            f"{n_first} times {n_second} pairs that may be",
+            expected="fewer than 2^63 = 9.2e18",
+            fix="take entities or relations out of the knowledge graph",
+        )
     keys = first << _bits(n_second)
     keys |= second
     return keys
@@ -35,7 +47,7 @@ def first_of_runs(keys: Integers) -> npt.NDArray[np.bool_]:
     return first
 
 
-def order_by(first: Integers, second: npt.NDArray[np.float64] | Integers) -> Integers:
+def order_by(first: Integers, second: npt.NDArray[np.float64]) -> Integers:
     """Order rows by two columns, those that tie as they are: ``np.lexsort((second, first))``.
 
     NumPy sorts complex numbers by their real, then by their imaginary part. Where rows are sorted
@@ -43,7 +55,7 @@ def order_by(first: Integers, second: npt.NDArray[np.float64] | Integers) -> Int
 
     Args:
         first: int64 ``[n]``, below 2^53.
-        second: float64, or int64 below 2^53, ``[n]``.
+        second: float64 ``[n]``.
 
     Returns:
         Indices int64 ``[n]``.

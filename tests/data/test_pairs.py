@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slifmr_pl.data.pairs import first_of_runs, order_by, pack, unpack
+from slifmr_pl.errors import DataError
 
 LARGE = 2**31 - 1  # as many ids as Arrow numbers
 PARTS = st.one_of(st.integers(0, 3), st.integers(0, LARGE))
@@ -23,8 +25,16 @@ def test_keys_sort_like_pairs_and_give_them_back(pairs: list[tuple[int, int]]) -
 @given(pairs=PAIRS)
 def test_order_is_that_of_lexsort(pairs: list[tuple[int, int]]) -> None:
     first, second = columns(pairs)
-    for values in (second, second / 7 - 1e8):
-        assert order_by(first, values).tolist() == np.lexsort((values, first)).tolist()
+    values = second / 7 - 1e8
+    assert order_by(first, values).tolist() == np.lexsort((values, first)).tolist()
+
+
+def test_pairs_that_do_not_fit_are_an_error() -> None:
+    largest = np.array([2**31 - 1])
+    facts = pack(largest, largest, 2**31)
+    assert pack(facts, np.array([1]), 2).tolist() == [2**63 - 1]
+    with pytest.raises(DataError, match="4611686018427387904 times 3 pairs"):
+        pack(facts, np.array([2]), 3)
 
 
 def test_first_of_runs_marks_changes() -> None:
