@@ -224,7 +224,7 @@ def _on_device(batch: EvalBatch, device: torch.device) -> EvalBatch:
     return type(batch)(*(part.to(device) for part in batch))
 
 
-def _watched(part: Callable[[], None], parts: int, settings: Settings) -> tuple[float, int]:
+def _watched(part: Callable[[], object], parts: int, settings: Settings) -> tuple[float, int]:
     """Seconds of all parts, from those of the first few (the very first warms up)."""
     limit = 0.2 if settings.quick else PART_SECONDS
     if parts > 1:

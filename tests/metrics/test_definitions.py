@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slifmr_pl.metrics.definitions import DEFINITIONS, MetricDefinition, as_markdown
-from slifmr_pl.metrics.functional import ranking_metrics
+from slifmr_pl.metrics.functional import RankedHits, ranking_metrics
 from slifmr_pl.metrics.ranking import ACCURACY, RankingMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,8 @@ def test_examples_hold(definition: MetricDefinition) -> None:
     assert definition.examples
     for example in definition.examples:
         hits = torch.tensor([example.hits]).bool()
-        values = ranking_metrics(hits, torch.tensor([example.relevant]), [example.k])
+        ranked = RankedHits.of(hits, torch.tensor([example.relevant]), [example.k])
+        values = ranking_metrics(ranked)
         assert values[definition.name].item() == pytest.approx(example.value, abs=5e-5)
 
 

@@ -20,8 +20,8 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from slifmr_pl.errors import DataError
-from slifmr_pl.metrics.full_ranking import recommend
-from slifmr_pl.metrics.functional import ranking_metrics
+from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.metrics.functional import RankedHits, ranking_metrics
 from slifmr_pl.metrics.ranking import RankingMetrics, UserValues
 
 KS = (1, 3, 10, 60)
@@ -62,9 +62,8 @@ def random_case(rng: torch.Generator) -> Case:
 def user_values(case: Case, ks: tuple[int, ...] = KS) -> UserValues:
     n_items = len(case.items)
     known_offsets, known_items = offsets_of(case.known)
-    lists = recommend(
-        case.users, case.items, max(ks), known_offsets=known_offsets, known_items=known_items
-    ).indices
+    ranking = ItemRanking(case.items, max(ks))
+    lists = ranking.recommend(case.users, known_offsets, known_items).indices
     return RankingMetrics(ks, n_items=n_items).user_values(lists, *offsets_of(case.relevant))
 
 
@@ -215,7 +214,9 @@ def test_a_hit_one_rank_higher_never_lowers_a_metric() -> None:
     higher.scatter_(1, rank, hits.gather(1, rank) & ~swap)
     higher.scatter_(1, rank - 1, hits.gather(1, rank - 1) | swap)
     assert int(swap.sum()) > 500
-    before, after = (ranking_metrics(rows, relevant, (1, 5, 20)) for rows in (hits, higher))
+    before, after = (
+        ranking_metrics(RankedHits.of(rows, relevant, (1, 5, 20))) for rows in (hits, higher)
+    )
     for name, values in before.items():
         assert bool((after[name] >= values - 1e-15).all()), name
         if name in ("ndcg", "map"):  # they look at ranks
