@@ -46,7 +46,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
             ),
             *(
                 Variant(
-                    f"bare product and top-k; tiles of {size}{', aligned' * aligned}",
+                    f"bare, {size} rows{', aligned' * aligned}",
                     partial(prepare_bare, size, aligned),
                     kind="limit",
                     compared=False,

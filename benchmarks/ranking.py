@@ -43,7 +43,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
             Variant("ours", lambda: lambda: ours(case)),
             *(
                 Variant(
-                    f"bare product, mask, top-k; tiles of {rows}{', aligned' * aligned}",
+                    f"bare, {rows} rows{', aligned' * aligned}",
                     partial(prepare_bare, rows, aligned),
                     kind="limit",
                     compared=False,

@@ -88,7 +88,9 @@ def test_modality_graphs_are_searched_as_configured(
     catalogue: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
-        demo_data(catalogue, neighbour_search=NeighbourSearch("approximate")).setup("fit")
+        # As many neighbours as no other test asks for: what is searched is kept.
+        search = NeighbourSearch("approximate")
+        demo_data(catalogue, neighbours=4, neighbour_search=search).setup("fit")
     assert caplog.text.count(": approximate, ") == 2
     exactly = demo_data(catalogue, neighbour_search=NeighbourSearch("exact"))
     assert exactly.model_inputs.fingerprint == demo_data(catalogue).model_inputs.fingerprint
