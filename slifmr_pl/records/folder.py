@@ -97,7 +97,7 @@ def read_result(folder: Path, stage: Stage) -> dict[str, Any]:
     require_folder(folder)
     path = folder / RESULT_FILES[stage]
     result = _read_json(path, ("checkpoint", "metrics", "masks", "data"), _TEST_AGAIN[stage])
-    if result["data"] is None:
+    if not isinstance(result["data"], dict) or "parts" not in result["data"]:
         raise RunError(
             "the file does not say on which data",
             expected="a result that was measured with a SlifMrDataModule",
