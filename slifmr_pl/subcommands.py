@@ -265,6 +265,10 @@ def _set_up_messages() -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
     )
+    # Said of what is saved; all checkpoints are read with weights_only.
+    logging.getLogger("pytorch_lightning.trainer.connectors.checkpoint_connector").addFilter(
+        lambda record: "`weights_only` was not set" not in record.getMessage()
+    )
     for name in ("slifmr_pl", "feature_extraction"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO if _is_rank_zero() else logging.WARNING)
