@@ -32,7 +32,7 @@ def room(module: str) -> str | None:
     if module in EVERYWHERE:
         return None
     name = module.split(".")[1] if "." in module else ""
-    if name in ("cli", "subcommands", "__main__"):
+    if name in ("cli", "commands", "subcommands", "__main__"):
         return "cli"
     return name if name in LEFT_TO_RIGHT else "shell"
 

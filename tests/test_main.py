@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slifmr_pl.__main__ import main
+from slifmr_pl.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,8 +16,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for command in ("demo", "metrics", "compare", "reproduce"):
-        assert command in printed
+    for command in COMMANDS:
+        assert re.search(rf"^    {command} +\w", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["demo", "a", "b"]])

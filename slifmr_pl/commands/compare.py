@@ -1,0 +1,87 @@
+"""`compare`: tested runs against each other."""
+
+import argparse
+import string
+from pathlib import Path
+
+from slifmr_pl.commands.arguments import at_least, console, names
+
+HELP = "compare tested runs: means, confidence intervals, paired significance tests"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds runs, groups of runs and what to compare."""
+    parser.description = (
+        "Compares tested runs. The first run or group is what the others are compared "
+        "with. Give groups to average runs of one configuration with different seeds."
+    )
+    parser.epilog = "What each number means: docs/comparing.md."
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run; called A, B, C and so on",
+    )
+    parser.add_argument(
+        "--group",
+        type=_group,
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one configuration with different seeds; give it again for the next group",
+    )
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        metavar="METRIC@K,METRIC@K",
+        help="for example recall@20,ndcg@20; default: all that every run has",
+    )
+    parser.add_argument(
+        "--stage", choices=("test", "val"), default="test", help="default: %(default)s"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there, too")
+    parser.add_argument(
+        "--resamples",
+        type=at_least(100),
+        default=10_000,
+        metavar="N",
+        help="of the bootstrap and of the randomisation test; default: %(default)s",
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0), default=2026, metavar="N", help="of both; default: %(default)s"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the comparison, and writes it on request."""
+    from dataclasses import asdict
+
+    from slifmr_pl.records.comparable import Group
+    from slifmr_pl.records.comparison import compare
+    from slifmr_pl.records.comparison_tables import print_comparison
+    from slifmr_pl.records.files import write_json
+    from slifmr_pl.records.folder import read_evaluation
+
+    letters = string.ascii_uppercase
+    single = [
+        (letters[i] if i < len(letters) else f"run {i + 1}", [run])
+        for i, run in enumerate(options.runs)
+    ]
+    groups = [
+        Group(name, tuple(read_evaluation(run, options.stage) for run in runs))
+        for name, runs in (*single, *options.group)
+    ]
+    comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
+    print_comparison(comparison, console())
+    if options.json is not None:
+        write_json(options.json, asdict(comparison))
+        print(f"Written to {options.json}")
+    return 0
+
+
+def _group(text: str) -> tuple[str, list[Path]]:
+    name, _, runs = text.partition("=")
+    if not name or not runs.strip(","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
+    return name, [Path(run) for run in runs.split(",") if run]
