@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from benchmarks.registry import load, summaries
 from benchmarks.report import REPOSITORY, show, write
-from benchmarks.settings import Settings
+from benchmarks.settings import Model, Settings
 from slifmr_pl.errors import UserFacingError
 
 ALL = "all"
@@ -111,7 +112,7 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
         "--out", type=Path, help="JSON file, or folder for `all`; default benchmarks/results"
     )
     parser.add_argument(
-        "--model", choices=["lightgcn", "full"], default=Settings.model, help="of `step`"
+        "--model", choices=get_args(Model), help="of `step` (lightgcn) and `growth` (knowledge)"
     )
     parser.add_argument(
         "--recbole-python",

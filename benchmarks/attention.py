@@ -18,7 +18,7 @@ EPOCH = "ours: an epoch's training, SLIF-MR"
 
 def benchmark(settings: Settings) -> Iterator[Report]:
     data = load(settings)
-    case = Case(data, settings, full=True)
+    case = Case(data, settings, "full")
     triples = benchmark_data.knowledge(settings, data).to(settings.device)
     rng = torch.Generator().manual_seed(0)
     embeddings, weights = (

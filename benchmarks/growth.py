@@ -21,7 +21,7 @@ from benchmarks.data import generate
 from benchmarks.harness import Report, Row
 from benchmarks.probes import resident_peak, restart_peak, seconds_of, synchronise
 from benchmarks.report import REPOSITORY, readable_bytes, readable_seconds
-from benchmarks.settings import Settings
+from benchmarks.settings import MODELS, Model, Settings
 from benchmarks.training import Case, on_device
 from slifmr_pl.data.batches import EvalBatch, EvalBatches
 from slifmr_pl.data.interactions import UserItems
@@ -81,8 +81,8 @@ def benchmark(settings: Settings) -> Iterator[Report]:
     if settings.plot is not None:
         draw(measurements, settings.plot)
     yield Report(
-        f"Growth with the interactions (LightGCN, d {settings.dim}, {ours.LAYERS} layers, batch "
-        f"{ours.batch_size(settings)}; users and items grow with them)",
+        f"Growth with the interactions ({MODELS[_model(settings)]}, d {settings.dim}, "
+        f"{ours.LAYERS} layers, batch {ours.batch_size(settings)}; users and items grow with them)",
         list(_rows(measurements)),
         figures={"measurements": [asdict(m) for m in measurements], "exponents": growth},
         remarks=[
@@ -98,7 +98,7 @@ def measure(size: int, settings: Settings) -> Measurement:
     floor = restart_peak()
     data = generate(size // INTERACTIONS_A_USER, size // INTERACTIONS_AN_ITEM, size)
     restart_peak()  # the generator's own work does not count
-    case = Case(data, settings, full=False)
+    case = Case(data, settings, _model(settings))
     epoch, steps_watched, steps = _epoch(case)
     evaluation, batches_watched, batches = _evaluation(case)
     return Measurement(
@@ -113,6 +113,10 @@ def measure(size: int, settings: Settings) -> Measurement:
         batches=batches,
         memory=resident_peak() - floor,
     )
+
+
+def _model(settings: Settings) -> Model:
+    return settings.model or "knowledge"
 
 
 def exponents(measurements: Sequence[Measurement], name: str) -> dict[str, float]:
@@ -170,6 +174,7 @@ def _in_own_process(size: int, settings: Settings) -> Measurement:
         "device": str(settings.device),
         "quick": settings.quick,
         "dim": settings.dim,
+        "model": _model(settings),
     }
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.growth", str(size), json.dumps(plain)],
@@ -274,6 +279,7 @@ def _main(size: int, plain: dict[str, Any]) -> None:
         device=torch.device(plain["device"]),
         quick=plain["quick"],
         dim=plain["dim"],
+        model=plain["model"],
     )
     torch.set_num_threads(settings.threads)
     print(json.dumps(asdict(measure(size, settings))))

@@ -1,10 +1,12 @@
 """The package's own objects for a set of interactions, as a training run would make them."""
 
+from dataclasses import replace
+
 import torch
 
 from benchmarks import data as benchmark_data
 from benchmarks.data import InteractionData
-from benchmarks.settings import Settings
+from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.sampler import NegativeSampler
@@ -71,38 +73,35 @@ def batch_size(settings: Settings) -> int:
     return settings.scaled(BATCH_SIZE, quick=64)
 
 
-def lightgcn_settings(dim: int) -> dict[str, object]:
-    """Arguments that make the module a LightGCN with BPR (configs/model/lightgcn_bpr.yaml)."""
+def arguments(dim: int, model: Model) -> dict[str, object]:
+    """Arguments of the module, with BPR and one negative.
+
+    Args:
+        dim: Embedding size d.
+        model: LightGCN (configs/model/lightgcn_bpr.yaml), the same with a knowledge view, or all of
+            SLIF-MR (configs/model/slifmr.yaml).
+    """
+    full = model == "full"
     return {
         "network": NetworkConfig(
             embedding_dim=dim,
             interaction=InteractionConfig(layers=LAYERS),
-            modality=ModalityConfig(enabled=False),
-            knowledge=KnowledgeConfig(enabled=False),
+            modality=ModalityConfig(enabled=full),
+            knowledge=KnowledgeConfig(enabled=model != "lightgcn"),
         ),
-        "self_loop": SelfLoopConfig(enabled=False),
-        "loss": LossConfig(ranking="bpr", alignment=0.0, l2=L2),
+        "self_loop": SelfLoopConfig(enabled=full),
+        "loss": LossConfig(ranking="bpr", alignment=0.01 if full else 0.0, l2=L2),
         "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE),
     }
 
 
-def full_settings(dim: int) -> dict[str, object]:
-    """Arguments of the full model (configs/model/slifmr.yaml), with BPR and one negative."""
-    return {
-        "network": NetworkConfig(embedding_dim=dim, interaction=InteractionConfig(layers=LAYERS)),
-        "self_loop": SelfLoopConfig(),
-        "loss": LossConfig(ranking="bpr", alignment=0.01, l2=L2),
-        "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE),
-    }
-
-
-def lightgcn_inputs(data: InteractionData) -> ModelInputs:
-    """What the data module would give to a LightGCN."""
-    return ModelInputs(heterogeneous_graph(data), {}, "benchmark", "benchmark")
-
-
-def full_inputs(data: InteractionData, settings: Settings) -> ModelInputs:
-    """Interactions, a generated knowledge graph and two generated modalities."""
+def inputs(data: InteractionData, settings: Settings, model: Model) -> ModelInputs:
+    """What the data module would give: interactions, and generated knowledge and modalities."""
+    graph = heterogeneous_graph(data)
+    if model != "lightgcn":
+        graph = replace(graph, triples=benchmark_data.knowledge(settings, data))
+    if model != "full":
+        return ModelInputs(graph, {}, "benchmark", "benchmark")
     rng = torch.Generator().manual_seed(3)
     features = {
         name: ItemFeatures(
@@ -111,18 +110,13 @@ def full_inputs(data: InteractionData, settings: Settings) -> ModelInputs:
         )
         for name, size in MODALITIES.items()
     }
-    base = heterogeneous_graph(data)
-    graph = HeterogeneousGraph(
-        n_users=base.n_users,
-        n_items=base.n_items,
-        users=base.users,
-        items=base.items,
+    graph = replace(
+        graph,
         modalities={
             name: cosine_neighbours(feature.values, NEIGHBOURS)
             for name, feature in features.items()
         },
         present={name: feature.present for name, feature in features.items()},
-        triples=benchmark_data.knowledge(settings, data),
     )
     return ModelInputs(graph, features, "benchmark", "benchmark")
 

@@ -18,7 +18,7 @@ EPOCH = "ours: the epoch's training, LightGCN"
 
 def benchmark(settings: Settings) -> Iterator[Report]:
     data = load(settings)
-    case = Case(data, settings, full=False)
+    case = Case(data, settings, "lightgcn")
     train = data.train
     known = torch.from_numpy(train.users * data.n_items + train.items)
 

@@ -8,6 +8,12 @@ from typing import Literal
 import torch
 
 CPU = torch.device("cpu")
+Model = Literal["lightgcn", "knowledge", "full"]
+MODELS: dict[Model, str] = {
+    "lightgcn": "LightGCN",
+    "knowledge": "LightGCN with a knowledge graph",
+    "full": "SLIF-MR",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Settings:
         repeats: Times that each variant is measured.
         quick: Tiny data and single calls: does everything run? The figures mean nothing.
         dim: Embedding size d.
-        model: `step`: LightGCN, or the full model with knowledge graph and modalities.
+        model: `step` and `growth`: LightGCN, the same with a knowledge graph, or the full model
+            with two modalities as well; default LightGCN for a step, knowledge for growth.
         recbole_python: `step`: interpreter that can import RecBole.
         plot: `growth`: image file to draw into.
     """
@@ -32,7 +39,7 @@ class Settings:
     repeats: int = 7
     quick: bool = False
     dim: int = 64
-    model: Literal["lightgcn", "full"] = "lightgcn"
+    model: Model | None = None
     recbole_python: Path = Path(sys.executable)
     plot: Path | None = None
 

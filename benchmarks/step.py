@@ -1,11 +1,12 @@
 """One training step against plain LightGCN and RecBole, and where its time goes.
 
 A step assembles a batch, computes the loss and its gradients and updates all embeddings. Ours is
-the module itself: in a bare loop, and in a Lightning Trainer as the command line sets it up. With
-`--model full` it is SLIF-MR with a generated knowledge graph and two modalities.
+the module itself: in a bare loop, and in a Lightning Trainer as the command line sets it up.
+`--model knowledge` adds a generated knowledge graph, `--model full` two modalities as well.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,24 +17,33 @@ from torch import Tensor
 from benchmarks import ours, recbole
 from benchmarks.baselines import PlainLightGCN, PythonBatches, coo_adjacency
 from benchmarks.data import InteractionData, load
-from benchmarks.harness import Prepared, Report, Row, Variant, bandwidth_limit, compare
-from benchmarks.settings import Settings
+from benchmarks.harness import (
+    Prepared,
+    Report,
+    Row,
+    Timing,
+    Variant,
+    bandwidth_limit,
+    compare,
+)
+from benchmarks.probes import synchronise
+from benchmarks.settings import MODELS, Settings
 from benchmarks.spmm import product_bytes
 from benchmarks.training import Case, checked, endless, on_device
 from slifmr_pl.data.batches import TrainBatch
 
 # Adam divides gradients by their size, and so enlarges the rounding of the smallest ones.
 TOLERANCE = 2e-3
+PARTS = ("batch assembly", "loss and propagation, both ways", "optimizer")
 
 
 def benchmark(settings: Settings) -> Iterator[Report]:
     data = load(settings)
-    full = settings.model == "full"
-    case = Case(data, settings, full=full)
-    what = "SLIF-MR" if full else "LightGCN"
+    model = settings.model or "lightgcn"
+    case = Case(data, settings, model)
     yield compare(
-        f"One training step of {what} ({data.title}; d {settings.dim}, {ours.LAYERS} layers, "
-        f"batch {case.batch_size})",
+        f"One training step of {MODELS[model]} ({data.title}; d {settings.dim}, "
+        f"{ours.LAYERS} layers, batch {case.batch_size})",
         [
             Variant("ours, bare loop", case.prepare_bare, units=case.steps),
             Variant(
@@ -43,7 +53,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
                 kind="ours",
                 note="memory is that of fit, with the graph",
             ),
-            *(_scale(data, settings) if full else _baselines(case)),
+            *(_baselines(case) if model == "lightgcn" else _scale(data, settings)),
         ],
         settings,
         limits=[_limit(case)],
@@ -107,14 +117,14 @@ def _baselines(case: Case) -> list[Variant]:
 
 
 def _scale(data: InteractionData, settings: Settings) -> list[Variant]:
-    lightgcn = Case(data, settings, full=False)
+    lightgcn = Case(data, settings, "lightgcn")
     return [
         Variant(
             "ours as LightGCN, bare loop",
             lightgcn.prepare_bare,
             units=lightgcn.steps,
             compared=False,
-            note="less work: no knowledge graph, no modalities",
+            note="less work",
         )
     ]
 
@@ -154,52 +164,46 @@ def _profile(case: Case) -> Report:
     batch = on_device(case.fixed[0], device)
     users = torch.unique(batch.users)
     items = torch.unique(torch.cat([batch.positives, batch.negatives.flatten()]))
-    parameters = list(module.parameters())
 
     def propagate() -> None:
         views = module.network(module.propagation, users, items)
         (views.users.sum() + views.items.sum()).backward()
+        optimizer.zero_grad()
 
-    def learn() -> None:
-        module.training_step(batch, 0).backward()
+    def inside(part: str) -> Callable[[], Timing]:
+        """Steps as they are, of which one part is timed: with caches as the others leave them."""
 
-    def clear() -> None:
-        for parameter in parameters:
-            parameter.grad = None
-
-    def with_fresh_gradients(work: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            work()
-            clear()
+        def run() -> Timing:
+            seconds = dict.fromkeys(PARTS, 0.0)
+            for _ in range(case.steps):
+                times = [_now(device)]
+                following = next(stream)
+                times.append(_now(device))
+                module.training_step(following, 0).backward()
+                times.append(_now(device))
+                optimizer.step()
+                optimizer.zero_grad()
+                times.append(_now(device))
+                for name, (begin, end) in zip(PARTS, itertools.pairwise(times), strict=True):
+                    seconds[name] += end - begin
+            return Timing(seconds[part] / case.steps)
 
         return run
 
-    learn()
-    gradients = [parameter.grad for parameter in parameters]
-
-    def optimise() -> None:
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def part(name: str, work: Callable[[], Any]) -> Variant:
-        return Variant(name, lambda: work, kind="ours", compared=False)
+    def row(name: str, work: Callable[[], Any], *, probed: bool = True) -> Variant:
+        return Variant(name, lambda: Prepared(work, probed=probed), kind="ours", compared=False)
 
     parts = compare(
         "Parts of our step",
         [
             Variant("step in the Trainer", case.prepare_trainer, units=case.steps),
-            Variant("step in a bare loop", case.prepare_bare, units=case.steps, kind="ours"),
-            part("loss and propagation, both ways", with_fresh_gradients(learn)),
-            part("propagation, both ways", with_fresh_gradients(propagate)),
-            part("optimizer", optimise),
-            part("batch assembly", lambda: next(stream)),
+            *(row(name, inside(name), probed=False) for name in PARTS),
+            row("propagation alone, both ways", propagate),
         ],
         case.settings,
         tolerance=TOLERANCE,
     )
-    both, propagation, update, assembly = (row.ratio or 0.0 for row in parts.rows[2:])
+    assembly, both, update, propagation = (row.ratio or 0.0 for row in parts.rows[1:])
     shares = {
         "propagation": propagation,
         "loss": both - propagation,
@@ -209,3 +213,8 @@ def _profile(case: Case) -> Report:
     }
     text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     return replace(parts, figures={"shares": shares}, remarks=[f"Shares: {text}"], ratio="share")
+
+
+def _now(device: torch.device) -> float:
+    synchronise(device)
+    return time.perf_counter()

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks import ours
 from benchmarks.data import InteractionData
 from benchmarks.harness import Prepared, Timing
-from benchmarks.settings import Settings
+from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.module import SlifMrModule
@@ -30,18 +30,16 @@ class Case:
     Args:
         data: The interactions.
         settings: Of the run.
-        full: The full model; otherwise LightGCN.
+        model: What is trained.
     """
 
-    def __init__(self, data: InteractionData, settings: Settings, *, full: bool) -> None:
+    def __init__(self, data: InteractionData, settings: Settings, model: Model) -> None:
         self.data = data
         self.settings = settings
         self.batch_size = ours.batch_size(settings)
-        self.steps = settings.scaled(3 if full else 10, quick=2)
-        self.inputs: ModelInputs = (
-            ours.full_inputs(data, settings) if full else ours.lightgcn_inputs(data)
-        )
-        self.arguments = (ours.full_settings if full else ours.lightgcn_settings)(settings.dim)
+        self.steps = settings.scaled(10 if model == "lightgcn" else 3, quick=2)
+        self.inputs: ModelInputs = ours.inputs(data, settings, model)
+        self.arguments = ours.arguments(settings.dim, model)
         self.fixed = list(itertools.islice(self.batches(), CHECKED_STEPS))
 
     def batches(self) -> TrainBatches:

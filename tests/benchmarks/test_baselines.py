@@ -3,6 +3,7 @@ import torch
 from benchmarks import ours
 from benchmarks.baselines import PlainLightGCN, PythonBatches, coo_adjacency
 from benchmarks.data import generate
+from benchmarks.settings import Settings
 from slifmr_pl.graphs.spmm import spmm
 
 CPU = torch.device("cpu")
@@ -18,7 +19,9 @@ def test_stock_graph_equals_ours() -> None:
 
 
 def test_plain_lightgcn_represents_as_ours() -> None:
-    module = ours.new_module(ours.lightgcn_inputs(DATA), ours.lightgcn_settings(8))
+    module = ours.new_module(
+        ours.inputs(DATA, Settings(), "lightgcn"), ours.arguments(8, "lightgcn")
+    )
     views = module.representations()
     network = module.network
     plain = PlainLightGCN(
