@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo_data
 
-.PHONY: demo test environment lint types tests format clean
+.PHONY: demo test environment lint types tests docs format clean
 
 demo: $(VENV)/.base
 	@echo "== Demo data: raw pictures, texts, knowledge graph and interactions in $(DEMO)/"
@@ -33,6 +33,10 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev
 	@echo "== Tests"
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.dev
+	@echo "== Site in build/site"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
