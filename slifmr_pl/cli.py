@@ -27,8 +27,14 @@ def main(args: list[str] | None = None) -> int:
         Exit status: 0; 2 where input, configuration or the disk has to be mended, or a process is
         lost; 130 or 143 where SIGINT or SIGTERM stopped it.
     """
-    if (sys.argv[1:] if args is None else args) in (["-h"], ["--help"]):
+    given = sys.argv[1:] if args is None else args
+    if given in (["-h"], ["--help"]):
         print(_overview(Path(sys.argv[0]).name))
+        return 0
+    if "--print_metric_definitions" in given:
+        from slifmr_pl.metrics.definitions import as_markdown
+
+        print(as_markdown(), end="")
         return 0
     with _everything_kept():
         from slifmr_pl.subcommands import run
@@ -44,7 +50,8 @@ Train, evaluate and use SLIF-MR recommenders.
 subcommands:
 {lines}
 
-SUBCOMMAND --help lists every setting; SUBCOMMAND --print_config prints them as a file."""
+SUBCOMMAND --help lists every setting; SUBCOMMAND --print_config prints them as a file.
+--print_metric_definitions prints what each metric means, exactly."""
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from slifmr_pl.callbacks.signals import StoppedError
@@ -38,10 +39,13 @@ def exit_status() -> Iterator[ExitStatus]:
     except UserFacingError as error:
         status.code = _said(f"error: {error}", 2)
     except StoppedError as stopped:
-        status.code = _said(
-            f"Stopped. All is saved up to here; go on with --ckpt_path {stopped.checkpoint}",
-            128 + stopped.signum,
-        )
+        # All processes stop together, and the first one speaks for them. Lightning would kill it
+        # if it were still ending when another one has ended with a status other than 0.
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning sets it
+            status.code = _said(
+                f"Stopped. All is saved up to here; go on with --ckpt_path {stopped.checkpoint}",
+                128 + stopped.signum,
+            )
     except KeyboardInterrupt as interrupt:
         status.code = _interrupted(interrupt)
     except SIGTERMException:

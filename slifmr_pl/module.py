@@ -1,7 +1,7 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -279,16 +279,15 @@ class SlifMrModule(FullRanking):
             share=share,
         )
         self.losses = losses._replace(total=losses.total.detach())
-        self._loss_sums.add(losses, batch.divisor)
+        self._loss_sums.add(losses, len(batch.global_positives) / self.trainer.world_size)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's mean losses and builds the graph of the next epoch.
+        """Builds the graph of the next epoch, and logs the mean losses and what the graph is like.
 
-        Validation of this one has run already.
+        Validation of this epoch has run already.
         """
-        self.log_dict(self._loss_sums.take_means(self.device))
         attention = None
         _ = self.propagation  # none is there yet where a resumed run begins at an epoch's end
         if self.self_loop.attention() is not None:
@@ -311,14 +310,23 @@ class SlifMrModule(FullRanking):
             for name in self.column_parameters if self._columns.count > 1 else ():
                 del common[name]
             check_agreement(common)
+        values = {
+            name: float(mean) for name, mean in self._loss_sums.take_means(self.device).items()
+        }
         if statistics is not None:
-            self.log_dict(
-                {
-                    "self_loop/edges": float(statistics.edges),
-                    "self_loop/overlap": statistics.overlap,
-                    "self_loop/similarity": statistics.similarity,
-                }
-            )
+            values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}
+        self._log_epoch(values)
+
+    def _log_epoch(self, values: dict[str, float]) -> None:
+        """Writes the values of an epoch before any checkpoint says that the epoch is over.
+
+        Lightning's loggers would get them after the checkpoints, and a kill in between would lose
+        them: no resumed run computes them again.
+        """
+        self.log_dict(values, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
+            logger.save()
 
     @torch.no_grad()
     def _items(self) -> Tensor:
@@ -338,7 +346,7 @@ class SlifMrModule(FullRanking):
             "format_version": FORMAT_VERSION,
             **data_state(self.inputs),
             "feature_dims": dict(self.network.sizes.feature_dims),
-            "loss_sums": self._loss_sums.state(),
+            "loss_sums": self._loss_sums.state(self.device),
             "random_state": random_state(self.device),
         }
 
@@ -357,8 +365,8 @@ class SlifMrModule(FullRanking):
         check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
         if self._trainer is not None and self.trainer.state.fn == "fit":
             check_resume(self, checkpoint, self.trainer.max_epochs)
-        self._loss_sums.load(state["loss_sums"])
-        self._random_state = state["random_state"]
+            self._loss_sums.load(state["loss_sums"])
+            self._random_state = state["random_state"]
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -246,7 +246,11 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
 
 
 def _is_rank_zero() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    """What launchers say of this process, before there is a trainer that knows."""
+    return all(
+        os.environ.get(name, "0") == "0"
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    )
 
 
 def _batch_seed(seed_everything: bool | int) -> int:

@@ -91,18 +91,21 @@ def test_a_rank_that_goes_its_own_way_is_found_at_the_end_of_the_epoch(
     assert "neighbours" not in found[0]
 
 
-def test_values_of_users_are_the_same_for_one_and_two_processes(
-    runs: Runs, catalogue: Path, tmp_path: Path
+@several
+def test_values_of_users_are_the_same_for_one_and_for_several_processes(
+    runs: Runs, catalogue: Path, tmp_path: Path, processes: int
 ) -> None:
     trainer(tmp_path, 1, PerUserWriter()).test(
         full_model(),
         datamodule=demo_data(catalogue, batch_size=BATCH_SIZE),
-        ckpt_path=str(runs[2] / "epochs" / "epoch=2.ckpt"),
+        ckpt_path=str(runs[processes] / "epochs" / "epoch=2.ckpt"),
         verbose=False,
     )
-    one, two = (pq.read_table(folder / "per_user.parquet") for folder in (tmp_path, runs[2]))
-    assert one.equals(two)
-    assert not list(runs[2].glob("*partial*"))
+    one, several = (
+        pq.read_table(folder / "per_user.parquet") for folder in (tmp_path, runs[processes])
+    )
+    assert one.equals(several)
+    assert not list(runs[processes].glob("*partial*"))
 
 
 def test_two_processes_report_one_test_result(runs: Runs) -> None:

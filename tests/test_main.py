@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slifmr_pl import cli
 from slifmr_pl.__main__ import main
 from slifmr_pl.commands import COMMANDS
 
@@ -30,17 +31,20 @@ def test_wrong_command_line_is_refused(
     assert "usage: python -m slifmr_pl" in capsys.readouterr().err
 
 
-def test_metrics_prints_the_definitions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_command_lines_print_the_definitions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics"]) == 0
     printed = capsys.readouterr().out
     for expected in ("### ndcg@k", "Masking", "Ties"):
         assert expected in printed
+    for subcommand in ([], ["test"]):
+        assert cli.main([*subcommand, "--print_metric_definitions"]) == 0
+        assert capsys.readouterr().out == printed
 
 
 def test_definitions_need_no_torch() -> None:
     code = (
-        "import sys; from slifmr_pl.__main__ import main; main(['metrics']); "
-        "raise SystemExit('torch' in sys.modules)"
+        "import sys; from slifmr_pl import __main__, cli; __main__.main(['metrics']); "
+        "cli.main(['--print_metric_definitions']); raise SystemExit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

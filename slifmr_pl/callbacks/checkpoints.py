@@ -7,10 +7,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
+from slifmr_pl.callbacks.agreement import largest
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.run_folders import last_path
 
-_SHARED_CLOCK = 50  # batches from one agreement of several processes on the time to the next
+_BETWEEN_MOMENTS = 50  # batches; each moment lets several processes wait for each other
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -48,20 +49,23 @@ class LastCheckpoint(Checkpoint):
         self.path = Path()
         self._saved_at = 0.0
         self._steps_before = 0
+        self._batches = 0  # since the last moment
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Settles where the file lies."""
-        self.path = last_path(Path(trainer.default_root_dir).absolute())
+        """Settles where the file lies: where the first process says."""
+        folder = trainer.strategy.broadcast(str(Path(trainer.default_root_dir).absolute()))
+        self.path = last_path(Path(folder))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
-        self._saved_at = time.monotonic()
+        self._saved_at, self._batches = time.monotonic(), 0
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Notes the optimizer's steps so far."""
         self._steps_before = trainer.global_step
+        self._batches += 1
 
     def on_train_batch_end(
         self,
@@ -72,8 +76,10 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Saves if it is time."""
-        if self.may_save(trainer, batch_idx) and self._is_time(trainer, batch_idx):
-            self.save(trainer)
+        if self.is_moment(trainer, batch_idx):
+            self._batches = 0
+            if largest(trainer, time.monotonic() - self._saved_at) >= 60 * self.minutes:
+                self.save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves after every epoch, when the next graph is built and the metrics are known."""
@@ -93,16 +99,15 @@ class LastCheckpoint(Checkpoint):
             and not validation_follows
         )
 
+    def is_moment(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        """Whether the run may be saved or stopped here, and its processes agree on that now."""
+        often = trainer.world_size == 1 or self._batches >= _BETWEEN_MOMENTS
+        return often and self.may_save(trainer, batch_idx)
+
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the file, in all processes together."""
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
-
-    def _is_time(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        if trainer.world_size > 1 and (batch_idx + 1) % _SHARED_CLOCK:
-            return False
-        due = time.monotonic() - self._saved_at >= 60 * self.minutes
-        return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
 
 
 def _is_trial(trainer: pl.Trainer) -> bool:

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
+from slifmr_pl.callbacks.agreement import largest
 from slifmr_pl.callbacks.storage import write_whole
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import DivergenceError, StorageError
@@ -36,16 +37,20 @@ class FiniteLosses(Callback):
     still those that gave it. Elsewhere looking costs a wait of the host for the device (and of
     the processes for each other), so the losses of 50 batches are looked at together, and at the
     end of the epoch. Whatever ends as divergence leaves a folder `diverged` in the run's folder:
-    the batch and the module as safetensors, the losses as JSON.
+    the batch and the module as safetensors, the losses as JSON. Of several processes each leaves
+    its own, with its rank in the names.
     """
 
     def __init__(self) -> None:
+        self._folder = Path()
         self._batch: tuple[int, int, TrainBatch] | None = None
-        self._seen: list[_Seen] = []
+        self._seen: list[_Seen] = []  # since the last look
+        self._wrong: list[_Seen] = []  # from the first batch of which a process has a wrong loss
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets an earlier run."""
-        self._seen = []
+        self._folder = Path(trainer.strategy.broadcast(trainer.default_root_dir)) / "diverged"
+        self._seen, self._wrong = [], []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -67,7 +72,7 @@ class FiniteLosses(Callback):
         self._seen.append(_Seen(*self._batch, pl_module.losses))
         at_once = loss.device.type == "cpu" and trainer.world_size == 1
         if at_once or len(self._seen) == _BLOCK:
-            self._look(trainer, loss.device)
+            self._look(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks at the losses since the last look, before anything of the epoch is saved.
@@ -75,35 +80,35 @@ class FiniteLosses(Callback):
         Raises:
             DivergenceError: If one is not finite.
         """
-        self._look(trainer, pl_module.device)
+        self._look(trainer)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Keeps what led to a divergence."""
-        if isinstance(exception, DivergenceError) and trainer.is_global_zero:
-            assert isinstance(pl_module, SlifMrModule)
-            folder = Path(trainer.default_root_dir) / "diverged"
-            try:
-                self._keep(folder, trainer.current_epoch, pl_module)
-            except StorageError as error:
-                rank_zero_info(f"What led to it could not be kept: {error}")
-            else:
-                rank_zero_info(f"The batch, the losses and the weights are kept in {folder}")
+        if not isinstance(exception, DivergenceError):
+            return
+        together = bool(self._wrong)
+        self._wrong = self._wrong or self._seen[_first_wrong(self._seen) :]
+        rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
+        try:
+            self._keep(rank, trainer.current_epoch, pl_module)
+        except StorageError as error:
+            rank_zero_info(f"What led to it could not be kept: {error}")
+        else:
+            rank_zero_info(f"The batch, the losses and the weights are kept in {self._folder}")
+        if together:  # the end of one process ends the others
+            trainer.strategy.barrier()
 
-    def _look(self, trainer: pl.Trainer, device: torch.device) -> None:
+    def _look(self, trainer: pl.Trainer) -> None:
         if not self._seen:
             return
-        finite = torch.stack([seen.losses.total for seen in self._seen]).isfinite()
-        all_finite = finite.all().float()
-        if trainer.world_size > 1:  # all processes stop, whichever found it
-            all_finite = trainer.strategy.reduce(all_finite.to(device), reduce_op="mean")
-        if float(all_finite) == 1.0:
-            self._seen = []
+        first = int(-largest(trainer, -_first_wrong(self._seen)))
+        seen, self._seen = self._seen, []
+        if first == len(seen):
             return
-        first = int((~finite).int().argmax())  # 0 where another process found it
-        self._seen = self._seen[first:]
-        number, step, _, losses = self._seen[0]
+        self._wrong = seen[first:]
+        number, step, _, losses = self._wrong[0]
         values = {name: float(value) for name, value in losses._asdict().items()}
         wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
         raise DivergenceError(
@@ -114,24 +119,33 @@ class FiniteLosses(Callback):
             "which is of before, with trainer.gradient_clip_val",
         )
 
-    def _keep(self, folder: Path, epoch: int, module: SlifMrModule) -> None:
+    def _keep(self, rank: str, epoch: int, module: pl.LightningModule) -> None:
         from safetensors.torch import save
 
         state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-        write_whole(folder / "module.safetensors", save(state))
-        if not self._seen:  # finite losses, and weights that are not
+        write_whole(self._folder / f"module{rank}.safetensors", save(state))
+        if not self._wrong:  # finite losses, and weights that are not
             return
-        number, step, batch, losses = self._seen[0]
+        number, step, batch, losses = self._wrong[0]
         tensors = {name: getattr(batch, name) for name in ("users", "positives", "negatives")}
-        write_whole(folder / "batch.safetensors", save(tensors))
+        write_whole(self._folder / f"batch{rank}.safetensors", save(tensors))
         record = {
             "epoch": epoch,
             "batch": number,
             "step": step,
-            "batches_since": len(self._seen) - 1,  # that the weights were trained on meanwhile
+            "batches_since": len(self._wrong) - 1,  # that the weights were trained on meanwhile
             "losses": {name: _json(float(value)) for name, value in losses._asdict().items()},
         }
-        write_whole(folder / "losses.json", (json.dumps(record, indent=1) + "\n").encode())
+        content = (json.dumps(record, indent=1) + "\n").encode()
+        write_whole(self._folder / f"losses{rank}.json", content)
+
+
+def _first_wrong(seen: list[_Seen]) -> int:
+    """Place of the first loss that is not finite; behind the last one where all are."""
+    if not seen:
+        return 0
+    totals = torch.stack([one.losses.total for one in seen])  # one wait for the device
+    return [*totals.isfinite().tolist(), False].index(False)
 
 
 def _json(value: float) -> float | str:

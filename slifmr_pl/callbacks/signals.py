@@ -10,6 +10,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
 
+from slifmr_pl.callbacks.agreement import largest
 from slifmr_pl.callbacks.checkpoints import LastCheckpoint
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,8 +34,8 @@ class GracefulStop(Callback):
     """Saves `last.ckpt` and stops after the batch in which SIGINT or SIGTERM came.
 
     After an epoch's last batch it stops when the epoch has been validated and saved. A second
-    signal stops at once. Runs of several processes, and SLURM's own signals, are left to Lightning:
-    they stop at once, and `last.ckpt` is the one before.
+    signal stops at once. Several processes look every 50 batches whether one of them was asked to
+    stop, and stop together. SLURM's own signals are left to Lightning.
 
     Args:
         last: Writes the checkpoint.
@@ -42,17 +43,14 @@ class GracefulStop(Callback):
 
     def __init__(self, last: LastCheckpoint) -> None:
         self.last = last
-        self._received: int | None = None
+        self._received = 0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over from Lightning, which gives them back itself at the end."""
-        self._received = None
-        if (
-            trainer.world_size == 1
-            and not SLURMEnvironment.detect()
-            and threading.current_thread() is threading.main_thread()
-        ):
+        self._received = 0
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and not SLURMEnvironment.detect():
             self._before = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
 
     def on_train_batch_end(
@@ -68,7 +66,7 @@ class GracefulStop(Callback):
         Raises:
             StoppedError: If a signal came.
         """
-        if self._received is not None and self.last.may_save(trainer, batch_idx):
+        if self.last.is_moment(trainer, batch_idx) and self._asked(trainer):
             self.last.save(trainer)
             self._stop()
 
@@ -78,7 +76,8 @@ class GracefulStop(Callback):
         Raises:
             StoppedError: If a signal came.
         """
-        if self._received is not None and self.last.path.is_file():
+        saved = trainer.strategy.broadcast(self.last.path.is_file())
+        if saved and self._asked(trainer):
             self._stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -92,14 +91,17 @@ class GracefulStop(Callback):
         self._give_back()
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._received is not None:
+        if self._received:
             self._give_back()
             raise KeyboardInterrupt(signum)
         self._received = signum
-        rank_zero_info("\nStopping after this batch; once more to stop at once …")
+        rank_zero_info("\nStopping where the run can go on; once more to stop at once …")
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        self._received = int(largest(trainer, self._received))
+        return self._received > 0
 
     def _stop(self) -> None:
-        assert self._received is not None
         raise StoppedError(self._received, str(self.last.path))
 
     def _give_back(self) -> None:

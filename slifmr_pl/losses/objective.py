@@ -72,14 +72,15 @@ class Losses(NamedTuple):
 class LossSums:
     """Means of the losses over the batches of an epoch, also of one that is resumed halfway.
 
-    Summed here and logged once an epoch: logging each batch takes longer than the sums.
+    Summed here and logged once an epoch: logging each batch takes longer than the sums. Where there
+    are several processes, all of them call `take_means` and `state` together.
     """
 
     def __init__(self) -> None:
         self._sums: Tensor | None = None
 
     def add(self, losses: Losses, weight: float) -> None:
-        """Adds the losses of a batch with the weight that their sums over rows are divided by."""
+        """Adds the losses of a batch; the weights of all processes add up to its rows."""
         values = torch.stack([loss.detach().double() for loss in losses])
         weighted = torch.cat([values, values.new_ones(1)]) * weight
         self._sums = weighted if self._sums is None else self._sums.to(weighted.device) + weighted
@@ -90,22 +91,31 @@ class LossSums:
         Args:
             device: Where processes exchange tensors.
         """
-        sums = torch.zeros(len(Losses._fields) + 1, dtype=torch.float64, device=device)
-        if self._sums is not None:
-            sums += self._sums.to(device)
+        sums = self._of_all_processes(device)
         self._sums = None
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
         means = sums[:-1] / sums[-1]
         names = ("loss", *Losses._fields[1:])
         return {f"train/{name}": mean for name, mean in zip(names, means, strict=True)}
 
-    def state(self) -> list[float]:
-        """What a checkpoint keeps of an unfinished epoch: the sums of the process that saves it."""
-        return [] if self._sums is None else self._sums.tolist()
+    def state(self, device: torch.device) -> list[float]:
+        """What a checkpoint keeps of an unfinished epoch: the sums of all processes.
+
+        Args:
+            device: Where processes exchange tensors.
+        """
+        sums = self._of_all_processes(device).tolist()
+        return sums if sums[-1] else []
+
+    def _of_all_processes(self, device: torch.device) -> Tensor:
+        sums = torch.zeros(len(Losses._fields) + 1, dtype=torch.float64, device=device)
+        if self._sums is not None:
+            sums += self._sums.to(device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        return sums
 
     def load(self, state: list[float]) -> None:
-        """Goes on from a checkpoint; in one process, so that nothing counts twice."""
+        """Goes on from a checkpoint; in the first process, so that nothing counts twice."""
         first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
         self._sums = torch.tensor(state, dtype=torch.float64) if state and first else None
 

@@ -28,6 +28,7 @@ from slifmr_pl.records.statistics import (
     paired_t_test,
     randomisation_test,
     welch_test,
+    wilcoxon_test,
 )
 
 CONFIDENCE = 0.95
@@ -71,6 +72,7 @@ class Contrast:
         high: Its upper end.
         relative: The difference divided by the mean of the first; None where that is 0.
         t_test: Paired t-test over users.
+        wilcoxon: Wilcoxon's signed-rank test over users.
         randomisation: Paired randomisation test over users.
         over_runs: Welch's t-test over runs; None where a group has a single run.
     """
@@ -80,6 +82,7 @@ class Contrast:
     high: float
     relative: float | None
     t_test: Tested
+    wilcoxon: Tested
     randomisation: Tested
     over_runs: Tested | None
 
@@ -249,6 +252,7 @@ def _contrasts(
     others = range(1, len(groups))
     differences = [values[row] - values[0] for row in others]
     t_test = _corrected(paired_t_test(part) for part in differences)
+    wilcoxon = _corrected(wilcoxon_test(part) for part in differences)
     randomisation = _corrected(randomisation_test(part, resamples, seed) for part in differences)
     over_runs: list[list[Tested]] | None = None
     if all(len(group.runs) > 1 for group in groups):
@@ -267,6 +271,7 @@ def _contrasts(
                 high=float(ends[1, column]),
                 relative=float(found[column] / base[column]) if base[column] else None,
                 t_test=t_test[index][column],
+                wilcoxon=wilcoxon[index][column],
                 randomisation=randomisation[index][column],
                 over_runs=over_runs[index][column] if over_runs else None,
             )

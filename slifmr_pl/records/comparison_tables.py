@@ -57,10 +57,10 @@ def _contrasts(comparison: Comparison, name: str, contrasts: dict[str, Contrast]
     table.add_column("difference [95 % interval]")
     table.add_column("relative", justify="right")
     over_runs = any(contrast.over_runs for contrast in contrasts.values())
-    for column in ("p, t-test", "p, randomisation", *(["p, over runs"] if over_runs else [])):
-        table.add_column(column, justify="right")
+    for test in ("t-test", "Wilcoxon", "randomisation", *(["over runs"] if over_runs else [])):
+        table.add_column(f"p, {test}", justify="right")
     for metric, contrast in contrasts.items():
-        tests = [contrast.t_test, contrast.randomisation]
+        tests = [contrast.t_test, contrast.wilcoxon, contrast.randomisation]
         tests += [contrast.over_runs] if contrast.over_runs else []
         table.add_row(
             metric,
@@ -78,8 +78,8 @@ def _notes(comparison: Comparison) -> list[str]:
     if comparison.contrasts:
         several = all(len(runs) > 1 for runs in comparison.runs.values())
         notes.append(
-            f"t-test and randomisation: paired, over users ({comparison.resamples} resamples, "
-            f"seed {comparison.seed}). "
+            f"t-test, Wilcoxon and randomisation: paired, over users ({comparison.resamples} "
+            f"resamples, seed {comparison.seed}). "
             + (
                 "Over runs: Welch's t-test."
                 if several

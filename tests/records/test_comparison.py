@@ -88,6 +88,8 @@ def test_contrasts_are_paired(folders: dict[str, Path], single: Comparison) -> N
         assert contrast.high - contrast.low == pytest.approx(width, rel=0.1)
         p_value = stats.ttest_rel(two[:, column], one[:, column]).pvalue
         assert contrast.t_test.p == pytest.approx(p_value)
+        p_value = stats.wilcoxon(difference, method="approx").pvalue
+        assert contrast.wilcoxon.p == pytest.approx(p_value)
         assert contrast.randomisation.p == 1 / 2001
         assert contrast.over_runs is None
 

@@ -10,6 +10,7 @@ from slifmr_pl.records.statistics import (
     paired_t_test,
     randomisation_test,
     welch_test,
+    wilcoxon_test,
 )
 
 
@@ -63,9 +64,19 @@ def test_t_tests_equal_scipys(values: np.ndarray) -> None:
     np.testing.assert_allclose(welch_test(values[:5], values[5:9]), expected, rtol=1e-12)
 
 
+def test_wilcoxon_by_hand() -> None:
+    """Seven differ. Ranks of 1 1 2 3 3 3 4 are 1.5 1.5 3 5 5 5 7; those below 0 sum to 6.5."""
+    column = np.array([0.0, 1, -1, 2, 3, 3, -3, 4, 0])
+    # Mean 7·8/4 = 14; variance 7·8·15/24 less (2³ - 2 + 3³ - 3)/48 for ties.
+    z = (6.5 - 14) / np.sqrt(35 - 30 / 48)
+    found = wilcoxon_test(np.stack([column, 0.1 - (0.1 - column)], axis=1))
+    np.testing.assert_allclose(found, 2 * stats.norm.cdf(z), rtol=1e-12)
+
+
 @pytest.mark.filterwarnings("error")
 def test_no_difference_is_no_evidence() -> None:
     assert paired_t_test(np.zeros((5, 2))).tolist() == [1.0, 1.0]
+    assert wilcoxon_test(np.zeros((5, 2))).tolist() == [1.0, 1.0]
     assert paired_t_test(np.full((5, 1), 0.5))[0] < 1e-6
     same = np.full((3, 1), 0.25)
     assert welch_test(same, same)[0] == 1.0
