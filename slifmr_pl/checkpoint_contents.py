@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.errors import CheckpointError, DivergenceError
+from slifmr_pl.data.catalogue import Catalogue
+from slifmr_pl.errors import CheckpointError, DataError, DivergenceError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.losses.objective import Losses
 
@@ -57,6 +58,7 @@ def data_state(inputs: ModelInputs) -> dict[str, Any]:
         "fingerprint": inputs.fingerprint,
         "vocabulary": inputs.vocabulary,
         "graph": inputs.graph.state(),
+        "catalogue": None if inputs.catalogue is None else inputs.catalogue.state,
     }
 
 
@@ -80,6 +82,8 @@ def check_state(state: Mapping[str, Any]) -> None:
         )
         _require(_is_random_state(state["random_state"]), "random_state is none of this torch")
         _check_graph(state["graph"])
+        if state["catalogue"] is not None:
+            _check_catalogue(state["catalogue"], state["graph"], state["vocabulary"])
     except (KeyError, TypeError, AttributeError) as error:
         _require(False, f"an entry is missing or of another type ({error})")
 
@@ -119,6 +123,28 @@ def _check_graph(graph: Mapping[str, Any]) -> None:
             triples["heads"].shape == triples["relations"].shape == triples["tails"].shape,
             "heads, relations and tails are no triples",
         )
+
+
+def _check_catalogue(state: Mapping[str, Any], graph: Mapping[str, Any], digest: str) -> None:
+    n_users, n_items = graph["n_users"], graph["n_items"]
+    _require_rows("users who know more", state["held_out_users"], 0, n_users)
+    _require_rows("items that they know", state["held_out_items"], 0, n_items)
+    _require(
+        state["held_out_users"].shape == state["held_out_items"].shape,
+        "users and the items that they know are no pairs",
+    )
+    try:
+        catalogue = Catalogue.from_state(state)
+    except (ValueError, DataError) as error:
+        _require(False, f"raw ids cannot be read ({str(error).splitlines()[0]})")
+        return
+    _require(catalogue.fingerprint() == digest, "its raw ids are not those it was trained with")
+    n_entities = n_items if graph["triples"] is None else graph["triples"]["n_entities"]
+    sizes = [len(part) for part in (catalogue.users, catalogue.items, catalogue.entities)]
+    _require(
+        sizes[:2] == [n_users, n_items] and sizes[2] >= n_entities,
+        f"there are ids of {sizes[0]} users, {sizes[1]} items and {sizes[2]} entities",
+    )
 
 
 def check_tensors(

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
 from slifmr_pl.data.batches import EvalBatches, TrainBatches
+from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.selection import Selection
 from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.cache import cached_neighbours
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
@@ -100,6 +103,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.extraction = extraction
         self.memory_budget_mb = memory_budget_mb
         self.seed = seed
+        self.selection = Selection()  # of `predict`
         self._inputs: ModelInputs | None = None
 
     def prepare_data(self) -> None:
@@ -167,16 +171,21 @@ class SlifMrDataModule(pl.LightningDataModule):
         return self._evaluation([self.data.train, *valid], self.data.test)
 
     def predict_dataloader(self) -> EvalBatches:
-        """All users; everything that they have interacted with is masked."""
-        return self._evaluation([self.data.train, self.data.valid, self.data.test])
+        """The users of `selection`; by default all, and everything that they know is masked."""
+        data, selection = self.data, self.selection
+        known = [data.train, data.valid, data.test] if selection.exclude_seen else []
+        return self._evaluation(known, users=selection.users)
 
     def _evaluation(
-        self, known: list[Interactions], relevant: Interactions | None = None
+        self,
+        known: list[Interactions],
+        relevant: Interactions | None = None,
+        users: npt.NDArray[np.int64] | None = None,
     ) -> EvalBatches:
         n_users = len(self.data.users)
         parts = [] if relevant is None else [relevant]
         return EvalBatches(
-            np.arange(n_users),
+            np.arange(n_users) if users is None else users,
             UserItems.of(n_users, *known),
             UserItems.of(n_users, *parts),
             batch_size=self.eval_batch_size,
@@ -236,7 +245,19 @@ class SlifMrDataModule(pl.LightningDataModule):
             present={name: feature.present for name, feature in features.items()},
             triples=self._triples(),
         )
-        return ModelInputs(graph, features, digest.hexdigest(), data.vocabulary_fingerprint)
+        catalogue = Catalogue(
+            data.users,
+            data.items,
+            data.entities,
+            data.relations,
+            Interactions(
+                np.concatenate([data.valid.users, data.test.users]),
+                np.concatenate([data.valid.items, data.test.items]),
+            ),
+        )
+        return ModelInputs(
+            graph, features, digest.hexdigest(), data.vocabulary_fingerprint, catalogue
+        )
 
     def _triples(self) -> DirectedTriples | None:
         triples = self.data.triples

@@ -20,6 +20,9 @@ class FullRanking(pl.LightningModule):
         ks: Cut-offs k of the metrics.
         top_k: Length of the lists that `predict` gives.
         memory_budget_mb: Working memory of scoring, in MiB.
+
+    Attributes:
+        recommendable: bool [I], items that `predict` may recommend; None for all.
     """
 
     def __init__(self, ks: Sequence[int], top_k: int, memory_budget_mb: int) -> None:
@@ -27,6 +30,7 @@ class FullRanking(pl.LightningModule):
         self.ks = tuple(ks)
         self.top_k = top_k
         self.memory_budget_mb = memory_budget_mb
+        self.recommendable: Tensor | None = None
         self._users: Tensor | None = None
         self._ranking: ItemRanking | None = None
 
@@ -57,7 +61,7 @@ class FullRanking(pl.LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Propagates once for all users and items."""
-        self._open_ranking(self.top_k)
+        self._open_ranking(self.top_k, self.recommendable)
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
         """Ranks the whole catalogue for some users; callbacks get the item rows [b, k']."""
@@ -68,7 +72,7 @@ class FullRanking(pl.LightningModule):
         return self._rank_and_count(batch, "test")
 
     def predict_step(self, batch: EvalBatch, batch_idx: int) -> TopK:
-        """The `top_k` best unseen items of some users: item rows, and scores."""
+        """The `top_k` best items of some users, but those that the batch masks."""
         return self._rank(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -83,10 +87,12 @@ class FullRanking(pl.LightningModule):
         """Frees the propagated representations."""
         self._close_ranking()
 
-    def _open_ranking(self, k: int) -> None:
+    def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
         views = self.representations()
         self._users = views.users
-        self._ranking = ItemRanking(views.items, k, memory_budget_mb=self.memory_budget_mb)
+        self._ranking = ItemRanking(
+            views.items, k, allowed=allowed, memory_budget_mb=self.memory_budget_mb
+        )
 
     def _close_ranking(self) -> None:
         self._users = self._ranking = None

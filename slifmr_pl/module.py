@@ -27,6 +27,7 @@ from slifmr_pl.checkpoint_contents import (
 )
 from slifmr_pl.configuration import plain, restored
 from slifmr_pl.data.batches import TrainBatch
+from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.evaluation import FullRanking
 from slifmr_pl.graphs.columns import Columns
@@ -335,7 +336,7 @@ class SlifMrModule(FullRanking):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what makes the checkpoint stand alone: graphs, sizes and the data's fingerprint.
+        """Adds what makes the checkpoint stand alone: graphs, sizes, raw ids, the fingerprint.
 
         Raises:
             DivergenceError: If the weights are not finite.
@@ -359,7 +360,9 @@ class SlifMrModule(FullRanking):
             check_data(self.inputs, state)
         else:
             graph = HeterogeneousGraph.from_state(state["graph"])
-            inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"])
+            packed = state["catalogue"]
+            catalogue = None if packed is None else Catalogue.from_state(packed)
+            inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"], catalogue)
             self._create(inputs, state["feature_dims"])
         shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
         check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)

@@ -28,3 +28,18 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_demo_catalogue(root, n_users=90, n_items=60, n_interactions=1200)
     write_demo_encoders(root / "encoders")
     return root
+
+
+@pytest.fixture(scope="session")
+def checkpoint(catalogue: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a short run of the whole model, with its `recommendations.parquet` beside it."""
+    from slifmr_pl.callbacks.recommendations import RecommendationWriter
+    from tests.runs import demo_data, full_model, trainer
+
+    folder = tmp_path_factory.mktemp("trained")
+    module, data = full_model(top_k=7), demo_data(catalogue)
+    fit = trainer(folder, 2)
+    fit.fit(module, datamodule=data)
+    fit.save_checkpoint(folder / "model.ckpt")
+    trainer(folder, 1, RecommendationWriter(str(folder))).predict(module, datamodule=data)
+    return folder / "model.ckpt"

@@ -97,7 +97,7 @@ def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(
 
 def test_predict_writes_raw_ids_beside_the_run(run: Path, catalogue: Path) -> None:
     assert main(["predict", "--config", str(run / "config.yaml"), "--ckpt_path", best(run)]) == 0
-    table = pq.read_table(run / "recommendations-0.parquet").to_pylist()
+    table = pq.read_table(run / "recommendations.parquet").to_pylist()
     assert len({row["user_id"] for row in table}) == 90
     assert {row["rank"] for row in table} == set(range(1, 21))
     items = (catalogue / "items.csv").read_text()
@@ -162,7 +162,7 @@ def test_model_settings_come_from_the_checkpoint_and_those_of_a_run_from_flags(
     out = tmp_path / "out"
     arguments = ["--config", str(path), "--ckpt_path", best(run), "--model.top_k", "5"]
     assert main(["predict", *arguments, "--recommendations.folder", str(out)]) == 0
-    assert pq.read_table(out / "recommendations-0.parquet").num_rows == 90 * 5
+    assert pq.read_table(out / "recommendations.parquet").num_rows == 90 * 5
 
 
 def test_a_run_keeps_its_folder_with_another_logger(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 
 
@@ -30,9 +31,11 @@ class ModelInputs:
         features: Frozen features by modality.
         fingerprint: Content hash of the data that the graphs were made from.
         vocabulary: Hash of the raw ids and their rows alone, which the fingerprint covers too.
+        catalogue: The raw ids; None for graphs that were made without any.
     """
 
     graph: HeterogeneousGraph
     features: Mapping[str, ItemFeatures]
     fingerprint: str
     vocabulary: str
+    catalogue: Catalogue | None = None

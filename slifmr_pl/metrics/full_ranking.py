@@ -21,6 +21,7 @@ class ItemRanking:
     Args:
         item_embeddings: float ``[I, d]``.
         k: Items a user, at least 1.
+        allowed: bool ``[I]``, items that may be ranked; None for all.
         memory_budget_mb: Work space in MiB for the scores, see
             :func:`slifmr_pl.graphs.products.tile_columns`.
 
@@ -28,7 +29,15 @@ class ItemRanking:
         ConfigError: If ``k`` or the budget is below 1.
     """
 
-    def __init__(self, item_embeddings: Tensor, k: int, *, memory_budget_mb: int = 1024) -> None:
+    def __init__(
+        self,
+        item_embeddings: Tensor,
+        k: int,
+        *,
+        allowed: Tensor | None = None,
+        memory_budget_mb: int = 1024,
+    ) -> None:
+        self._forbidden = None if allowed is None else ~allowed.to(item_embeddings.device)
         self._items_shape = item_embeddings.shape
         self._largest_item_entry = _largest_entry(item_embeddings)
         self._product = ProductTopK(item_embeddings, k, memory_budget_mb=memory_budget_mb)
@@ -66,6 +75,9 @@ class ItemRanking:
                 inside = (items >= 0) & (items < scores.shape[1])
                 users, items = users[inside], items[inside]
             scores[users, items] = -torch.inf
+            if self._forbidden is not None:
+                tile = self._forbidden[first_item : first_item + scores.shape[1]]
+                scores.masked_fill_(tile, -torch.inf)
 
         best = self._product(user_embeddings, leave_out_known)
         return TopK(best.values, best.indices.masked_fill(best.values.isneginf(), -1))

@@ -1,0 +1,98 @@
+"""The example service as a process of its own, asked over HTTP."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pyarrow.parquet as pq
+import pytest
+
+from slifmr_pl.callbacks.recommendations import FILE
+from slifmr_pl.recommender import Recommender
+from slifmr_pl.serving.export import export
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_fastapi.py"
+# `main` of the example, in a Python that could not import torch or this package.
+START = f"""
+import sys, runpy
+sys.modules.update(torch=None, slifmr_pl=None)
+sys.argv = [{str(EXAMPLE)!r}, sys.argv[1], "--port", "0"]
+runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def address(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("served") / "export"
+    export(checkpoint, folder)
+    command = [sys.executable, "-c", START, str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if found := re.search(r"running on (http://\S+)", line):
+                    yield found[1]
+                    break
+            else:
+                pytest.fail("".join(lines))
+        finally:
+            process.terminate()
+
+
+def ask(address: str, route: str, **query: Any) -> Any:
+    with urlopen(f"{address}/{route}?{urlencode(query, doseq=True)}") as answer:
+        return json.load(answer)
+
+
+def test_lists_over_http_are_those_of_predict(address: str, checkpoint: Path) -> None:
+    rows = pq.read_table(checkpoint.parent / FILE).to_pylist()
+    for user in {row["user_id"] for row in rows[::100]}:
+        expected = [row for row in rows if row["user_id"] == user]
+        found = ask(address, "recommendations", user_id=user, k=7)
+        assert [entry["item_id"] for entry in found] == [row["item_id"] for row in expected]
+        scores = [row["score"] for row in expected]
+        assert [entry["score"] for entry in found] == pytest.approx(scores, abs=1e-5)
+
+
+def test_blocked_and_seen_items_are_left_out(address: str, checkpoint: Path) -> None:
+    user = pq.read_table(checkpoint.parent / FILE)["user_id"][0].as_py()
+    unseen = ask(address, "recommendations", user_id=user, k=1000)
+    everything = ask(address, "recommendations", user_id=user, k=1000, exclude_seen=False)
+    assert len(unseen) < len(everything) == ask(address, "health")["items"]
+    blocked = [entry["item_id"] for entry in unseen[:2]]
+    found = ask(address, "recommendations", user_id=user, k=3, blocked=blocked)
+    assert found == unseen[2:5]
+
+
+def test_similar_items_are_those_of_the_recommender(address: str, checkpoint: Path) -> None:
+    recommender = Recommender.from_checkpoint(checkpoint)
+    item = recommender.items.ids[4].as_py()
+    (expected,) = recommender.similar_items([item], 5)
+    found = ask(address, "similar", item_id=item, k=5)
+    assert [entry["item_id"] for entry in found] == [place.item_id for place in expected]
+
+
+@pytest.mark.parametrize(
+    ("route", "query", "status"),
+    [
+        ("recommendations", {"user_id": "nobody"}, 404),
+        ("similar", {"item_id": "nothing"}, 404),
+        ("similar", {"item_id": "nothing", "k": 0}, 422),
+        ("recommendations", {}, 422),
+    ],
+)
+def test_wrong_question_is_refused(
+    address: str, route: str, query: dict[str, Any], status: int
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        ask(address, route, **query)
+    assert refused.value.code == status

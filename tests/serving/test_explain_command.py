@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from slifmr_pl.__main__ import main
+from slifmr_pl.callbacks.recommendations import FILE
+from slifmr_pl.recommender import Recommender
+
+
+def test_explanation_names_ids_and_adds_up_to_the_score(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = pq.read_table(checkpoint.parent / FILE).to_pylist()[0]
+    file = tmp_path / "why.json"
+    ids = ["--user", best["user_id"], "--item", best["item_id"]]
+    assert main(["explain", str(checkpoint), *ids, "--top", "3", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert f"User {best['user_id']}, item {best['item_id']}: score {best['score']:.4f}" in printed
+    why = json.loads(file.read_text())
+    catalogue = Recommender.from_checkpoint(checkpoint).catalogue
+    known = {
+        "item": catalogue.items,
+        "user": catalogue.users,
+        "modality": catalogue.items,
+        "correlation": catalogue.items,
+        "fact": catalogue.entities,
+    }
+    for side in (why["user_side"], why["item_side"]):
+        for shares in (side["kinds"], side["parts"]):
+            assert sum(share["score"] for share in shares) == pytest.approx(best["score"], abs=1e-4)
+        for part in side["parts"]:
+            assert part["id"] in known[part["kind"]] if part["id"] else part["kind"] == "own"
+            if part["relation"]:
+                assert part["relation"].removeprefix("^") in catalogue.relations
+        assert side["parts"][0]["kind"] in printed
+    kinds = {part["kind"] for part in why["item_side"]["parts"]}
+    assert kinds == {"own", "user", "modality", "fact", "correlation"}
+
+
+def test_unknown_id_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(checkpoint), "--user", "nobody", "--item", "nothing"]) == 2
+    assert "'nobody'" in capsys.readouterr().err

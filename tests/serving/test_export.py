@@ -1,0 +1,125 @@
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from slifmr_pl.__main__ import main
+from slifmr_pl.callbacks.recommendations import FILE
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "model"
+    assert main(["export", str(checkpoint), str(out), "--onnx", "--faiss"]) == 0
+    return out
+
+
+def lists_of(scores: Any, folder: Path, k: int) -> list[tuple[str, str]]:
+    """Best unseen items from scores [U, I], with numpy and the exported files alone."""
+    tensors = load_file(folder / "embeddings.safetensors")
+    users, items = (
+        pq.read_table(folder / f"{name}s.parquet")[f"{name}_id"].to_pylist()
+        for name in ("user", "item")
+    )
+    pairs = []
+    for user, row in enumerate(np.array(scores)):
+        first, last = tensors["seen_offsets"][user : user + 2]
+        row[tensors["seen_items"][first:last]] = -np.inf
+        best = np.argsort(-row, kind="stable")[:k]
+        pairs += [(users[user], items[item]) for item in best]
+    return pairs
+
+
+def predicted(checkpoint: Path) -> list[tuple[str, str]]:
+    rows = pq.read_table(checkpoint.parent / FILE).to_pylist()
+    return [(row["user_id"], row["item_id"]) for row in rows]
+
+
+def test_exported_embeddings_give_the_lists_of_predict(exported: Path, checkpoint: Path) -> None:
+    tensors = load_file(exported / "embeddings.safetensors")
+    scores = tensors["users"] @ tensors["items"].T
+    assert lists_of(scores, exported, 7) == predicted(checkpoint)
+
+
+def test_exported_onnx_gives_the_lists_of_predict(exported: Path, checkpoint: Path) -> None:
+    onnxruntime = importlib.import_module("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        exported / "scoring.onnx", providers=["CPUExecutionProvider"]
+    )
+    n_users = json.loads((exported / "manifest.json").read_text())["users"]
+    (scores,) = session.run(["scores"], {"user_rows": np.arange(n_users)})
+    assert lists_of(scores, exported, 7) == predicted(checkpoint)
+
+
+def test_index_finds_what_the_manifest_says(exported: Path) -> None:
+    faiss = importlib.import_module("faiss")
+    tensors = load_file(exported / "embeddings.safetensors")
+    index = faiss.read_index(str(exported / "items.faiss"))
+    found = index.search(tensors["users"], 20)[1]
+    exact = np.argsort(-(tensors["users"] @ tensors["items"].T), axis=1)[:, :20]
+    hits = [len(set(a) & set(b)) / 20 for a, b in zip(found, exact, strict=True)]
+    stated = json.loads((exported / "manifest.json").read_text())["faiss"]["recall@20"]
+    assert stated == pytest.approx(np.mean(hits))
+    assert stated >= 0.99
+
+
+def test_parquet_files_hold_the_same_embeddings(exported: Path) -> None:
+    tensors = load_file(exported / "embeddings.safetensors")
+    for name in ("user", "item"):
+        table = pq.read_table(exported / f"{name}s.parquet")
+        values = np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+        assert np.array_equal(values, tensors[f"{name}s"])
+
+
+def test_card_tells_data_files_and_that_nothing_was_tested(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    for expected in ("| users | 90 |", "image, text", "Not measured", "scoring.onnx", "recall@20"):
+        assert expected in card
+
+
+def test_card_holds_the_metrics_of_this_checkpoint_alone(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.ckpt").write_bytes(checkpoint.read_bytes())
+    for name, shown in (("model.ckpt", True), ("other.ckpt", False)):
+        result = {
+            "checkpoint": f"somewhere/{name}",
+            "metrics": {"test/recall@20": 0.1234, "test/n_users": 90.0},
+            "masks": "train",
+            "protocol": "All items compete.",
+            "data": {"parts": {}},
+        }
+        (folder / "test.json").write_text(json.dumps(result))
+        out = tmp_path / name
+        assert main(["export", str(folder / "model.ckpt"), str(out)]) == 0
+        assert ("| recall | 0.1234 |" in (out / "README.md").read_text()) == shown
+
+
+def test_folder_that_holds_something_is_left_alone(
+    exported: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in exported.parent.rglob("*"))
+    assert main(["export", str(checkpoint), str(exported)]) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    assert sorted(path.name for path in exported.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("flag", "package"), [("--onnx", "onnx"), ("--faiss", "faiss")])
+def test_missing_package_is_named_and_leaves_nothing(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    package: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not there
+    assert main(["export", str(checkpoint), str(tmp_path / "out"), flag]) == 2
+    assert "pip install 'slifmr-pl[" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
