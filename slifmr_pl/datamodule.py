@@ -6,6 +6,7 @@ It stands beside the LightningModule, since it joins two rooms: `data` and `grap
 import hashlib
 import logging
 import os
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -22,10 +23,11 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
 from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.data.selection import Selection
-from slifmr_pl.errors import DataError
+from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.cache import cached_neighbours
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
@@ -58,6 +60,10 @@ class SlifMrDataModule(pl.LightningDataModule):
         eval_batch_size: Users ranked at a time.
         test_masks: What `test` leaves out of the ranking: the training items of a user, or
             those of validation too.
+        test_items: Whether all test interactions count, or those of items that are in no training
+            interaction; all items compete.
+        perturbations: How training data are made worse, to see what a model withstands. What is
+            masked in the ranking stays that of the data as they are.
         cache_dir: Where feature stores and neighbour graphs are kept; default `$SLIFMR_CACHE` or
             `~/.cache/slifmr_pl`.
         extraction: How features are computed.
@@ -80,6 +86,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         negatives: int = 1,
         eval_batch_size: int = 1024,
         test_masks: Literal["train", "train+valid"] = "train+valid",
+        test_items: Literal["all", "cold"] = "all",
+        perturbations: Perturbations = Perturbations(),
         cache_dir: str | None = None,
         extraction: ExtractionConfig = ExtractionConfig(),
         memory_budget_mb: int = 256,
@@ -99,6 +107,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.negatives = negatives
         self.eval_batch_size = eval_batch_size
         self.test_masks = test_masks
+        self.test_items = test_items
+        self.perturbations = perturbations
         self.cache = Path(cache_dir) if cache_dir else default_cache()
         self.extraction = extraction
         self.memory_budget_mb = memory_budget_mb
@@ -128,7 +138,12 @@ class SlifMrDataModule(pl.LightningDataModule):
 
     @cached_property
     def data(self) -> RecommendationData:
-        """The data set: filtered, numbered, split and joined."""
+        """The data set: filtered, numbered, split and joined, and perturbed on request."""
+        return perturbed(self.unperturbed, self.perturbations)
+
+    @cached_property
+    def unperturbed(self) -> RecommendationData:
+        """The data set as it is."""
         return build_dataset(self._raw, self.filters, self.split, self.use_knowledge)
 
     @property
@@ -163,18 +178,22 @@ class SlifMrDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> EvalBatches:
         """Users with their validation items; training items are masked."""
-        return self._evaluation([self.data.train], self.data.valid)
+        return self._evaluation([self.unperturbed.train], self.data.valid)
 
     def test_dataloader(self) -> EvalBatches:
         """Users with their test items; what is masked is `test_masks`."""
         valid = [self.data.valid] if self.test_masks == "train+valid" else []
-        return self._evaluation([self.data.train, *valid], self.data.test)
+        test = self.data.test
+        if self.test_items == "cold":
+            cold = ~np.isin(test.items, self.data.train.items)
+            test = Interactions(test.users[cold], test.items[cold])
+        return self._evaluation([self.unperturbed.train, *valid], test)
 
     def predict_dataloader(self) -> EvalBatches:
         """The users of `selection`; by default all, and everything that they know is masked."""
         data, selection = self.data, self.selection
-        known = [data.train, data.valid, data.test] if selection.exclude_seen else []
-        return self._evaluation(known, users=selection.users)
+        seen = [self.unperturbed.train, data.valid, data.test]
+        return self._evaluation(seen if selection.exclude_seen else [], users=selection.users)
 
     def _evaluation(
         self,
@@ -214,8 +233,13 @@ class SlifMrDataModule(pl.LightningDataModule):
         digest = hashlib.sha256(data.fingerprint.encode())
         digest.update(f"{self.neighbours} {self.centre_features}".encode())
         features, modalities = {}, {}
+        self._require_modalities(self.perturbations.missing_features)
         for name, store in self._stores.items():
             values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
+            lost = self.perturbations.missing_features.get(name, 0.0)
+            if lost:
+                kept = kept_features(present.numpy(), lost, self.perturbations.seed, name)
+                present = torch.from_numpy(kept)
             if not present.any():
                 raise DataError(
                     f"modality {name}: none of the {len(present)} items has features",
@@ -258,6 +282,15 @@ class SlifMrDataModule(pl.LightningDataModule):
         return ModelInputs(
             graph, features, digest.hexdigest(), data.vocabulary_fingerprint, catalogue
         )
+
+    def _require_modalities(self, names: Collection[str]) -> None:
+        unknown = sorted(set(names) - set(self.modalities))
+        if unknown:
+            raise ConfigError(
+                f"data.perturbations.missing_features names {', '.join(unknown)}",
+                expected=f"some of {', '.join(self.modalities) or 'no modality'}",
+                fix="name modalities of data.modalities",
+            )
 
     def _triples(self) -> DirectedTriples | None:
         triples = self.data.triples

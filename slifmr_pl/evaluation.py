@@ -1,16 +1,59 @@
 """Full-ranking evaluation: the hooks of `validate`, `test` and `predict`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.topk import TopK
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
-from slifmr_pl.nn.network import Representations
+
+
+class Scoring(Protocol):
+    """Anything with vectors of all users and items whose products are scores."""
+
+    @property
+    def users(self) -> Tensor:
+        """Float [U, d]."""
+
+    @property
+    def items(self) -> Tensor:
+        """Float [I, d]."""
+
+
+class Vectors(NamedTuple):
+    """Vectors of all users and items whose products are scores.
+
+    Attributes:
+        users: float [U, d].
+        items: float [I, d].
+    """
+
+    users: Tensor
+    items: Tensor
+
+
+def inputs_of(trainer: pl.Trainer) -> ModelInputs:
+    """Graphs and features of a trainer's data module.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    inputs = getattr(getattr(trainer, "datamodule", None), "model_inputs", None)
+    if inputs is None:
+        raise ConfigError(
+            "the Trainer has no SlifMrDataModule",
+            expected="graphs and features besides the batches",
+            fix=f"call Trainer.{trainer.state.fn}(module, datamodule=SlifMrDataModule(…))",
+        )
+    assert isinstance(inputs, ModelInputs)
+    return inputs
 
 
 class FullRanking(pl.LightningModule):
@@ -34,8 +77,8 @@ class FullRanking(pl.LightningModule):
         self._users: Tensor | None = None
         self._ranking: ItemRanking | None = None
 
-    def representations(self) -> Representations:
-        """u* and i* of all users and items."""
+    def representations(self) -> Scoring:
+        """Vectors of all users and items."""
         raise NotImplementedError
 
     def create_metrics(self, popularity: Tensor) -> None:

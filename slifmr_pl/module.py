@@ -29,7 +29,7 @@ from slifmr_pl.configuration import plain, restored
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.evaluation import FullRanking
+from slifmr_pl.evaluation import FullRanking, inputs_of
 from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
@@ -118,13 +118,7 @@ class SlifMrModule(FullRanking):
 
     def setup(self, stage: str) -> None:
         """Takes graphs and features from the data module."""
-        inputs = getattr(getattr(self.trainer, "datamodule", None), "model_inputs", None)
-        if inputs is None:
-            raise ConfigError(
-                "the Trainer has no SlifMrDataModule",
-                expected="graphs and features besides the batches",
-                fix=f"call Trainer.{self.trainer.state.fn}(module, datamodule=SlifMrDataModule(…))",
-            )
+        inputs = inputs_of(self.trainer)
         if self.trainer.strategy.root_device.type == "mps":
             raise ConfigError(
                 "the accelerator is MPS, which has no sparse CSR product",

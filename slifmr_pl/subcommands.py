@@ -17,6 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
+from slifmr_pl.baselines.base import Baseline
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
@@ -58,6 +59,7 @@ REMARKS = (
     "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
     "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
     "The dirpath has changed",  # a resumed run writes into a folder of its own
+    ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
 )
 
 
@@ -79,6 +81,12 @@ class SlifMrCLI(LightningCLI):
         """Adds the standard callbacks, so that their settings are ordinary configuration."""
         parser.add_argument(
             "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
+        )
+        parser.add_argument(
+            "--baseline",
+            type=Baseline | None,
+            default=None,
+            help="A baseline in the place of the network; `model.ks` and the like hold for it.",
         )
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
@@ -118,18 +126,20 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config[subcommand]
         defaults = self._parser(subcommand).get_defaults()
-        for key, saved in flat(checkpoint["hyper_parameters"]).items():
-            given = config.get(f"model.{key}")
-            if key in RUN_TIME or given == saved:
+        place = "model" if config.baseline is None else "baseline.init_args"
+        for name, saved in flat(checkpoint["hyper_parameters"]).items():
+            key = f"{place}.{name}"
+            given = config.get(key)
+            if name in RUN_TIME or given == saved:
                 continue
-            if subcommand == "fit" or given != defaults.get(f"model.{key}"):
+            if subcommand == "fit" or key not in config or given != defaults.get(key):
                 raise ConfigError(
-                    f"model.{key} is {given!r}, and {saved!r} in the checkpoint",
+                    f"{key} is {given!r}, and {saved!r} in the checkpoint",
                     expected="the settings that the checkpoint was trained with",
                     fix="give the config.yaml of its run, or train anew without --ckpt_path",
                     path=config.ckpt_path,
                 )
-            config[f"model.{key}"] = saved
+            config[key] = saved
 
     def before_instantiate_classes(self) -> None:
         """Settles what depends on the subcommand and the machine."""
@@ -143,6 +153,14 @@ class SlifMrCLI(LightningCLI):
         ):
             rank_zero_warn("MPS has no sparse CSR product: this run uses the CPU.")
             config.trainer.accelerator = "cpu"
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and trainer; a baseline takes the model's place."""
+        super().instantiate_classes()
+        baseline = self._get(self.config_init, "baseline")
+        if baseline is not None:
+            baseline.evaluate_like(self.model)
+            self.model = baseline
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer: one folder for all of a run's files.
@@ -158,7 +176,7 @@ class SlifMrCLI(LightningCLI):
             last = config["last_checkpoint"]
             callbacks = [
                 RunRecorder(config.seed_everything, self.command),
-                FiniteLosses(),
+                *([FiniteLosses()] if config.baseline is None else []),
                 GracefulStop(last),
                 config["early_stopping"],
                 config["checkpoint"],

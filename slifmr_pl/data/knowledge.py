@@ -81,7 +81,7 @@ def join_knowledge(items: Vocabulary, kg: pa.Table, links: pa.Table | None) -> K
 
     relations, relation_rows = Vocabulary.number(kg["relation_id"])
     heads, tails = np.split(rows[raw_rows], 2)
-    triples, self_triples = _distinct(heads, relation_rows, tails)
+    triples, self_triples = distinct_triples(heads, relation_rows, tails)
     linked = np.zeros(len(entities), dtype=np.bool_)
     linked[triples.heads] = linked[triples.tails] = True
     linked_items = int(linked[: len(items)].sum())
@@ -144,12 +144,21 @@ def _apart_from(items: Vocabulary, others: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(others, taken, renamed)
 
 
-def _distinct(
+def distinct_triples(
     heads: npt.NDArray[np.int64],
     relations: npt.NDArray[np.int64],
     tails: npt.NDArray[np.int64],
 ) -> tuple[Triples, int]:
-    """Sort, drop self triples (counted) and repetitions."""
+    """Sort triples; drop those of an entity with itself, which are counted, and repetitions.
+
+    Args:
+        heads: Entity rows int64 ``[n]``.
+        relations: Relation rows int64 ``[n]``.
+        tails: Entity rows int64 ``[n]``.
+
+    Returns:
+        The triples, and the number of self triples.
+    """
     other = heads != tails
     heads, relations, tails = heads[other], relations[other], tails[other]
     n_relations, n_tails = (int(rows.max(initial=0)) + 1 for rows in (relations, tails))

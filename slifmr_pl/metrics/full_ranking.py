@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError, DivergenceError
 from slifmr_pl.graphs.products import ProductTopK
-from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.graphs.topk import TopK, topk_stable
 
 
 class ItemRanking:
@@ -101,6 +101,31 @@ class ItemRanking:
                 fix="lower the learning rate, clip gradients, or raise the temperature of the"
                 " losses",
             )
+
+
+@torch.no_grad()
+def rank_scores(scores: Tensor, k: int, known_offsets: Tensor, known_items: Tensor) -> TopK:
+    """Ranks the catalogue by given scores, as `ItemRanking.recommend` does by products.
+
+    Args:
+        scores: float ``[B, I]``; those of known items are overwritten.
+        k: Items a user, at least 1.
+        known_offsets: int64 ``[B + 1]``; user b knows the items
+            ``known_items[known_offsets[b]:known_offsets[b + 1]]``.
+        known_items: int64, in any order.
+
+    Returns:
+        Values and indices ``[B, k']``, see `ItemRanking.recommend`.
+
+    Raises:
+        ConfigError: If shapes are wrong, or a score is NaN or ``+inf``.
+        DataError: If a known item is not in the catalogue.
+    """
+    n_users, n_items = scores.shape
+    known_users = _known_users(n_users, n_items, known_offsets, known_items)
+    scores[known_users, known_items] = -torch.inf
+    best = topk_stable(scores, min(k, n_items))
+    return TopK(best.values, best.indices.masked_fill(best.values.isneginf(), -1))
 
 
 def _largest_entry(embeddings: Tensor) -> float:

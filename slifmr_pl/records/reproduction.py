@@ -124,7 +124,9 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
             path=folder,
         )
     settings["root"] = str(folder)
-    found, recorded = data_record(_data_module(settings, run.folder)), run.record["data"]
+    data = data_module(settings, run.folder)
+    data.prepare_data()
+    found, recorded = data_record(data), run.record["data"]
     if found["fingerprint"] == recorded["fingerprint"]:
         return
     parts = recorded["parts"]
@@ -198,7 +200,16 @@ def _verdict(recorded: float | None, again: float | None, tolerance: float) -> V
     return "within tolerance" if close else "differs"
 
 
-def _data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
+def data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
+    """The data module of a run's saved settings.
+
+    Args:
+        settings: Its section `data`.
+        folder: The run's folder, for the error.
+
+    Raises:
+        RunError: The settings are not those of this version.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SlifMrDataModule, "data")
     try:
@@ -211,7 +222,6 @@ def _data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
             path=folder / CONFIG_FILE,
         ) from error
     data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
-    data.prepare_data()
     return data
 
 
