@@ -1,33 +1,37 @@
 """Read tables of any supported format with every text column as strings, or say what is wrong."""
 
-import csv
 import difflib
-import sys
-from collections import Counter, deque
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from feature_extraction.delimited import (
+    is_quoted,
+    raise_for_content,
+    read_header,
+    records,
+    require_closed_quotes,
+    require_distinct,
+    separator_of,
+)
 from feature_extraction.errors import TableError
+from feature_extraction.json_lines import JSON_SUFFIXES, json_objects, json_table
+from feature_extraction.text_files import BLOCK_BYTES, TextFile, plain_suffix
 
-ATOMIC_SUFFIXES = (".inter", ".item", ".kg", ".link", ".user")
-"""Suffixes of RecBole's atomic files: tab-separated, a quote is an ordinary character."""
-
-_SEPARATORS = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC_SUFFIXES, "\t")
-# One row must fit in a block; item descriptions can be far longer than the default of 1 MiB.
-_BLOCK_BYTES = 16 << 20
+_PARQUET_ROWS = 262_144
 
 
 def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = None) -> pa.Table:
-    """Read a Parquet, CSV, TSV or RecBole atomic file.
+    """Read a Parquet, CSV, TSV, RecBole atomic or JSON Lines file, the text ones also gzipped.
 
     Columns of text files are always strings, so that an id such as ``007`` stays as it is; an
-    empty field is an empty string. Parquet columns keep their types. Text is UTF-8, with or
-    without a byte-order mark, with LF or CRLF line ends; empty lines are skipped. CSV and TSV
+    empty field is an empty string. Parquet and JSON columns keep their types. Text is UTF-8, with
+    or without a byte-order mark, with LF or CRLF line ends; empty lines are skipped. CSV and TSV
     fields may be quoted (``"``, doubled inside) and then hold separators and line breaks.
 
     Args:
@@ -45,9 +49,39 @@ def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = No
     """
     path = Path(path)
     _require_file(path)
-    table = _read_parquet(path, sep) if path.suffix == ".parquet" else _read_text(path, sep)
+    if path.suffix == ".parquet":
+        table = _read_parquet(path, sep)
+    elif _is_json(path, sep):  # as a whole, since the last row may show what a column holds
+        table = json_table([entry for _, block in json_objects(path) for entry in block])
+    else:
+        table = _read_text(path, sep)
     require_columns(table.column_names, required, path)
     return table
+
+
+def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
+    """Read a table as ``read_table`` does, in parts that need little memory.
+
+    Of a JSON Lines file every part has the columns and types that its own rows show.
+
+    Args:
+        path: The file.
+        sep: As given to ``read_table``.
+
+    Yields:
+        The rows in the order of the file; a part may have no rows.
+
+    Raises:
+        TableError: As of ``read_table``; some only at the end of the file.
+    """
+    path = Path(path)
+    _require_file(path)
+    if path.suffix == ".parquet":
+        yield from _stream_parquet(path, sep)
+    elif _is_json(path, sep):
+        yield from (json_table(objects) for _, objects in json_objects(path))
+    else:
+        yield from _stream_text(path, sep)
 
 
 def require_columns(found: Sequence[str], required: Sequence[str], path: Path) -> None:
@@ -88,9 +122,17 @@ def row_in_file(path: Path, index: int, sep: str | None = None) -> int | None:
     path = Path(path)
     if path.suffix == ".parquet":
         return index + 1
-    with closing(_records(path, _separator(path, sep))) as records:
-        lines = (line for line, _ in records)
-        return next((line for number, line in enumerate(lines) if number == index + 1), None)
+    if _is_json(path, sep):
+        with closing(json_objects(path)) as objects:
+            lines = (line for numbers, _ in objects for line in numbers)
+            return next((line for number, line in enumerate(lines) if number == index), None)
+    with closing(records(path, separator_of(path, sep))) as rows:
+        starts = (line for line, _ in rows)
+        return next((line for number, line in enumerate(starts) if number == index + 1), None)
+
+
+def _is_json(path: Path, sep: str | None) -> bool:
+    return sep is None and plain_suffix(path) in JSON_SUFFIXES
 
 
 def _require_file(path: Path) -> None:
@@ -116,6 +158,19 @@ def _require_file(path: Path) -> None:
 
 
 def _read_parquet(path: Path, sep: str | None) -> pa.Table:
+    with _parquet_file(path, sep) as file:
+        return file.read()
+
+
+def _stream_parquet(path: Path, sep: str | None) -> Generator[pa.Table]:
+    with _parquet_file(path, sep) as file:
+        yield file.schema_arrow.empty_table()
+        for batch in file.iter_batches(_PARQUET_ROWS):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _parquet_file(path: Path, sep: str | None) -> Generator[pq.ParquetFile]:
     if sep is not None:
         raise TableError(
             f"a separator {sep!r} was given for a Parquet file",
@@ -126,8 +181,8 @@ def _read_parquet(path: Path, sep: str | None) -> pa.Table:
     try:
         # Opened first, because reading renames nothing but fails obscurely on equal names.
         with pq.ParquetFile(path) as file:
-            _require_distinct(file.schema_arrow.names, path)
-            return file.read()
+            require_distinct(file.schema_arrow.names, path)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise TableError(
             f"cannot be read as Parquet ({error})",
@@ -138,159 +193,46 @@ def _read_parquet(path: Path, sep: str | None) -> pa.Table:
 
 
 def _read_text(path: Path, sep: str | None) -> pa.Table:
-    sep = _separator(path, sep)
-    quoted = _is_quoted(path)
-    names = _read_header(path, sep)
-    _require_distinct(names, path)
-    try:
-        table = pa_csv.read_csv(
-            path,
-            read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=sep, quote_char='"' if quoted else False, newlines_in_values=quoted
-            ),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except (pa.ArrowException, OSError) as error:
-        if "Empty CSV file" in str(error):  # a header without a line end
-            return pa.table({name: pa.array([], pa.string()) for name in names})
-        _raise_for_encoding(path)
-        _raise_for_fields(path, sep, len(names))
-        raise TableError(
-            f"cannot be read as a table separated by {sep!r} ({error})",
-            expected="one row a line, every quote closed",
-            fix="mend the file",
-            path=path,
-        ) from error
-    if quoted:
-        _require_closed_quotes(path, sep, table.num_rows)
+    sep = separator_of(path, sep)
+    names = read_header(path, sep)
+    with TextFile(path) as file:
+        try:
+            table = pa_csv.read_csv(file, **_csv_options(path, sep, names))
+        except (pa.ArrowException, OSError) as error:
+            table = _without_rows(names, path, sep, error)
+        require_closed_quotes(file, sep, table.num_rows)
     return table
 
 
-def _separator(path: Path, sep: str | None) -> str:
-    sep = _SEPARATORS.get(path.suffix) if sep is None else sep
-    if sep is None:
-        raise TableError(
-            f"the suffix {path.suffix!r} is not known",
-            expected=f"one of .parquet, {', '.join(_SEPARATORS)}",
-            fix="rename the file, or give its separator",
-            path=path,
-        )
-    if len(sep) != 1 or not sep.isascii() or sep in '"\r\n':
-        raise TableError(
-            f"{sep!r} cannot separate fields",
-            expected="one ASCII character, no quote and no line end",
-            fix="give another separator",
-            path=path,
-        )
-    return sep
+def _stream_text(path: Path, sep: str | None) -> Generator[pa.Table]:
+    sep = separator_of(path, sep)
+    names = read_header(path, sep)
+    rows = 0
+    with TextFile(path) as file:
+        try:
+            with pa_csv.open_csv(file, **_csv_options(path, sep, names)) as reader:
+                yield reader.schema.empty_table()
+                for batch in reader:
+                    rows += batch.num_rows
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowException, OSError) as error:
+            yield _without_rows(names, path, sep, error)
+        require_closed_quotes(file, sep, rows)
 
 
-def _is_quoted(path: Path) -> bool:
-    return path.suffix not in ATOMIC_SUFFIXES
+def _csv_options(path: Path, sep: str, names: list[str]) -> dict[str, Any]:
+    quoted = is_quoted(path)
+    return {
+        "read_options": pa_csv.ReadOptions(block_size=BLOCK_BYTES),
+        "parse_options": pa_csv.ParseOptions(
+            delimiter=sep, quote_char='"' if quoted else False, newlines_in_values=quoted
+        ),
+        "convert_options": pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    }
 
 
-def _records(path: Path, sep: str) -> Generator[tuple[int, list[str]]]:
-    """Yield (1-based first line, fields) of the header and each row, as Arrow counts rows.
-
-    Unlike Arrow it refuses a quote that is never closed or is followed by more text.
-    """
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(
-                file,
-                delimiter=sep,
-                quoting=csv.QUOTE_MINIMAL if _is_quoted(path) else csv.QUOTE_NONE,
-                strict=True,
-            )
-            line = 1
-            try:
-                for fields in reader:
-                    if fields:
-                        yield line, fields
-                    line = reader.line_num + 1
-            except csv.Error as error:
-                raise TableError(
-                    f"a quoted field is broken ({error})",
-                    expected="every quote closed, and a quote inside a quoted field doubled",
-                    fix="mend the row that starts here",
-                    path=path,
-                    row=line,
-                ) from error
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _read_header(path: Path, sep: str) -> list[str]:
-    try:
-        with closing(_records(path, sep)) as records:
-            _, names = next(records, (0, []))
-    except UnicodeDecodeError:
-        _raise_for_encoding(path)
-        raise
-    if not names:
-        raise TableError(
-            "the file holds no header",
-            expected="column names in the first line",
-            fix="write the file again, or remove it if it is not needed",
-            path=path,
-        )
-    return names
-
-
-def _require_distinct(names: Sequence[str], path: Path) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise TableError(
-            f"the column name {twice[0]!r} occurs more than once",
-            expected="distinct column names",
-            fix="rename or remove one of the columns",
-            path=path,
-        )
-
-
-def _raise_for_encoding(path: Path) -> None:
-    with path.open("rb") as file:
-        for row, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise TableError(
-                    f"byte 0x{line[error.start]:02x} is not UTF-8",
-                    expected="UTF-8 text",
-                    fix=f"convert the file, e.g. `iconv -f latin1 -t utf-8 {path.name}`",
-                    path=path,
-                    row=row,
-                ) from error
-
-
-def _raise_for_fields(path: Path, sep: str, expected: int) -> None:
-    with closing(_records(path, sep)) as records:
-        for line, fields in records:
-            if len(fields) != expected:
-                mend = "mend the row"
-                raise TableError(
-                    f"{len(fields)} fields: {sep.join(fields)[:120]!r}",
-                    expected=f"{expected} fields separated by {sep!r}, as in the header",
-                    fix=f"{mend}; quote a field that holds a separator"
-                    if _is_quoted(path)
-                    else mend,
-                    path=path,
-                    row=line,
-                )
-
-
-def _require_closed_quotes(path: Path, sep: str, rows: int) -> None:
-    """Refuse a stray quote, which Arrow lets swallow all lines up to the next one.
-
-    Where rows and lines agree no field spans lines, and the costly strict pass is not needed.
-    """
-    lines, last = 0, b""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            lines += block.count(b"\n")
-            last = block[-1:]
-    if lines != rows + 1 or last != b"\n":
-        with closing(_records(path, sep)) as records:
-            deque(records, maxlen=0)
+def _without_rows(names: list[str], path: Path, sep: str, error: Exception) -> pa.Table:
+    """What a header without a line end gives, or what is wrong with the file."""
+    if "Empty CSV file" not in str(error):
+        raise_for_content(path, sep, len(names), error)
+    return pa.table({name: pa.array([], pa.string()) for name in names})

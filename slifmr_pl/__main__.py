@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from slifmr_pl.commands import COMMANDS
+from slifmr_pl.commands import COMMANDS, command_name
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         module = importlib.import_module(f"slifmr_pl.commands.{name}")
         text = module.HELP
         command = commands.add_parser(
-            name.replace("_", "-"), help=text, description=f"{text[0].upper()}{text[1:]}."
+            command_name(name), help=text, description=f"{text[0].upper()}{text[1:]}."
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

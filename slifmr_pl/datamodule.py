@@ -6,15 +6,16 @@ It stands beside the LightningModule, since it joins two rooms: `data` and `grap
 import hashlib
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
@@ -22,6 +23,7 @@ from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed
 from slifmr_pl.data.readers import Format, RawData, read
@@ -46,8 +48,8 @@ class SlifMrDataModule(pl.LightningDataModule):
     """Interactions, knowledge graph and item features of one data folder.
 
     Args:
-        root: Data folder, in the own layout or as RecBole atomic files.
-        format: Which of the two; "auto" looks.
+        root: Data folder, in the own layout, as RecBole atomic files, or of MMRec or KGAT.
+        format: Which of them; "auto" looks.
         filters: Which interactions count.
         split: How they are split.
         modalities: Sources of item features, by modality.
@@ -115,6 +117,56 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.seed = seed
         self.selection = Selection()  # of `predict`
         self._inputs: ModelInputs | None = None
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: Any,
+        items: Any = None,
+        kg: Any = None,
+        links: Any = None,
+        *,
+        root: str = ".",
+        **options: Any,
+    ) -> Self:
+        """Takes data frames of pandas, Polars or PyArrow in place of the files of a folder.
+
+        Args:
+            interactions: Frame with `user_id` and `item_id`; optional `rating`, `timestamp`,
+                `split`.
+            items: Frame with `item_id` and any text columns.
+            kg: Frame with `head_id`, `relation_id`, `tail_id`.
+            links: Frame with `item_id`, `entity_id`.
+            root: Folder that picture paths and feature stores are relative to.
+            **options: As of the constructor.
+
+        Raises:
+            DataError: Something is no frame, or a value is bad.
+            TableError: A column is missing.
+        """
+        module = cls(root, **options)
+        module._raw = raw_data(interactions, items, kg, links, Path(root))
+        return module
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Makes the data module that the section `data` of a configuration describes.
+
+        Raises:
+            ConfigError: A setting is unknown, or has a value of another kind.
+        """
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "data")
+        try:
+            config = parser.parse_object({"data": dict(settings)})
+        except ArgumentError as error:
+            raise ConfigError(
+                f"the data settings are not understood ({error})",
+                expected="settings as `python lightning_cli.py fit --help` lists them",
+                fix="mend the section `data` of the configuration",
+            ) from error
+        module: Self = parser.instantiate_classes(config)["data"]
+        return module
 
     def prepare_data(self) -> None:
         """Extracts features and searches their neighbours into the cache, in one process."""
@@ -225,7 +277,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         return read(self.root, self.format)
 
     @cached_property
-    def _stores(self) -> dict[str, FeatureStore]:
+    def stores(self) -> dict[str, FeatureStore]:
+        """The feature store of each modality; extracted now, unless they are cached."""
         return feature_stores(self._raw, self.modalities, self.cache / "features", self.extraction)
 
     def _build_inputs(self) -> ModelInputs:
@@ -234,7 +287,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         digest.update(f"{self.neighbours} {self.centre_features}".encode())
         features, modalities = {}, {}
         self._require_modalities(self.perturbations.missing_features)
-        for name, store in self._stores.items():
+        for name, store in self.stores.items():
             values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
             lost = self.perturbations.missing_features.get(name, 0.0)
             if lost:

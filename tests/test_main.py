@@ -7,7 +7,7 @@ import pytest
 
 from slifmr_pl import cli
 from slifmr_pl.__main__ import main
-from slifmr_pl.commands import COMMANDS
+from slifmr_pl.commands import COMMANDS, command_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,7 +18,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     for command in COMMANDS:
-        assert re.search(rf"^    {command} +\w", printed, re.MULTILINE)
+        assert re.search(rf"^    {command_name(command)} +\w", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["demo", "a", "b"]])

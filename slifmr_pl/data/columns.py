@@ -1,5 +1,7 @@
 """Turn columns of a table into ids, numbers and split names; say which row stands in the way."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +18,28 @@ _SPLIT_ALIASES = {"train": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
 _X_LABELS = {"0": 0, "1": 1, "2": 2}
 
 
-def text_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of a table stand, for errors.
+
+    Attributes:
+        path: Their file.
+        first: How many rows of the file come before.
+        lines: 1-based line of each row; None for what ``row_in_file`` finds by itself.
+    """
+
+    path: Path
+    first: int = 0
+    lines: Sequence[int] | None = None
+
+    def row(self, index: int) -> int | None:
+        """The 1-based line or row in the file of row ``index`` (from 0) of the table."""
+        if self.lines is not None:
+            return self.lines[index]
+        return row_in_file(self.path, self.first + index)
+
+
+def text_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     """Read a column as strings; missing values become empty strings.
 
     Raises:
@@ -27,17 +50,19 @@ def text_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
         column = column.cast(column.type.value_type)
     try:
         column = column.cast(pa.string())
+        column.validate(full=True)  # a Parquet file may hold text that is not UTF-8
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        kind = "text that is not UTF-8" if pa.types.is_string(column.type) else column.type
         raise DataError(
-            f"the column {name!r} holds {column.type}",
+            f"the column {name!r} holds {kind}",
             expected="text or numbers",
             fix="write the column as text",
-            path=path,
+            path=origin.path,
         ) from error
     return pc.fill_null(column, "") if column.null_count else column
 
 
-def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     """Read a column of ids as strings.
 
     Raises:
@@ -52,18 +77,22 @@ def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
             f"the id column {name!r} holds {kind}",
             expected="text or integers",
             fix="write the ids as text",
-            path=path,
+            path=origin.path,
         )
-    column = text_column(table, name, path)
+    column = text_column(table, name, origin)
     blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
     if (index := pc.index(blank, True).as_py()) >= 0:
         _raise_at(
-            index, path, f"{name} is empty", "a non-empty id in every row", "add the id or the row"
+            index,
+            origin,
+            f"{name} is empty",
+            "a non-empty id in every row",
+            "add the id or the row",
         )
     return column
 
 
-def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+def number_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     """Read a column of finite numbers as float64; Parquet timestamps become seconds.
 
     Raises:
@@ -78,7 +107,7 @@ def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
         index = _first_not_a_number(column)
         _raise_at(
             index,
-            path,
+            origin,
             f"{name} is {column[index].as_py()!r}, which is not a number",
             "a finite number in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
@@ -87,7 +116,7 @@ def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     if (index := pc.index(finite, False).as_py()) >= 0:
         _raise_at(
             index,
-            path,
+            origin,
             f"{name} is {table[name][index].as_py()!r}",
             "a finite number in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
@@ -95,21 +124,21 @@ def number_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     return numbers
 
 
-def split_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+def split_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     """Read the column ``split`` (names) or ``x_label`` (0, 1, 2) as ``SPLIT_NAMES``.
 
     Raises:
         DataError: A value names no part.
     """
     known = _X_LABELS if name == "x_label" else _SPLIT_ALIASES
-    column = text_column(table, name, path)
+    column = text_column(table, name, origin)
     keys = pa.array(list(known), pa.string())
     parts = pa.array([SPLIT_NAMES[label] for label in known.values()], pa.string())
     found = pc.index_in(column, keys)
     if (index := pc.index(found.is_null(), True).as_py()) >= 0:
         _raise_at(
             index,
-            path,
+            origin,
             f"{name} is {column[index].as_py()!r}",
             f"one of {', '.join(known)}",
             "mend the value, or remove the column to split by a rule",
@@ -117,7 +146,7 @@ def split_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     return parts.take(found.combine_chunks())
 
 
-def require_distinct_ids(column: pa.ChunkedArray, name: str, path: Path) -> None:
+def require_distinct_ids(column: pa.ChunkedArray, name: str, origin: Origin) -> None:
     """Refuse a table that describes one id in two rows.
 
     Raises:
@@ -130,7 +159,7 @@ def require_distinct_ids(column: pa.ChunkedArray, name: str, path: Path) -> None
         if raw in seen:
             _raise_at(
                 index,
-                path,
+                origin,
                 f"{name} {raw!r} occurs for the second time",
                 "one row an item",
                 "remove one of the rows",
@@ -157,5 +186,5 @@ def _first_not_a_number(column: pa.ChunkedArray) -> int:
     return start
 
 
-def _raise_at(index: int, path: Path, found: str, expected: str, fix: str) -> NoReturn:
-    raise DataError(found, expected=expected, fix=fix, path=path, row=row_in_file(path, index))
+def _raise_at(index: int, origin: Origin, found: str, expected: str, fix: str) -> NoReturn:
+    raise DataError(found, expected=expected, fix=fix, path=origin.path, row=origin.row(index))

@@ -1,46 +1,30 @@
 """Read a folder of interactions, items, knowledge graph and links into canonical tables."""
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
-from feature_extraction.tables import read_table, require_columns
-from slifmr_pl.data.columns import (
-    id_column,
-    number_column,
-    require_distinct_ids,
-    split_column,
-    text_column,
+from feature_extraction.tables import read_table
+from slifmr_pl.data.canonical import (
+    KINDS,
+    Kind,
+    RawData,
+    canonical,
+    require_distinct_items,
+    require_rows,
 )
+from slifmr_pl.data.columns import Origin
+from slifmr_pl.data.formats import kgat, mmrec, recbole
+from slifmr_pl.data.formats.source import found_in
 from slifmr_pl.errors import DataError
 
-Format = Literal["auto", "layout", "recbole"]
+__all__ = ["Format", "RawData", "read", "read_layout", "read_recbole"]
 
-_SUFFIXES = (".parquet", ".csv", ".tsv")
-_RECBOLE_TYPES = ("token", "float", "token_seq", "float_seq")
+Format = Literal["auto", "layout", "recbole", "mmrec", "kgat"]
 
-
-@dataclass(frozen=True, eq=False)
-class RawData:
-    """What a data folder holds, with raw string ids and canonical column names.
-
-    Attributes:
-        interactions: ``user_id``, ``item_id`` string; ``rating``, ``timestamp`` float64 and
-            ``split`` string (train, valid, test) where the file has them.
-        items: ``item_id`` (distinct) and any other columns, all strings.
-        kg: ``head_id``, ``relation_id``, ``tail_id`` string.
-        links: ``item_id``, ``entity_id`` string.
-        root: The folder.
-    """
-
-    interactions: pa.Table
-    items: pa.Table | None
-    kg: pa.Table | None
-    links: pa.Table | None
-    root: Path
+_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
 
 
 def read(root: Path, format: Format = "auto") -> RawData:  # the option's name on the command line
@@ -48,33 +32,32 @@ def read(root: Path, format: Format = "auto") -> RawData:  # the option's name o
 
     Args:
         root: The folder.
-        format: ``layout`` (see ``read_layout``), ``recbole`` (see ``read_recbole``) or ``auto``.
+        format: ``layout`` (see ``read_layout``), one of ``slifmr_pl.data.formats``, or ``auto``.
+            Features in an MMRec folder are not read; ``import`` makes feature stores of them.
 
     Raises:
-        DataError: The folder is missing, holds neither format or both, or holds bad values.
+        DataError: The folder is missing, holds no format or several, or holds bad values.
         TableError: A file cannot be read or lacks a column.
     """
     root = Path(root)
     _require_folder(root)
     if format == "auto":
-        recbole = any(root.glob("*.inter"))
-        layout = any((root / f"interactions{suffix}").exists() for suffix in _SUFFIXES)
-        if recbole == layout:
-            raise DataError(
-                "interactions in both formats" if recbole else f"no interactions; {_listing(root)}",
-                expected=f"either interactions{{{','.join(_SUFFIXES)}}} or one NAME.inter",
-                fix="set the format to layout or recbole" if recbole else "check the folder",
-                path=root,
-            )
-        format = "recbole" if recbole else "layout"
-    return read_recbole(root) if format == "recbole" else read_layout(root)
+        format = _shown(root)
+    if format == "recbole":
+        return recbole.open_source(root).read(root)
+    if format == "mmrec":
+        return mmrec.open_source(root).read(root)
+    if format == "kgat":
+        return kgat.open_source(root).read(root)
+    return read_layout(root)
 
 
 def read_layout(root: Path) -> RawData:
-    """Read ``interactions``, ``items``, ``kg`` and ``links``, each .parquet, .csv or .tsv.
+    """Read ``interactions``, ``items``, ``kg`` and ``links``, each .parquet, .csv, .tsv or .jsonl.
 
-    Only ``interactions`` is required. Column names are those of ``RawData``; ``split`` also takes
-    ``val`` and ``validation``, and a column ``x_label`` of 0, 1, 2 may stand in its place.
+    Text files may be gzipped (``.csv.gz``). Only ``interactions`` is required. Column names are
+    those of ``RawData``; ``split`` also takes ``val`` and ``validation``, and a column ``x_label``
+    of 0, 1, 2 may stand in its place.
 
     Raises:
         DataError: A file is missing or there twice, or a value is bad; names file and row.
@@ -82,27 +65,38 @@ def read_layout(root: Path) -> RawData:
     """
     root = Path(root)
     _require_folder(root)
-    paths = {stem: _layout_file(root, stem) for stem in ("interactions", "items", "kg", "links")}
+    paths = {kind: _layout_file(root, kind) for kind in KINDS}
     if paths["interactions"] is None:
         raise DataError(
-            f"no interactions; {_listing(root)}",
+            f"no interactions; {found_in(root)}",
             expected=f"interactions with one of the suffixes {', '.join(_SUFFIXES)}",
-            fix="add the file",
+            fix="add the file, or bring a foreign format into this layout: "
+            "`python -m slifmr_pl import --help`",
             path=root,
         )
-    tables = {stem: (path, read_table(path)) for stem, path in paths.items() if path is not None}
-    return _canonical(root, tables)
+    tables: dict[Kind, pa.Table] = {}
+    for kind, path in paths.items():
+        if path is not None:
+            tables[kind] = canonical(kind, read_table(path), Origin(path))
+            if kind == "interactions":
+                require_rows(tables[kind], path)
+            if kind == "items":
+                require_distinct_items(tables[kind], Origin(path))
+    return RawData(
+        interactions=tables["interactions"],
+        items=tables.get("items"),
+        kg=tables.get("kg"),
+        links=tables.get("links"),
+        root=root,
+    )
 
 
 def read_recbole(root: Path, name: str | None = None) -> RawData:
-    """Read RecBole atomic files ``NAME.inter``, ``.item``, ``.kg`` and ``.link``.
-
-    Only ``.inter`` is required. Headers are ``field:type``; the fields used are those of
-    ``RawData``.
+    """Read RecBole atomic files; see ``slifmr_pl.data.formats.recbole.open_source``.
 
     Args:
         root: The folder.
-        name: Name of the data set; None takes that of the only ``.inter`` file.
+        name: Name of the data set; None takes the only one.
 
     Raises:
         DataError: A file is missing, several fit, a header has no type, or a value is bad.
@@ -110,119 +104,40 @@ def read_recbole(root: Path, name: str | None = None) -> RawData:
     """
     root = Path(root)
     _require_folder(root)
-    names = sorted(path.stem for path in root.glob("*.inter"))
-    if name is None and len(names) != 1:
+    return recbole.open_source(root, name).read(root)
+
+
+def _shown(root: Path) -> Format:
+    """The format that the files of a folder show."""
+    shown: list[Format] = []
+    if any((root / f"interactions{suffix}").exists() for suffix in _SUFFIXES):
+        shown.append("layout")
+    if mmrec.is_here(root):
+        shown.append("mmrec")
+    elif recbole.is_here(root):
+        shown.append("recbole")
+    if kgat.is_here(root):
+        shown.append("kgat")
+    if len(shown) != 1:
         raise DataError(
-            f"{len(names)} files end in .inter ({', '.join(names)})"
-            if names
-            else f"no file ends in .inter; {_listing(root)}",
-            expected="one NAME.inter",
-            fix="say which with its name" if names else "check the folder",
+            f"interactions in the formats {' and '.join(shown)}"
+            if shown
+            else f"no interactions; {found_in(root)}",
+            expected=f"either interactions{{{','.join(_SUFFIXES)}}}, one NAME.inter, or train.txt "
+            "and test.txt",
+            fix=f"set the format to {' or '.join(shown)}"
+            if shown
+            else "check the folder; `python -m slifmr_pl import --help` lists other formats",
             path=root,
         )
-    if name is not None and name not in names:
-        raise DataError(
-            f"{name}.inter does not exist; {_listing(root)}",
-            expected="an existing data set",
-            fix=f"use one of {', '.join(names)}" if names else "check the folder",
-            path=root,
-        )
-    stem = names[0] if name is None else name
-    kinds = {"interactions": ".inter", "items": ".item", "kg": ".kg", "links": ".link"}
-    paths = {kind: root / f"{stem}{suffix}" for kind, suffix in kinds.items()}
-    tables = {
-        kind: (path, _without_types(read_table(path), path))
-        for kind, path in paths.items()
-        if path.exists()
-    }
-    return _canonical(root, tables)
+    return shown[0]
 
 
-def _canonical(root: Path, tables: dict[str, tuple[Path, pa.Table]]) -> RawData:
-    path, interactions = tables["interactions"]
-    return RawData(
-        interactions=_interactions(interactions, path),
-        items=_items(tables),
-        kg=_ids_only(tables, "kg", ("head_id", "relation_id", "tail_id")),
-        links=_ids_only(tables, "links", ("item_id", "entity_id")),
-        root=root,
-    )
-
-
-def _interactions(table: pa.Table, path: Path) -> pa.Table:
-    require_columns(table.column_names, ("user_id", "item_id"), path)
-    if "split" in table.column_names and "x_label" in table.column_names:
-        raise DataError(
-            "both columns split and x_label",
-            expected="one of them",
-            fix="remove the other",
-            path=path,
-        )
-    columns = {name: id_column(table, name, path) for name in ("user_id", "item_id")}
-    for name in ("rating", "timestamp"):
-        if name in table.column_names:
-            columns[name] = number_column(table, name, path)
-    for name in ("split", "x_label"):
-        if name in table.column_names:
-            columns["split"] = split_column(table, name, path)
-    if not table.num_rows:
-        raise DataError(
-            "no interactions, only a header", expected="rows", fix="add interactions", path=path
-        )
-    return pa.table(columns)
-
-
-def _items(tables: dict[str, tuple[Path, pa.Table]]) -> pa.Table | None:
-    if "items" not in tables:
-        return None
-    path, table = tables["items"]
-    require_columns(table.column_names, ("item_id",), path)
-    columns = {"item_id": id_column(table, "item_id", path)}
-    require_distinct_ids(columns["item_id"], "item_id", path)
-    for name in table.column_names:
-        if name != "item_id":
-            columns[name] = text_column(table, name, path)
-    return pa.table(columns)
-
-
-def _ids_only(
-    tables: dict[str, tuple[Path, pa.Table]], kind: str, names: tuple[str, ...]
-) -> pa.Table | None:
-    if kind not in tables:
-        return None
-    path, table = tables[kind]
-    require_columns(table.column_names, names, path)
-    return pa.table({name: id_column(table, name, path) for name in names})
-
-
-def _without_types(table: pa.Table, path: Path) -> pa.Table:
-    parts = [name.partition(":") for name in table.column_names]
-    for name, _, kind in parts:
-        if kind not in _RECBOLE_TYPES:
-            raise DataError(
-                f"the field {name!r} has the type {kind!r}",
-                expected=f"field:type, the type one of {', '.join(_RECBOLE_TYPES)}",
-                fix="mend the header",
-                path=path,
-                row=1,
-            )
-    names = [name for name, _, _ in parts]
-    if len(set(names)) != len(names):
-        raise DataError(
-            f"a field occurs twice in {names}",
-            expected="distinct fields",
-            fix="remove one of them",
-            path=path,
-            row=1,
-        )
-    return table.rename_columns(names)
-
-
-def _layout_file(root: Path, stem: str) -> Path | None:
-    found = [path for suffix in _SUFFIXES if (path := root / f"{stem}{suffix}").exists()]
+def _layout_file(root: Path, kind: Kind) -> Path | None:
+    found = [path for suffix in _SUFFIXES if (path := root / f"{kind}{suffix}").exists()]
     if len(found) > 1:
         raise DataError(
-            f"several files named {stem}: {', '.join(path.name for path in found)}",
+            f"several files named {kind}: {', '.join(path.name for path in found)}",
             expected="one",
             fix="remove or rename the others",
             path=root,
@@ -242,8 +157,3 @@ def _require_folder(root: Path) -> None:
         fix=f"did you mean {close[0]!r}?" if close else "check the path",
         path=root,
     )
-
-
-def _listing(root: Path) -> str:
-    names = sorted(path.name for path in root.iterdir())
-    return f"found {', '.join(names[:20])}" if names else "the folder is empty"

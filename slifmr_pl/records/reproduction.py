@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
-
 from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.errors import RunError
+from slifmr_pl.errors import ConfigError, RunError
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state
 from slifmr_pl.records.folder import (
@@ -210,18 +208,15 @@ def data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
     Raises:
         RunError: The settings are not those of this version.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SlifMrDataModule, "data")
     try:
-        config = parser.parse_object({"data": settings})
-    except ArgumentError as error:
+        data = SlifMrDataModule.from_settings(settings)
+    except ConfigError as error:
         raise RunError(
-            f"the data settings are not understood ({error})",
+            error.found,
             expected="a configuration of this version of slifmr_pl",
             fix="use the version that the run was made with; run.json names it",
             path=folder / CONFIG_FILE,
         ) from error
-    data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
     return data
 
 

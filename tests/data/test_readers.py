@@ -168,10 +168,14 @@ def test_nested_item_column_is_an_error(tmp_path: Path) -> None:
             "entity_id is empty",
             2,
         ),
-        ({"interactions.csv": INTERACTIONS, **RECBOLE}, "interactions in both formats", None),
+        (
+            {"interactions.csv": INTERACTIONS, **RECBOLE},
+            "interactions in the formats layout and recbole",
+            None,
+        ),
         ({"other.csv": "x"}, "no interactions; found other.csv", None),
         ({}, "the folder is empty", None),
-        ({**RECBOLE, "b.inter": "x"}, r"2 files end in .inter \(b, toy\)", None),
+        ({**RECBOLE, "b.inter": "x"}, r"2 data sets end in .inter \(b, toy\)", None),
         ({"toy.inter": "user_id\titem_id:token\n1\t2\n"}, "field 'user_id' has the type ''", 1),
         (
             {"toy.inter": "user_id:token\tuser_id:float\titem_id:token\n1\t2\t3\n"},

@@ -1,0 +1,127 @@
+"""The four tables of a data folder with canonical columns: what every reader ends in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from feature_extraction.tables import require_columns
+from slifmr_pl.data.columns import (
+    Origin,
+    id_column,
+    number_column,
+    require_distinct_ids,
+    split_column,
+    text_column,
+)
+from slifmr_pl.errors import DataError
+
+Kind = Literal["interactions", "items", "kg", "links"]
+KINDS: tuple[Kind, ...] = ("interactions", "items", "kg", "links")
+"""The tables; also the names of their files in the layout."""
+
+KG_COLUMNS = ("head_id", "relation_id", "tail_id")
+LINK_COLUMNS = ("item_id", "entity_id")
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """What a data folder holds, with raw string ids and canonical column names.
+
+    Attributes:
+        interactions: ``user_id``, ``item_id`` string; ``rating``, ``timestamp`` float64 and
+            ``split`` string (train, valid, test) where the file has them.
+        items: ``item_id`` (distinct) and any other columns, all strings.
+        kg: ``head_id``, ``relation_id``, ``tail_id`` string.
+        links: ``item_id``, ``entity_id`` string.
+        root: The folder.
+    """
+
+    interactions: pa.Table
+    items: pa.Table | None
+    kg: pa.Table | None
+    links: pa.Table | None
+    root: Path
+
+
+def canonical(kind: Kind, table: pa.Table, origin: Origin) -> pa.Table:
+    """Check a table, or some rows of it, and bring its columns into the form of ``RawData``.
+
+    Args:
+        kind: Which of the four.
+        table: With the column names of ``RawData``; interactions may have ``x_label`` (0, 1, 2)
+            in place of ``split``, and columns beyond those of ``RawData``, which are left out.
+        origin: Where the rows stand.
+
+    Raises:
+        DataError: A value is bad; names file and row.
+        TableError: A column is missing.
+    """
+    return _CANONICAL[kind](table, origin)
+
+
+def require_rows(interactions: pa.Table, path: Path) -> None:
+    """Refuse a table of interactions without any.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not interactions.num_rows:
+        raise DataError(
+            "no interactions, only a header", expected="rows", fix="add interactions", path=path
+        )
+
+
+def require_distinct_items(items: pa.Table, origin: Origin) -> None:
+    """Refuse an item table that describes an item twice.
+
+    Raises:
+        DataError: It does; names the second row.
+    """
+    require_distinct_ids(items["item_id"], "item_id", origin)
+
+
+def _interactions(table: pa.Table, origin: Origin) -> pa.Table:
+    require_columns(table.column_names, ("user_id", "item_id"), origin.path)
+    if "split" in table.column_names and "x_label" in table.column_names:
+        raise DataError(
+            "both columns split and x_label",
+            expected="one of them",
+            fix="remove the other",
+            path=origin.path,
+        )
+    columns = {name: id_column(table, name, origin) for name in ("user_id", "item_id")}
+    for name in ("rating", "timestamp"):
+        if name in table.column_names:
+            columns[name] = number_column(table, name, origin)
+    for name in ("split", "x_label"):
+        if name in table.column_names:
+            columns["split"] = split_column(table, name, origin)
+    return pa.table(columns)
+
+
+def _items(table: pa.Table, origin: Origin) -> pa.Table:
+    require_columns(table.column_names, ("item_id",), origin.path)
+    columns = {"item_id": id_column(table, "item_id", origin)}
+    for name in table.column_names:
+        if name != "item_id":
+            columns[name] = text_column(table, name, origin)
+    return pa.table(columns)
+
+
+def _ids_of(names: tuple[str, ...]) -> Callable[[pa.Table, Origin], pa.Table]:
+    def ids(table: pa.Table, origin: Origin) -> pa.Table:
+        require_columns(table.column_names, names, origin.path)
+        return pa.table({name: id_column(table, name, origin) for name in names})
+
+    return ids
+
+
+_CANONICAL: dict[Kind, Callable[[pa.Table, Origin], pa.Table]] = {
+    "interactions": _interactions,
+    "items": _items,
+    "kg": _ids_of(KG_COLUMNS),
+    "links": _ids_of(LINK_COLUMNS),
+}

@@ -1,0 +1,67 @@
+"""Data frames of pandas, Polars or PyArrow, taken through Arrow; none of them is imported."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from slifmr_pl.data.canonical import (
+    KINDS,
+    Kind,
+    RawData,
+    canonical,
+    require_distinct_items,
+    require_rows,
+)
+from slifmr_pl.data.columns import Origin
+from slifmr_pl.errors import DataError
+
+_INDEX = "__index_level_"  # what Arrow calls the index of a pandas frame
+
+
+def raw_data(
+    interactions: Any, items: Any = None, kg: Any = None, links: Any = None, root: Path = Path()
+) -> RawData:
+    """Take data frames for the tables of a data folder.
+
+    Args:
+        interactions: A frame with the columns of ``RawData``; an index is left out.
+        items: Likewise, or None.
+        kg: Likewise, or None.
+        links: Likewise, or None.
+        root: Folder that picture paths are relative to.
+
+    Raises:
+        DataError: Something is no frame, or a value is bad; names the frame and the row.
+        TableError: A column is missing.
+    """
+    frames = dict(zip(KINDS, (interactions, items, kg, links), strict=True))
+    tables = {kind: _table(kind, frame) for kind, frame in frames.items() if frame is not None}
+    return RawData(
+        interactions=tables["interactions"],
+        items=tables.get("items"),
+        kg=tables.get("kg"),
+        links=tables.get("links"),
+        root=root,
+    )
+
+
+def _table(kind: Kind, frame: Any) -> pa.Table:
+    path = Path(kind)
+    try:
+        table = pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"{type(frame).__name__} is no table ({error})",
+            expected="a frame of pandas, Polars or PyArrow, each column of one type",
+            fix="convert mixed columns, for example with .astype(str)",
+            path=path,
+        ) from error
+    table = table.select([name for name in table.column_names if not name.startswith(_INDEX)])
+    origin = Origin(path, lines=range(1, table.num_rows + 1))
+    table = canonical(kind, table, origin)
+    if kind == "interactions":
+        require_rows(table, path)
+    if kind == "items":
+        require_distinct_items(table, origin)
+    return table

@@ -1,0 +1,151 @@
+"""Write a source as a data folder, in one step: all of it or nothing."""
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_extraction.precomputed import write_features
+from slifmr_pl.data.canonical import KINDS
+from slifmr_pl.data.columns import SPLIT_NAMES
+from slifmr_pl.data.formats.new_folder import new_folder
+from slifmr_pl.data.formats.source import Source
+from slifmr_pl.errors import DataError
+
+RECORD_FILE = "import.json"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import wrote.
+
+    Attributes:
+        rows: Of each table.
+        parts: Interactions of each part of the split, if the source has one.
+        repeated_items: Rows of the item table that were left out, since one before describes the
+            same item.
+        features: Items without features, by the name of the store below ``features/``.
+        notes: What else was repaired or left out.
+    """
+
+    rows: dict[str, int]
+    parts: dict[str, int]
+    repeated_items: int
+    features: dict[str, int]
+    notes: list[str]
+
+    def __str__(self) -> str:
+        """A line for each file and each note."""
+        parts = ", ".join(f"{count:,} {part}" for part, count in self.parts.items())
+        lines = [
+            f"  {kind}.parquet  {count:,} rows"
+            + (f" ({parts})" if kind == KINDS[0] and parts else "")
+            for kind, count in self.rows.items()
+        ]
+        for name, masked in self.features.items():
+            lines.append(f"  features/{name}  {masked:,} items masked: their rows are zero")
+        if self.repeated_items:
+            lines.append(
+                f"  note: {self.repeated_items:,} rows of items describe one that a row before "
+                "describes; they are left out"
+            )
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def import_data(format: str, path: Path, out: Path, **options: Any) -> Imported:
+    """Read a data set in a foreign format and write it as a data folder.
+
+    Tables become Parquet files, features become stores in ``features/``; memory does not grow with
+    the number of interactions.
+
+    Args:
+        format: One of ``FORMATS``.
+        path: Folder or file of the data set.
+        out: The folder to write; it must not exist, or be empty.
+        **options: Of the format's ``open_source``.
+
+    Raises:
+        DataError: The data cannot be used, or ``out`` holds something.
+        TableError: A file cannot be read.
+        FeatureError: Features cannot be used.
+        StorageError: The folder cannot be written.
+    """
+    if not path.exists():
+        raise DataError(
+            "the path does not exist", expected="a data set", fix="check the path", path=path
+        )
+    if format != "table" and format != "amazon" and not path.is_dir():
+        raise DataError(
+            "this is a file", expected=f"a folder of {format} files", fix="name it", path=path
+        )
+    module = import_module(f"slifmr_pl.data.formats.{format}")
+    with new_folder(out) as folder:
+        source: Source = module.open_source(path, **options)
+        imported = _write(source, folder)
+        record = {"format": format, "source": str(path), **vars(imported)}
+        (folder / RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
+    return imported
+
+
+def _write(source: Source, folder: Path) -> Imported:
+    rows: dict[str, int] = {}
+    parts, repeated = dict.fromkeys(SPLIT_NAMES, 0), 0
+    known: set[str] = set()
+    for kind in KINDS:
+        if kind not in source.tables:
+            continue
+        rows[kind] = 0
+        with _Writer(folder / f"{kind}.parquet") as writer:
+            for table, _ in source.parts(kind):
+                new = _first_rows(table, known) if kind == "items" else table
+                repeated += len(table) - len(new)
+                if kind == "interactions" and "split" in table.column_names:
+                    for entry in table["split"].value_counts().to_pylist():
+                        parts[entry["values"]] += entry["counts"]
+                writer.write(new)
+                rows[kind] += len(new)
+    features = {}
+    for name, found in source.features.items():
+        store = write_features(folder / "features" / name, found.ids, found.features, found.path)
+        features[name] = int((~store.present).sum())
+    return Imported(
+        rows=rows,
+        parts=parts if any(parts.values()) else {},
+        repeated_items=repeated,
+        features=features,
+        notes=list(source.notes),
+    )
+
+
+def _first_rows(items: pa.Table, known: set[str]) -> pa.Table:
+    """The rows that describe an item for the first time."""
+    first = []
+    for item in items["item_id"].to_pylist():
+        first.append(item not in known)
+        known.add(item)
+    return items if all(first) else items.filter(pa.array(first))
+
+
+class _Writer:
+    """A Parquet file that takes its columns from the first rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._file is None:
+            self._file = pq.ParquetWriter(self._path, table.schema)
+        if len(table):
+            self._file.write_table(table)
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
