@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
-
 from slifmr_pl.configuration import flat
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.data_settings import data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state
@@ -124,7 +122,9 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
             path=folder,
         )
     settings["root"] = str(folder)
-    found, recorded = data_record(_data_module(settings, run.folder)), run.record["data"]
+    data = data_module(settings, run.folder / CONFIG_FILE)
+    data.prepare_data()
+    found, recorded = data_record(data), run.record["data"]
     if found["fingerprint"] == recorded["fingerprint"]:
         return
     parts = recorded["parts"]
@@ -196,23 +196,6 @@ def _verdict(recorded: float | None, again: float | None, tolerance: float) -> V
         return "bit-equal"
     close = math.isclose(recorded, again, rel_tol=tolerance)
     return "within tolerance" if close else "differs"
-
-
-def _data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SlifMrDataModule, "data")
-    try:
-        config = parser.parse_object({"data": settings})
-    except ArgumentError as error:
-        raise RunError(
-            f"the data settings are not understood ({error})",
-            expected="a configuration of this version of slifmr_pl",
-            fix="use the version that the run was made with; run.json names it",
-            path=folder / CONFIG_FILE,
-        ) from error
-    data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
-    data.prepare_data()
-    return data
 
 
 def _versions(out: Path) -> list[Path]:
