@@ -6,7 +6,7 @@ It stands beside the LightningModule, since it joins two rooms: `data` and `grap
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
@@ -146,26 +145,6 @@ class SlifMrDataModule(pl.LightningDataModule):
         """
         module = cls(root, **options)
         module._raw = raw_data(interactions, items, kg, links, Path(root))
-        return module
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Makes the data module that the section `data` of a configuration describes.
-
-        Raises:
-            ConfigError: A setting is unknown, or has a value of another kind.
-        """
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls, "data")
-        try:
-            config = parser.parse_object({"data": dict(settings)})
-        except ArgumentError as error:
-            raise ConfigError(
-                f"the data settings are not understood ({error})",
-                expected="settings as `python lightning_cli.py fit --help` lists them",
-                fix="mend the section `data` of the configuration",
-            ) from error
-        module: Self = parser.instantiate_classes(config)["data"]
         return module
 
     def prepare_data(self) -> None:

@@ -10,6 +10,7 @@ COMMANDS = (
     "demo",
     "import_",
     "export_data",
+    "inspect",
     "metrics",
     "compare",
     "reproduce",

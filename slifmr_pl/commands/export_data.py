@@ -28,12 +28,12 @@ def run(options: argparse.Namespace) -> int:
     """Prepares the data as `fit` would, and writes them."""
     from slifmr_pl.data.formats import mmrec, recbole
     from slifmr_pl.data.formats.new_folder import new_folder
-    from slifmr_pl.datamodule import SlifMrDataModule
+    from slifmr_pl.data_settings import data_module, read_data_settings
 
-    settings = _data_settings(options.config)
+    settings = read_data_settings([options.config])
     if options.data_root is not None:
         settings["root"] = options.data_root
-    module = SlifMrDataModule.from_settings(settings)
+    module = data_module(settings, options.config)
     print(module.data.summary)
     name = options.out.absolute().name
     with new_folder(options.out) as folder:
@@ -45,28 +45,3 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     print(f"Written for {options.format} to {options.out}; its settings are {name}.yaml")
     return 0
-
-
-def _data_settings(path: Path) -> dict[str, object]:
-    import yaml
-
-    from slifmr_pl.errors import ConfigError
-
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"cannot be read ({error})",
-            expected="a YAML file as `python lightning_cli.py fit --config` takes it",
-            fix="check the path and the file",
-            path=path,
-        ) from error
-    data = settings.get("data") if isinstance(settings, dict) else None
-    if not isinstance(data, dict):
-        raise ConfigError(
-            "no section `data`",
-            expected="a configuration with data.root",
-            fix="give the config.yaml of a run, or what `fit --print_config` writes",
-            path=path,
-        )
-    return data

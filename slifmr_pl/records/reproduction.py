@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slifmr_pl.configuration import flat
-from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.errors import ConfigError, RunError
+from slifmr_pl.data_settings import data_module
+from slifmr_pl.errors import RunError
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state
 from slifmr_pl.records.folder import (
@@ -122,7 +122,7 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
             path=folder,
         )
     settings["root"] = str(folder)
-    data = data_module(settings, run.folder)
+    data = data_module(settings, run.folder / CONFIG_FILE)
     data.prepare_data()
     found, recorded = data_record(data), run.record["data"]
     if found["fingerprint"] == recorded["fingerprint"]:
@@ -196,28 +196,6 @@ def _verdict(recorded: float | None, again: float | None, tolerance: float) -> V
         return "bit-equal"
     close = math.isclose(recorded, again, rel_tol=tolerance)
     return "within tolerance" if close else "differs"
-
-
-def data_module(settings: dict[str, Any], folder: Path) -> SlifMrDataModule:
-    """The data module of a run's saved settings.
-
-    Args:
-        settings: Its section `data`.
-        folder: The run's folder, for the error.
-
-    Raises:
-        RunError: The settings are not those of this version.
-    """
-    try:
-        data = SlifMrDataModule.from_settings(settings)
-    except ConfigError as error:
-        raise RunError(
-            error.found,
-            expected="a configuration of this version of slifmr_pl",
-            fix="use the version that the run was made with; run.json names it",
-            path=folder / CONFIG_FILE,
-        ) from error
-    return data
 
 
 def _versions(out: Path) -> list[Path]:

@@ -1,0 +1,70 @@
+"""The section `data` of a configuration, without the command line around it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.errors import ConfigError
+
+
+def read_data_settings(files: Sequence[Path]) -> dict[str, Any]:
+    """The section `data` of some configurations; the later one wins.
+
+    Raises:
+        ConfigError: A file is missing or no configuration.
+    """
+    settings: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text("utf-8"))
+            section = content.get("data") or {}
+            if not isinstance(section, dict):
+                raise ValueError(f"a section data that is a {type(section).__name__}")
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"the configuration cannot be read ({type(error).__name__}: {error})",
+                expected="a YAML file as `fit --config` takes it",
+                fix="check the path and the file",
+                path=file,
+            ) from error
+        settings = _merged(settings, section)
+    return settings
+
+
+def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:
+    """The data module of a section `data`, checked as strictly as `fit` checks it.
+
+    Args:
+        settings: The section, with `root`.
+        files: Where it stands, for the error.
+
+    Raises:
+        ConfigError: A key or value is not understood.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SlifMrDataModule, "data")
+    try:
+        config = parser.parse_object({"data": dict(settings)})
+    except ArgumentError as error:
+        raise ConfigError(
+            f"the data settings are not understood ({error})",
+            expected="settings of this version of slifmr_pl",
+            fix="mend the key or value",
+            path=files[-1] if files else None,
+        ) from error
+    data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
+    return data
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, those of the second over those of the first."""
+    merged = dict(first)
+    for key, value in second.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged

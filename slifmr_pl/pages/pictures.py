@@ -1,0 +1,113 @@
+"""Small pictures inside the page, and cards of items."""
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from feature_extraction.images import ImageError, decode_image, locate_image
+from slifmr_pl.data.vocabulary import Vocabulary
+from slifmr_pl.pages.html import Html, element
+
+_SIDE = 112  # pixels: twice as sharp as a card on a phone is wide
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+_SAMPLE = 1000  # rows of the item table that show what a column holds
+
+
+class ItemCards:
+    """Titles and pictures of a catalogue's items.
+
+    Args:
+        items: Raw ids by row.
+        table: Row i describes item i; None where there is no item table.
+        root: Folder that paths of pictures are relative to.
+
+    Attributes:
+        title_column: Column of titles, None where there is none.
+        picture_column: Column of paths of pictures, None where there is none.
+    """
+
+    def __init__(self, items: Vocabulary, table: pa.Table | None, root: Path) -> None:
+        self._items = items
+        self._table = table
+        self._root = root
+        names = [] if table is None else [n for n in table.column_names if n != "item_id"]
+        self.picture_column = next((n for n in names if holds_pictures(_sample(table, n))), None)
+        titles = [n for n in names if "title" in n.lower()] + [
+            n for n in names if "name" in n.lower()
+        ]
+        self.title_column = titles[0] if titles else None
+        self._thumbnail = lru_cache(maxsize=None)(self._read)
+
+    def title(self, item: int) -> str:
+        """The item's title, or its id where it has none."""
+        text = "" if self.title_column is None else self._value(self.title_column, item)
+        return text or self._items.decode([item])[0]
+
+    def card(self, item: int, *, tag: str = "", found: bool = False) -> Html:
+        """Picture and title as an entry of a list; what stands in the way of a picture is said.
+
+        Args:
+            item: Its row.
+            tag: A further line.
+            found: Whether to emphasise it.
+        """
+        title = self.title(item)
+        picture = self._thumbnail(item)
+        if picture.startswith("data:"):
+            shown = element(
+                "img", src=picture, alt=f"Picture of {title}", width=_SIDE, height=_SIDE
+            )
+        else:
+            shown = element("span", picture, class_="blank")
+        line = [element("span", tag, class_="tag")] if tag else []
+        return element("li", shown, title, *line, class_="found" if found else "card")
+
+    def _read(self, item: int) -> str:
+        if self.picture_column is None:
+            return "no pictures"
+        path = self._value(self.picture_column, item)
+        if not path:
+            return "no picture"
+        try:
+            return thumbnail(locate_image(path, self._root))
+        except ImageError as error:
+            return str(error)
+
+    def _value(self, column: str, item: int) -> str:
+        assert self._table is not None
+        text: str = self._table[column][item].as_py()
+        return text
+
+
+def cards(entries: Sequence[Html]) -> Html:
+    """A list of cards."""
+    return element("ul", *entries, class_="cards")
+
+
+def holds_pictures(values: Sequence[str]) -> bool:
+    """Whether most values that are there look like paths of pictures."""
+    there = [value for value in values if value]
+    return 2 * sum(value.lower().endswith(_SUFFIXES) for value in there) > len(there)
+
+
+def thumbnail(path: Path) -> str:
+    """A picture as a `data:` URI of a few kilobytes, its middle cut out as a square.
+
+    Raises:
+        ImageError: It cannot be decoded.
+    """
+    from PIL import ImageOps
+
+    content = io.BytesIO()
+    ImageOps.fit(decode_image(path), (_SIDE, _SIDE)).save(content, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _sample(table: pa.Table | None, name: str) -> list[str]:
+    assert table is not None
+    values: list[str] = table[name].slice(0, _SAMPLE).to_pylist()
+    return values
