@@ -294,3 +294,33 @@ def _require_closed_quotes(path: Path, sep: str, rows: int) -> None:
     if lines != rows + 1 or last != b"\n":
         with closing(_records(path, sep)) as records:
             deque(records, maxlen=0)
+
+
+def stream_text_rows(path: Path) -> Generator[tuple[int, list[str]]]:
+    """Read a CSV, TSV or atomic file row by row, in the memory of one row.
+
+    Args:
+        path: The file; its suffix decides the format, as in ``read_table``.
+
+    Yields:
+        1-based first line and fields, of the header and then of each row.
+
+    Raises:
+        TableError: As ``read_table``, once the row in question is reached.
+    """
+    _require_file(path)
+    sep = _separator(path, None)
+    width = len(_read_header(path, sep))
+    try:
+        for line, fields in _records(path, sep):
+            if len(fields) != width:
+                _raise_for_fields(path, sep, width)
+            yield line, fields
+    except UnicodeDecodeError:
+        _raise_for_encoding(path)
+        raise
+
+
+def require_file(path: Path) -> None:
+    """Raise ``TableError`` if a file is missing or empty, or a folder."""
+    _require_file(path)

@@ -16,9 +16,10 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
+from feature_extraction.config import ExtractionConfig
 from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
