@@ -6,10 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
+from feature_extraction.config import ExtractionConfig
 from feature_extraction.errors import FeatureError, UserFacingError
-from feature_extraction.spec import Dtype, EncoderSpec, Kind, Pooling
+from feature_extraction.spec import KINDS, Dtype, EncoderSpec, LongTexts, Pooling, Precision
+
+if TYPE_CHECKING:
+    from feature_extraction.items import ItemTable
 
 _SHOWN_FAILURES = 20
 
@@ -26,10 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(args)
     try:
         with _log_to_stderr():
-            if options.command == "extract":
-                _extract(options)
-            else:
-                _show(options)
+            {"extract": _extract, "show": _show, "verify": _verify}[options.command](options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,36 +46,76 @@ def _parser() -> argparse.ArgumentParser:
     extract = commands.add_parser(
         "extract", help="extract features, or reuse them if nothing that they depend on changed"
     )
-    items = extract.add_argument_group("items")
-    items.add_argument("--items", type=Path, required=True, help="CSV, TSV or Parquet file")
-    items.add_argument("--id-column", required=True, help="column of item ids")
-    items.add_argument(
-        "--text-columns", nargs="+", default=[], help="columns that make up the text"
-    )
-    items.add_argument("--images", type=Path, help="folder of image files")
-    items.add_argument(
-        "--image-column",
-        help="column of paths inside the folder; without it: <item id>.png, .jpg, ...",
-    )
+    _add_items(extract, required=True)
     encoder = extract.add_argument_group("encoder")
     encoder.add_argument("--encoder", required=True, help="hub id or local model folder")
-    encoder.add_argument("--kind", choices=get_args(Kind), required=True)
+    encoder.add_argument("--kind", choices=sorted(KINDS), required=True)
     encoder.add_argument("--revision", help="commit of a hub id")
     encoder.add_argument(
-        "--pooling", choices=get_args(Pooling), default="mean", help="bert only (default: mean)"
+        "--pooling",
+        choices=get_args(Pooling),
+        help="of bert (default: mean) and vit (default: cls); the others pool by themselves",
     )
     encoder.add_argument("--max-length", type=int, help="tokens; default: the model's limit")
+    encoder.add_argument(
+        "--long-texts",
+        choices=get_args(LongTexts),
+        default="truncate",
+        help="what becomes of texts of more tokens (default: truncate)",
+    )
+    encoder.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="type that the encoder computes in (default: float32)",
+    )
     output = extract.add_argument_group("output")
     output.add_argument("--output", type=Path, required=True, help="folder of feature stores")
     output.add_argument("--name", help="name of the modality (default: the kind)")
     output.add_argument("--dtype", choices=get_args(Dtype), default="float32")
-    run = extract.add_argument_group("run")
+    run = extract.add_argument_group("run (changes no features)")
     run.add_argument("--batch-size", type=int, default=64)
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument(
+        "--devices", type=int, default=1, help="GPUs, or CPU processes, that share the items out"
+    )
+    run.add_argument("--workers", type=int, help="processes that decode and tokenise for each")
+    run.add_argument(
+        "--strict", action="store_true", help="stop at the first input that cannot be used"
+    )
     show = commands.add_parser("show", help="print what a feature store holds")
     show.add_argument("store", type=Path, help="feature store folder")
     show.add_argument("--verify", action="store_true", help="also check every value and hash")
+    verify = commands.add_parser(
+        "verify", help="check a feature store, and draw items beside their nearest neighbours"
+    )
+    verify.add_argument("store", type=Path, help="feature store folder")
+    verify.add_argument("--sheet", type=Path, help="PNG to draw; the items' names and pictures:")
+    _add_items(verify, required=False)
     return parser
+
+
+def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    items = parser.add_argument_group("items")
+    items.add_argument(
+        "--items", type=Path, required=required, help="Parquet, CSV, TSV or JSON lines file"
+    )
+    items.add_argument("--id-column", required=required, help="column of item ids")
+    items.add_argument(
+        "--text-columns", nargs="+", default=[], help="columns that make up the text"
+    )
+    items.add_argument(
+        "--text-template", help="in their place, for example '{title}. {description}'"
+    )
+    items.add_argument(
+        "--images", nargs="+", type=Path, default=[], help="folder of image files, or archives"
+    )
+    items.add_argument(
+        "--image-column",
+        nargs="+",
+        default=[],
+        help="columns of names inside it, or of bytes; without: <item id>.png, .jpg, ...",
+    )
 
 
 @contextmanager
@@ -93,9 +134,9 @@ def _log_to_stderr() -> Iterator[None]:
 
 
 def _extract(options: argparse.Namespace) -> None:
-    # pyarrow and numpy are only imported for the work itself, so that --help is quick.
+    # numpy and pyarrow are only imported for the work itself, so that --help is quick.
     from feature_extraction.extract import extract
-    from feature_extraction.items import read_items
+    from feature_extraction.store import FAILURES
 
     _check_sources(options)
     spec = EncoderSpec(
@@ -105,45 +146,68 @@ def _extract(options: argparse.Namespace) -> None:
         pooling=options.pooling,
         max_length=options.max_length,
         dtype=options.dtype,
+        precision=options.precision,
+        long_texts=options.long_texts,
     )
-    inputs = read_items(
+    config = ExtractionConfig(
+        batch_size=options.batch_size,
+        device=options.device,
+        devices=options.devices,
+        workers=options.workers,
+        strict=options.strict,
+    )
+    name = options.name or options.kind
+    store = extract(_items(options), spec, options.output, name=name, config=config)
+    failures = len(store.failures)
+    if failures:
+        print(f"{failures} inputs failed: {store.path / FAILURES}", file=sys.stderr)
+    print(store.path)
+
+
+def _items(options: argparse.Namespace) -> "ItemTable":
+    from feature_extraction.items import ItemTable
+
+    return ItemTable(
         options.items,
         id_column=options.id_column,
         text_columns=options.text_columns,
-        image_folder=options.images,
-        image_column=options.image_column,
+        text_template=options.text_template,
+        image_columns=options.image_column,
+        images=options.images,
     )
-    store = extract(
-        inputs,
-        spec,
-        options.output,
-        name=options.name or options.kind,
-        batch_size=options.batch_size,
-        device=options.device,
-    )
-    print(store.path)
 
 
 def _check_sources(options: argparse.Namespace) -> None:
     """Refuse options that this kind of encoder would not read, or does not find."""
-    wants_images = options.kind == "clip-image"
-    if wants_images:
-        fits = options.images is not None and not options.text_columns
-    else:
-        fits = options.text_columns and options.images is options.image_column is None
-    if fits:
+    images = bool(options.images or options.image_column)
+    texts = bool(options.text_columns or options.text_template)
+    wants_images = KINDS[options.kind].reads == "image"
+    if (images, texts) == (wants_images, not wants_images):
         return
     raise FeatureError(
         f"sources of items that do not fit --kind {options.kind}",
-        expected="--images and no --text-columns"
+        expected="--images or --image-column, and no texts"
         if wants_images
-        else "--text-columns and neither --images nor --image-column",
+        else "--text-columns or --text-template, and neither --images nor --image-column",
         fix="give one kind of source; run once for images and once for texts",
     )
 
 
+def _verify(options: argparse.Namespace) -> None:
+    from feature_extraction.verify import verify
+
+    if (options.items is None) != (options.id_column is None):
+        raise FeatureError(
+            "one of --items and --id-column without the other",
+            expected="both, for a sheet with names and pictures",
+            fix="add the other",
+        )
+    items = None if options.items is None else _items(options)
+    print(verify(options.store, sheet=options.sheet, items=items))
+
+
 def _show(options: argparse.Namespace) -> None:
-    from feature_extraction.store import FeatureStore
+    from feature_extraction.store import FAILURES, FeatureStore
 
     store = FeatureStore.open(options.store, verify=options.verify)
     manifest = store.manifest
@@ -154,8 +218,9 @@ def _show(options: argparse.Namespace) -> None:
         print(f"{section}: " + ", ".join(f"{key}={value}" for key, value in entries.items()))
     print(f"pooling: {manifest.get('pooling')}")
     print(f"content key: {manifest.get('content_key')}")
-    failures = manifest.get("failures", [])
+    failures = store.failures
     for failure in failures[:_SHOWN_FAILURES]:
-        print(f"failed: {failure['id']} ({failure.get('file', 'text')}): {failure['reason']}")
+        where = failure["file"] or "no file name"
+        print(f"failed: {failure['item']} ({where}): {failure['reason']}")
     if len(failures) > _SHOWN_FAILURES:
-        print(f"... and {len(failures) - _SHOWN_FAILURES} more in {store.path / 'manifest.json'}")
+        print(f"... and {len(failures) - _SHOWN_FAILURES} more in {store.path / FAILURES}")

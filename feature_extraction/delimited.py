@@ -118,6 +118,26 @@ def require_distinct(names: Sequence[str], path: Path) -> None:
         )
 
 
+def wrong_width(path: Path, sep: str, line: int, fields: Sequence[str], columns: int) -> TableError:
+    """What is wrong with a row that has another number of fields than the header.
+
+    Args:
+        path: The file.
+        sep: Its separator.
+        line: 1-based line on which the row starts.
+        fields: Of the row.
+        columns: Number of columns in the header.
+    """
+    mend = "mend the row"
+    return TableError(
+        f"{len(fields)} fields: {sep.join(fields)[:120]!r}",
+        expected=f"{columns} fields separated by {sep!r}, as in the header",
+        fix=f"{mend}; quote a field that holds a separator" if is_quoted(path) else mend,
+        path=path,
+        row=line,
+    )
+
+
 def raise_for_content(path: Path, sep: str, columns: int, cause: Exception) -> NoReturn:
     """Say in which row a file stands that Arrow could not read; reads it again.
 
@@ -134,16 +154,7 @@ def raise_for_content(path: Path, sep: str, columns: int, cause: Exception) -> N
     with closing(records(path, sep)) as rows:
         for line, fields in rows:
             if len(fields) != columns:
-                mend = "mend the row"
-                raise TableError(
-                    f"{len(fields)} fields: {sep.join(fields)[:120]!r}",
-                    expected=f"{columns} fields separated by {sep!r}, as in the header",
-                    fix=f"{mend}; quote a field that holds a separator"
-                    if is_quoted(path)
-                    else mend,
-                    path=path,
-                    row=line,
-                ) from cause
+                raise wrong_width(path, sep, line, fields, columns) from cause
     raise TableError(
         f"cannot be read as a table separated by {sep!r} ({cause})",
         expected="one row a line, every quote closed",

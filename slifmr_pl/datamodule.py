@@ -18,10 +18,11 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
+from feature_extraction.config import ExtractionConfig
 from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed

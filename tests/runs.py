@@ -7,8 +7,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from feature_extraction import ExtractionConfig
 from slifmr_pl.data.dataset import FilterConfig
-from slifmr_pl.data.features import ExtractionConfig, ModalitySource
+from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig, SlifMrModule

@@ -26,7 +26,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from feature_extraction.encoders import quiet_weights
+from feature_extraction.loading import quiet_weights
 from slifmr_pl.data.demo_folder import publish
 from slifmr_pl.data.demo_texts import demo_corpus
 

@@ -7,8 +7,14 @@ from typing import Literal
 
 import pyarrow as pa
 
-from feature_extraction import EncoderSpec, FeatureStore, ItemInputs, extract
-from feature_extraction.items import join_texts
+from feature_extraction import (
+    EncoderSpec,
+    ExtractionConfig,
+    FeatureStore,
+    ItemInputs,
+    extract,
+)
+from feature_extraction.texts import joined
 from slifmr_pl.data.readers import RawData
 from slifmr_pl.errors import ConfigError, DataError
 
@@ -18,23 +24,28 @@ class ModalitySource:
     """Where one modality's features come from: an encoder over raw input, or a ready store.
 
     Attributes:
-        kind: Which encoder: the image or text tower of a CLIP model, or a BERT-family model.
+        kind: Which encoder: "clip-image", "clip-text", "siglip-image", "siglip-text", "vit",
+            "bert", "sentence-transformer", or one that was registered.
         encoder: Hub id, `package:NAME/FOLDER` for weights inside a package, or a local folder,
             below the data folder or the working directory.
         revision: Commit of a hub id; pin it, so that the features stay the same.
         columns: Columns of the item table that make up the text, or the one with image paths.
-        pooling: Of a BERT-family model.
-        max_length: Tokens after which a text is cut; default the model's own limit.
+        pooling: Of "bert" (default: mean) and "vit" (default: cls).
+        max_length: Tokens that the model sees of a text; default the model's own limit.
+        long_texts: What becomes of longer texts, see `EncoderSpec`.
+        precision: Type that the encoder computes in.
         store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
             below the data folder or the working directory.
     """
 
-    kind: Literal["clip-image", "clip-text", "bert"] | None = None
+    kind: str | None = None
     encoder: str | None = None
     revision: str | None = None
     columns: tuple[str, ...] = ()
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls"] | None = None
     max_length: int | None = None
+    long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     store: str | None = None
 
     def spec(self, name: str, root: Path) -> EncoderSpec:
@@ -50,22 +61,15 @@ class ModalitySource:
                 fix="for example {kind: bert, encoder: bert-base-uncased, columns: [title]}",
             )
         encoder = str(_located(self.encoder, root))
-        return EncoderSpec(self.kind, encoder, self.revision, self.pooling, self.max_length)
-
-
-@dataclass(frozen=True)
-class ExtractionConfig:
-    """How features are computed; none of it changes them.
-
-    Attributes:
-        batch_size: Items that an encoder takes at once.
-        device: "auto", "cpu" or "cuda".
-        progress: Draw a progress bar.
-    """
-
-    batch_size: int = 64
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    progress: bool = True
+        return EncoderSpec(
+            self.kind,
+            encoder,
+            self.revision,
+            self.pooling,
+            self.max_length,
+            precision=self.precision,
+            long_texts=self.long_texts,
+        )
 
 
 def feature_stores(
@@ -97,9 +101,7 @@ def feature_stores(
             source.spec(name, raw.root),
             cache,
             name=name,
-            batch_size=extraction.batch_size,
-            device=extraction.device,
-            progress=extraction.progress,
+            config=extraction,
         )
         for name, source in modalities.items()
     }
@@ -129,8 +131,11 @@ def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
                 path=raw.root,
             )
     columns = [table[column].to_pylist() for column in source.columns]
-    if spec.kind != "clip-image":
-        return ItemInputs(ids=table["item_id"].to_pylist(), texts=join_texts(columns))
+    if spec.reads == "text":
+        return ItemInputs(
+            ids=table["item_id"].to_pylist(),
+            texts=[joined(fields) for fields in zip(*columns, strict=True)],
+        )
     if len(columns) != 1:
         raise ConfigError(
             f"data.modalities.{name} has {len(columns)} image columns",
@@ -139,6 +144,6 @@ def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
         )
     return ItemInputs(
         ids=table["item_id"].to_pylist(),
-        images=[path or None for path in columns[0]],
+        images=columns[0],
         image_root=raw.root,
     )

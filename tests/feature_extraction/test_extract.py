@@ -12,15 +12,16 @@ from safetensors.torch import load_file, save_file
 
 from feature_extraction import (
     EncoderSpec,
+    ExtractionConfig,
     FeatureError,
     FeatureStore,
     ItemInputs,
     content_key,
     extract,
 )
-from feature_extraction.encoders import TextEncoder
-from feature_extraction.spec import identify
+from feature_extraction.identity import identify
 from tests.feature_extraction.conftest import BERT_DIM, BERT_TOKENS, CLIP_DIM, COMMIT
+from tests.feature_extraction.encoding import encoded_texts
 
 IDS = ("a", "b", "c", "d", "e")
 TEXTS = ("red hat", None, "a blue shoe and a red hat", " \n", "blue")
@@ -42,23 +43,20 @@ def clip(clip_folder: Path) -> EncoderSpec:
 
 
 def run(inputs: ItemInputs, spec: EncoderSpec, root: Path, **options: Any) -> FeatureStore:
-    return extract(
-        inputs, spec, root, **{"name": "x", "device": "cpu", "progress": False} | options
-    )
+    name = options.pop("name", "x")
+    config = ExtractionConfig(**{"device": "cpu", "progress": False} | options)
+    return extract(inputs, spec, root, name=name, config=config)
 
 
 def test_each_vector_is_in_the_row_of_its_item(
     texts: ItemInputs, bert: EncoderSpec, tmp_path: Path
 ) -> None:
-    import torch
-
     store = run(texts, bert, tmp_path, batch_size=2)
-    encoder = TextEncoder(bert, identify(bert), torch.device("cpu"))
     assert store.ids == IDS
     for row, text in enumerate(TEXTS):
         given = text is not None and bool(text.strip())
         assert store.present[row] == given
-        expected = encoder.encode([text])[0] if text and given else np.zeros(BERT_DIM)
+        expected = encoded_texts(bert, [text])[0] if text and given else np.zeros(BERT_DIM)
         np.testing.assert_allclose(store.features[row], expected, atol=1e-6)
 
 
@@ -140,6 +138,8 @@ def test_key_changes_with_every_part_of_the_inputs(
         changed(pooling="cls"),
         changed(max_length=5),
         changed(dtype="float16"),
+        changed(precision="bfloat16"),
+        changed(long_texts="head+tail"),
     ]
     assert len(set(keys)) == len(keys)
 
@@ -198,8 +198,8 @@ def test_images_that_fail_are_masked_and_recorded_with_the_reason(
     assert store.present.tolist() == [True, *[False] * 7, True]
     assert not store.features[1:8].any()
     assert store.features[[0, 8]].any(axis=1).all()
-    failures = store.manifest["failures"]
-    assert [(failure["id"], failure["file"]) for failure in failures] == [
+    failures = store.failures
+    assert [(failure["item"], failure["file"]) for failure in failures] == [
         (f"item {index}", name) for index, name in enumerate(reasons, start=1)
     ]
     for failure, reason in zip(failures, reasons.values(), strict=True):
@@ -210,6 +210,7 @@ def test_images_that_fail_are_masked_and_recorded_with_the_reason(
         "missing": 2,
         "failed": 5,
         "truncated": 0,
+        "chunked": 0,
     }
 
 
@@ -221,7 +222,7 @@ def test_cut_texts_are_counted(bert: EncoderSpec, tmp_path: Path) -> None:
     shorter = dataclasses.replace(bert, max_length=3)
     store = run(ItemInputs(ids=IDS[:4], texts=texts), shorter, tmp_path)
     assert store.manifest["counts"]["truncated"] == 3
-    assert store.manifest["preprocessing"] == {"max_length": 3}
+    assert store.manifest["preprocessing"] == {"max_length": 3, "long_texts": "truncate"}
 
 
 def test_features_are_stored_in_half_precision_when_asked(
@@ -254,11 +255,12 @@ def test_manifest_says_how_the_features_came_to_be(
         "name": bert.name,
         "revision": None,
         "commit": None,
+        "precision": "float32",
         "files": None,
     }
     assert manifest["encoder"]["files"] == dict(identify(bert).files)
     assert manifest["pooling"] == "cls"
-    assert manifest["preprocessing"] == {"max_length": BERT_TOKENS}
+    assert manifest["preprocessing"] == {"max_length": BERT_TOKENS, "long_texts": "truncate"}
     assert {"torch", "transformers", "pillow", "numpy"} <= manifest["libraries"].keys()
 
 
@@ -326,7 +328,7 @@ def test_items_without_any_usable_input_are_refused(
         with pytest.raises(FeatureError, match="none of the 2 items"):
             run(inputs, spec, tmp_path)
     broken = ItemInputs(ids=("a", "b"), images=("x.png", "y.png"), image_root=tmp_path)
-    with pytest.raises(FeatureError, match="item 'a': file not found"):
+    with pytest.raises(FeatureError, match=r"item 'a' \(x\.png\): file not found"):
         run(broken, clip, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

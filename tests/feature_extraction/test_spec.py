@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feature_extraction import EncoderSpec, FeatureError
-from feature_extraction.spec import identify
+from feature_extraction.identity import identify
 from tests.feature_extraction.conftest import COMMIT
 
 
@@ -21,6 +21,10 @@ from tests.feature_extraction.conftest import COMMIT
         {"max_length": 0},
         {"kind": "clip-text", "pooling": "cls"},
         {"kind": "clip-image", "max_length": 5},
+        {"kind": "clip-image", "long_texts": "head+tail"},
+        {"kind": "sentence-transformer", "pooling": "mean"},
+        {"long_texts": "middle"},
+        {"precision": "int8"},
     ],
 )
 def test_values_that_fit_no_encoder_are_refused(fields: Any) -> None:
