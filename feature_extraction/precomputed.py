@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from feature_extraction.errors import FeatureError, TableError
 from feature_extraction.hashing import file_sha256
-from feature_extraction.items import read_items
+from feature_extraction.items import ItemTable
 from feature_extraction.store import FORMAT_VERSION, FeatureStore, write_store
 from feature_extraction.tables import read_table
 
@@ -82,7 +82,7 @@ def load_columns(path: Path, id_column: str, columns: Sequence[str]) -> tuple[li
         TableError: The file cannot be read, lacks a column, or an id is missing or repeated.
     """
     table = read_table(path, required=[id_column, *columns])
-    ids = list(read_items(path, id_column=id_column).ids)
+    ids = [item.id for item in ItemTable(path, id_column=id_column)]
     kinds = [table[name].type for name in columns]
     try:
         if len(columns) == 1 and _is_list(kinds[0]):

@@ -118,15 +118,17 @@ class ItemToItem(ClosedForm):
             float32 ``[b, I]``.
         """
 
-    def _open_ranking(self, k: int) -> None:
+    def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
         self._k = k
+        self._forbidden = None if allowed is None else ~allowed.to(self.device)
 
     def _rank(self, batch: EvalBatch) -> TopK:
         history = self._histories.select(batch.users.cpu().numpy())
         offsets, items = (torch.from_numpy(part).to(self.device) for part in history)
-        return rank_scores(
-            self.scores(offsets, items), self._k, batch.known_offsets, batch.known_items
-        )
+        scores = self.scores(offsets, items)
+        if self._forbidden is not None:
+            scores.masked_fill_(self._forbidden, -torch.inf)
+        return rank_scores(scores, self._k, batch.known_offsets, batch.known_items)
 
 
 def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> Any:

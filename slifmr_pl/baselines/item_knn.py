@@ -97,8 +97,8 @@ class ItemKnn(ItemToItem):
         history[items, torch.arange(len(counts), device=items.device).repeat_interleave(counts)] = 1
         return spmm(self._graph, history).T.contiguous()
 
-    def _open_ranking(self, k: int) -> None:
-        super()._open_ranking(k)
+    def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
+        super()._open_ranking(k, allowed)
         n_items = len(self.item_neighbours)
         rows, places = (self.item_neighbours >= 0).nonzero(as_tuple=True)
         edges = Edges.build(
