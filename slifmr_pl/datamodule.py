@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -18,12 +19,17 @@ from pytorch_lightning.utilities import rank_zero_warn
 from feature_extraction import FeatureStore
 from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.features import (
+    ExtractionConfig,
+    ModalitySource,
+    aligned_features,
+    feature_stores,
+)
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.errors import DataError
-from slifmr_pl.graphs.cache import cached_neighbours
+from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import DirectedTriples
@@ -55,8 +61,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         eval_batch_size: Users ranked at a time.
         test_masks: What `test` leaves out of the ranking: the training items of a user, or
             those of validation too.
-        cache_dir: Where feature stores and neighbour graphs are kept; default `$SLIFMR_CACHE` or
-            `~/.cache/slifmr_pl`.
+        cache_dir: Where feature stores, neighbours and sorted triples are kept; default
+            `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
         extraction: How features are computed.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
         seed: Seed of batches and negatives.
@@ -103,8 +109,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         self._inputs: ModelInputs | None = None
 
     def prepare_data(self) -> None:
-        """Extracts features and searches their neighbours into the cache, in one process."""
-        if self.modalities:
+        """Fills the cache in one process: features, their neighbours, sorted triples."""
+        if self.modalities or self.use_knowledge:
             _ = self.model_inputs
 
     def setup(self, stage: str) -> None:
@@ -113,6 +119,7 @@ class SlifMrDataModule(pl.LightningDataModule):
             logger.info("%s", self.data.summary)
             self._inputs = self._build_inputs()
             vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
+            pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
         if part is not None and not len(getattr(self.data, part)):
             raise DataError(
@@ -206,7 +213,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         digest.update(f"{self.neighbours} {self.centre_features}".encode())
         features, modalities = {}, {}
         for name, store in self._stores.items():
-            values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
+            aligned = aligned_features(store, data.items, self.cache / "aligned")
+            values, present = map(torch.from_numpy, aligned)
             if not present.any():
                 raise DataError(
                     f"modality {name}: none of the {len(present)} items has features",
@@ -242,7 +250,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         triples = self.data.triples
         if not len(triples.heads):
             return None
-        return DirectedTriples.bidirectional(
+        return cached_triples(
+            self.cache / "triples",
             torch.from_numpy(triples.heads),
             torch.from_numpy(triples.relations),
             torch.from_numpy(triples.tails),
