@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -22,7 +23,7 @@ from feature_extraction.config import ExtractionConfig
 from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ModalitySource, feature_stores
+from slifmr_pl.data.features import ModalitySource, aligned_features, feature_stores
 from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed
@@ -30,7 +31,7 @@ from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.data.selection import Selection
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.graphs.cache import cached_neighbours
+from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import DirectedTriples
@@ -66,8 +67,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             interaction; all items compete.
         perturbations: How training data are made worse, to see what a model withstands. What is
             masked in the ranking stays that of the data as they are.
-        cache_dir: Where feature stores and neighbour graphs are kept; default `$SLIFMR_CACHE` or
-            `~/.cache/slifmr_pl`.
+        cache_dir: Where feature stores, neighbours and sorted triples are kept; default
+            `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
         extraction: How features are computed.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
         seed: Seed of batches and negatives.
@@ -149,8 +150,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         return module
 
     def prepare_data(self) -> None:
-        """Extracts features and searches their neighbours into the cache, in one process."""
-        if self.modalities:
+        """Fills the cache in one process: features, their neighbours, sorted triples."""
+        if self.modalities or self.use_knowledge:
             _ = self.model_inputs
 
     def setup(self, stage: str) -> None:
@@ -159,6 +160,7 @@ class SlifMrDataModule(pl.LightningDataModule):
             logger.info("%s", self.data.summary)
             self._inputs = self._build_inputs()
             vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
+            pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
         if part is not None and not len(getattr(self.data, part)):
             raise DataError(
@@ -268,7 +270,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         features, modalities = {}, {}
         self._require_modalities(self.perturbations.missing_features)
         for name, store in self.stores.items():
-            values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
+            aligned = aligned_features(store, data.items, self.cache / "aligned")
+            values, present = map(torch.from_numpy, aligned)
             lost = self.perturbations.missing_features.get(name, 0.0)
             if lost:
                 kept = kept_features(present.numpy(), lost, self.perturbations.seed, name)
@@ -329,7 +332,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         triples = self.data.triples
         if not len(triples.heads):
             return None
-        return DirectedTriples.bidirectional(
+        return cached_triples(
+            self.cache / "triples",
             torch.from_numpy(triples.heads),
             torch.from_numpy(triples.relations),
             torch.from_numpy(triples.tails),

@@ -44,8 +44,8 @@ class StorageError(UserFacingError):
         return cls(
             f"cannot be written ({error.strerror or error})",
             expected="a folder with enough space that this user may write to",
-            fix="free space or choose another trainer.default_root_dir; what was saved before is "
-            "whole, and `fit --ckpt_path last` goes on from it",
+            fix="free space or choose another folder (of runs: trainer.default_root_dir); what "
+            "was saved before is whole, and `fit --ckpt_path last` goes on from it",
             path=path or error.filename,
         )
 

@@ -1,5 +1,6 @@
-"""The processes of a run: whether they hold the same model, and whether one is gone."""
+"""The processes of a run: which is the first, whether they hold the same model, or one is gone."""
 
+import os
 from collections.abc import Mapping
 
 import torch
@@ -10,6 +11,12 @@ from slifmr_pl.errors import ProcessError
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Entries at a time, so that their int64 products stay in a cache.
 _CHUNK = 1 << 16
+
+
+def is_first_process() -> bool:
+    """What launchers say of this process, before there is a trainer that knows."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
 
 
 def fingerprint(tensor: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Folders of runs: `ROOT/NAME/version_N`, one for each start of `fit`."""
 
-import os
-import shutil
 from pathlib import Path
 
 from slifmr_pl.errors import CheckpointError, StorageError
@@ -46,19 +44,6 @@ def run_folder(checkpoint: Path) -> Path:
 def last_path(folder: Path) -> Path:
     """Where the run in a folder keeps its last checkpoint."""
     return folder / _CHECKPOINTS / "last.ckpt"
-
-
-def adopt(checkpoint: Path, folder: Path) -> None:
-    """Makes a checkpoint the last one of a new run, which goes on from there.
-
-    Raises:
-        OSError: If it cannot be copied.
-    """
-    target = last_path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    shutil.copyfile(checkpoint, partial)
-    partial.replace(target)
 
 
 def last_of_newest_run(root: Path) -> Path:

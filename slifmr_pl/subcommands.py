@@ -1,7 +1,6 @@
 """The subcommands `fit`, `validate`, `test` and `predict`, configured by YAML and flags."""
 
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -32,8 +31,9 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.interruptions import exit_status
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.processes import lost_process
-from slifmr_pl.run_folders import adopt, last_of_newest_run, new_run_folder, run_folder
+from slifmr_pl.processes import is_first_process, lost_process
+from slifmr_pl.records.files import write_whole
+from slifmr_pl.run_folders import last_of_newest_run, last_path, new_run_folder, run_folder
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -67,10 +67,14 @@ class RunConfigSaver(SaveConfigCallback):
     """Saves the configuration of `fit` into the run's folder."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Saves before training; other subcommands leave the run's configuration alone."""
+        """Saves before training; other subcommands leave the run's configuration alone.
+
+        What a run goes on from is its own last checkpoint until it has saved one.
+        """
         if stage == "fit":
             if self.config.ckpt_path is not None and trainer.is_global_zero:
-                adopt(Path(self.config.ckpt_path), Path(trainer.default_root_dir))
+                before = Path(self.config.ckpt_path).read_bytes()
+                write_whole(last_path(Path(trainer.default_root_dir)), before)
             super().setup(trainer, pl_module, stage)
 
 
@@ -171,7 +175,7 @@ class SlifMrCLI(LightningCLI):
         settings = {**config.trainer, **kwargs}
         if self.subcommand == "fit":
             root = Path(settings["default_root_dir"]) / config.name
-            folder = new_run_folder(root, claim=_is_rank_zero())
+            folder = new_run_folder(root, claim=is_first_process())
             settings["logger"] = _loggers(folder, settings["logger"])
             last = config["last_checkpoint"]
             callbacks = [
@@ -206,7 +210,7 @@ class SlifMrCLI(LightningCLI):
                 launcher.kill(signal.SIGKILL)  # one that hangs would stay behind
             raise lost from error
         finally:
-            if subcommand == "fit" and _is_rank_zero():
+            if subcommand == "fit" and is_first_process():
                 with suppress(OSError):  # it has files
                     Path(self.trainer.default_root_dir).rmdir()
 
@@ -263,14 +267,6 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
     return [CSVLogger(**place), *more]
 
 
-def _is_rank_zero() -> bool:
-    """What launchers say of this process, before there is a trainer that knows."""
-    return all(
-        os.environ.get(name, "0") == "0"
-        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    )
-
-
 def _batch_seed(seed_everything: bool | int) -> int:
     if isinstance(seed_everything, bool):
         raise ConfigError(
@@ -293,7 +289,7 @@ def _set_up_messages() -> None:
     )
     for name in ("slifmr_pl", "feature_extraction"):
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO if _is_rank_zero() else logging.WARNING)
+        logger.setLevel(logging.INFO if is_first_process() else logging.WARNING)
         if not logger.handlers:
             handler = logging.StreamHandler()
             handler.setFormatter(logging.Formatter("%(message)s"))

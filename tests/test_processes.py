@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ProcessError
-from slifmr_pl.processes import check_agreement, fingerprint
+from slifmr_pl.processes import check_agreement, fingerprint, is_first_process
 from tests.processes import in_processes, joined
 
 
@@ -39,6 +39,29 @@ def test_fingerprint_sees_one_changed_entry_and_two_exchanged_ones(tensor: Tenso
 def test_fingerprint_of_nothing_and_of_signs() -> None:
     assert fingerprint(torch.empty(0, 4)) == 0
     assert fingerprint(torch.tensor([0.0])) != fingerprint(torch.tensor([-0.0]))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, False),  # Lightning's own
+        ({"NODE_RANK": "1"}, False),  # its start on a second machine
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),  # torchrun
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+    ids=str,
+)
+def test_one_process_of_each_launcher_is_the_first(
+    monkeypatch: pytest.MonkeyPatch, launcher: dict[str, str], first: bool
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, rank in launcher.items():
+        monkeypatch.setenv(name, rank)
+    assert is_first_process() is first
 
 
 def messages() -> list[str]:

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from slifmr_pl.callbacks.signals import StoppedError
 from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.errors import StorageError
 from slifmr_pl.records.data import data_record
 from slifmr_pl.records.environment import environment, git_state, without_home
 from slifmr_pl.records.files import write_json
@@ -71,9 +73,13 @@ class RunRecorder(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Writes that the run ended early."""
+        """Writes that the run ended early, if the disk still takes it."""
         interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException | StoppedError)
-        self._write(trainer, "interrupted" if interrupted else "failed", type(exception).__name__)
+        outcome: Outcome = "interrupted" if interrupted else "failed"
+        try:
+            self._write(trainer, outcome, type(exception).__name__)
+        except StorageError as error:
+            rank_zero_info(f"How the run ended could not be recorded: {error}")
 
     def _write(self, trainer: pl.Trainer, outcome: Outcome, error: str | None = None) -> None:
         if self._path is None:  # another process, or nothing had begun

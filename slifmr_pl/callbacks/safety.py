@@ -1,6 +1,5 @@
 """Training that is no longer finite ends at once, with what is needed to see why."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,11 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from slifmr_pl.callbacks.agreement import largest
-from slifmr_pl.callbacks.storage import write_whole
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import DivergenceError, StorageError
 from slifmr_pl.losses.objective import Losses
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.records.files import write_json, write_whole
 
 _BLOCK = 50  # batches whose losses are read from a GPU at a time; each reading waits for the GPU
 
@@ -136,8 +135,7 @@ class FiniteLosses(Callback):
             "batches_since": len(self._wrong) - 1,  # that the weights were trained on meanwhile
             "losses": {name: _json(float(value)) for name, value in losses._asdict().items()},
         }
-        content = (json.dumps(record, indent=1) + "\n").encode()
-        write_whole(self._folder / f"losses{rank}.json", content)
+        write_json(self._folder / f"losses{rank}.json", record)
 
 
 def _first_wrong(seen: list[_Seen]) -> int:

@@ -1,7 +1,6 @@
 """How a run's checkpoints get to the disk and back: whole, or not at all."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from slifmr_pl.checkpoint import read_checkpoint
-from slifmr_pl.errors import StorageError
+from slifmr_pl.records.files import write_whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -40,37 +39,3 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             CheckpointError: If the file is absent, damaged or foreign.
         """
         return read_checkpoint(path, map_location)
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file such that a crash at any time leaves the old content or the new one.
-
-    Raises:
-        StorageError: If it cannot be written; the old content is still there.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError.of(error, path) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name last through a power failure, where folders can be opened."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

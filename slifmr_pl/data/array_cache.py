@@ -46,6 +46,9 @@ def cached_arrays(
     A file appears whole or not at all, and counts only if its content is what was written. One
     that does not is logged, and replaced. A folder that cannot be written to is logged, too.
 
+    The arrays are memory-mapped: the processes of a machine hold the same pages, until one of them
+    writes to a page and gets its own.
+
     Args:
         folder: Where to; made if needed.
         name: Start of the file's name.
@@ -58,16 +61,16 @@ def cached_arrays(
         return found
     arrays = {name: np.ascontiguousarray(array) for name, array in compute().items()}
     _write(path, key, arrays)
-    return arrays
+    return _read(path, key) or arrays
 
 
 def _read(path: Path, key: str) -> dict[str, npt.NDArray[Any]] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:  # maps the file, which "numpy" copies
             expected = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+            arrays = {name: file.get_tensor(name).numpy() for name in list(file.keys())}
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, ValueError) as error:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from feature_extraction import (
@@ -15,7 +17,9 @@ from feature_extraction import (
     extract,
 )
 from feature_extraction.texts import joined
+from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.readers import RawData
+from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 
 
@@ -105,6 +109,24 @@ def feature_stores(
         )
         for name, source in modalities.items()
     }
+
+
+def aligned_features(
+    store: FeatureStore, items: Vocabulary, cache: Path
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """A store's features and presence in the order of the items, see `FeatureStore.aligned`.
+
+    They are kept in a file of the cache, so that the processes of a machine share its pages.
+    """
+
+    def aligned() -> Arrays:
+        features, present = store.aligned(items.ids.to_pylist())
+        return {"features": features, "present": present}
+
+    settings = {"items": items.fingerprint(), "store": store.manifest["files"]}
+    key = content_key(settings, {}, [Path(__file__)])
+    arrays = cached_arrays(cache, "features", key, aligned)
+    return arrays["features"], arrays["present"]
 
 
 def _located(name: str, root: Path) -> str | Path:

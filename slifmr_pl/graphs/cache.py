@@ -1,4 +1,7 @@
-"""Neighbour graphs of frozen features, searched once and kept for the next run."""
+"""Neighbours of frozen features and sorted triples: made once, kept for the next run.
+
+The processes of a machine share their memory, see `cached_arrays`.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +10,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
+from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 
 
@@ -51,3 +55,35 @@ def cached_neighbours(
 
     arrays = cached_arrays(folder, "neighbours", key, searched)
     return Neighbours(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def cached_triples(
+    folder: Path,
+    heads: Tensor,
+    relations: Tensor,
+    tails: Tensor,
+    n_entities: int,
+    n_relations: int,
+) -> DirectedTriples:
+    """What ``DirectedTriples.bidirectional`` makes of the same triples.
+
+    Args:
+        folder: Folder of the cache.
+        heads: int64 ``[T]`` on the CPU.
+        relations: int64 ``[T]``.
+        tails: int64 ``[T]``.
+        n_entities: Number of entities.
+        n_relations: Number of relations, each in one direction.
+    """
+    inputs = {"heads": heads.numpy(), "relations": relations.numpy(), "tails": tails.numpy()}
+    key = content_key(
+        {"n_relations": n_relations}, inputs, [Path(__file__).parent / "knowledge.py"]
+    )
+
+    def sorted_both_ways() -> Arrays:
+        both = DirectedTriples.bidirectional(heads, relations, tails, n_entities, n_relations)
+        return {name: getattr(both, name).numpy() for name in inputs}
+
+    arrays = cached_arrays(folder, "triples", key, sorted_both_ways)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return DirectedTriples(**tensors, n_entities=n_entities, n_relations=2 * n_relations)

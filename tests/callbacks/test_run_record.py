@@ -1,6 +1,7 @@
 import json
 import os
 import platform
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,27 @@ def test_run_that_ends_early_says_so(
     record = read(tmp_path)
     assert (record["outcome"], record["error"], record["epochs"]) == (outcome, error, 1)
     assert record["ended"] is not None
+
+
+class DiskFills(Callback):
+    """No file of this process may grow any more, and training ends with an error."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        raise ConfigError("what went wrong", expected="", fix="")
+
+
+def test_record_that_cannot_be_written_hides_no_error(catalogue: Path, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = trainer(tmp_path, 1, RunRecorder(), DiskFills())
+    try:
+        with pytest.raises(ConfigError, match="what went wrong"):
+            run.fit(full_model(), datamodule=demo_data(catalogue))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read(tmp_path)["outcome"] == "running"
 
 
 def test_resumed_run_names_its_checkpoint_relative_to_its_folder(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 
+SMAPS = Path("/proc/self/smaps")
 KEY = "0123456789abcdef" * 4
 ARRAYS = {
     "rows": np.arange(6).reshape(2, 3),
@@ -44,6 +45,31 @@ def test_computed_once_and_read_from_then_on(tmp_path: Path) -> None:
     assert compute.runs == 1
     (file,) = (tmp_path / "new" / "folder").iterdir()  # nothing half written stays behind
     assert file.name == "rows-0123456789abcdef.safetensors"
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="only Linux tells whose pages are mapped")
+def test_arrays_are_pages_of_the_file_until_they_are_written_to(tmp_path: Path) -> None:
+    """So that the processes of a machine share them."""
+    size = 1 << 20
+    for _ in range(2):  # computed, then found
+        rows = cached_arrays(tmp_path, "rows", KEY, lambda: {"rows": np.ones(size)})["rows"]
+        assert _pages_of_file(tmp_path, "Rss") >= 8 * size // 1024
+        assert _pages_of_file(tmp_path, "Anonymous") == 0
+    rows[:] = 2
+    assert _pages_of_file(tmp_path, "Anonymous") >= 8 * size // 1024
+    again = cached_arrays(tmp_path, "rows", KEY, dict)["rows"]
+    assert (again == 1).all()
+
+
+def _pages_of_file(folder: Path, kind: str) -> int:
+    """KiB of this process's mappings of the files in a folder."""
+    total, inside = 0, False
+    for line in SMAPS.read_text("utf-8").splitlines():
+        if "-" in line.split()[0]:
+            inside = str(folder) in line
+        elif inside and line.startswith(f"{kind}:"):
+            total += int(line.split()[1])
+    return total
 
 
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

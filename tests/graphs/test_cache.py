@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from slifmr_pl.graphs import cache
-from slifmr_pl.graphs.cache import cached_neighbours
+from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
+from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
@@ -53,4 +54,21 @@ def test_whatever_changes_the_result_changes_the_key(tmp_path: Path, change: Any
     arguments = {"features": FEATURES, "k": 3, "present": PRESENT, "centre": True, **change}
     features, k = arguments.pop("features"), arguments.pop("k")
     assert equal(search(tmp_path, **change), cosine_neighbours(features, k, **arguments))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_kept_triples_are_those_that_would_be_sorted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    heads, relations, tails = (torch.randint(n, (40,), generator=generator) for n in (9, 3, 9))
+    expected = DirectedTriples.bidirectional(heads, relations, tails, 9, 3)
+    for _ in range(2):
+        found = cached_triples(tmp_path, heads, relations, tails, 9, 3)
+        assert (found.n_entities, found.n_relations) == (9, 6)
+        for name in ("heads", "relations", "tails"):
+            assert torch.equal(getattr(found, name), getattr(expected, name)), name
+        monkeypatch.delattr(DirectedTriples, "bidirectional", raising=False)  # sorting would fail
+    monkeypatch.undo()
+    cached_triples(tmp_path, heads, relations, tails, 9, 4)
     assert len(list(tmp_path.iterdir())) == 2
