@@ -66,7 +66,7 @@ VALUES = (
     | st.datetimes()
 )
 FUZZ = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
