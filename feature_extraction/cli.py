@@ -30,7 +30,8 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(args)
     try:
         with _log_to_stderr():
-            {"extract": _extract, "show": _show, "verify": _verify}[options.command](options)
+            commands = {"extract": _extract, "import": _import, "show": _show, "verify": _verify}
+            commands[options.command](options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--strict", action="store_true", help="stop at the first input that cannot be used"
     )
+    _add_import(commands.add_parser("import", help="take over features that exist already"))
     show = commands.add_parser("show", help="print what a feature store holds")
     show.add_argument("store", type=Path, help="feature store folder")
     show.add_argument("--verify", action="store_true", help="also check every value and hash")
@@ -115,6 +117,26 @@ def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> None:
         nargs="+",
         default=[],
         help="columns of names inside it, or of bytes; without: <item id>.png, .jpg, ...",
+    )
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a feature store of features that were computed elsewhere."
+    parser.add_argument("features", type=Path, help=".npy, .safetensors or a table (.parquet)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of feature stores")
+    parser.add_argument("--name", required=True, help="name of the modality")
+    parser.add_argument("--id-column", required=True, help="column of item ids")
+    parser.add_argument(
+        "--items",
+        type=Path,
+        help="table whose rows the rows of the array are of, in the same order",
+    )
+    parser.add_argument("--tensor", help="which one, if a safetensors file has several")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        help="of a table: one column of lists, or a column for each dimension",
     )
 
 
@@ -175,6 +197,34 @@ def _items(options: argparse.Namespace) -> "ItemTable":
         image_columns=options.image_column,
         images=options.images,
     )
+
+
+def _import(options: argparse.Namespace) -> None:
+    from feature_extraction.items import ItemTable
+    from feature_extraction.precomputed import (
+        load_array,
+        load_columns,
+        load_tensor,
+        write_features,
+    )
+
+    path = options.features
+    in_table = path.suffix not in (".npy", ".safetensors")
+    if in_table is not bool(options.columns) or in_table is not (options.items is None):
+        raise FeatureError(
+            f"options that do not fit a {path.suffix} file",
+            expected="--columns and no --items" if in_table else "--items and no --columns",
+            fix="a table of features has the ids itself; an array has its rows in the order of "
+            "the item table",
+        )
+    if in_table:
+        ids, features = load_columns(path, options.id_column, options.columns)
+    else:
+        ids = [item.id for item in ItemTable(options.items, id_column=options.id_column)]
+        features = load_array(path) if path.suffix == ".npy" else load_tensor(path, options.tensor)
+    store = write_features(options.output / options.name, ids, features, path)
+    masked = len(store.ids) - int(store.present.sum())
+    print(f"{store.path}: {len(store.ids)} items, {masked} masked (rows of zeros)")
 
 
 def _check_sources(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_extraction.errors import FeatureError, TableError
+from feature_extraction.errors import FeatureError
 from feature_extraction.hashing import file_sha256
 from feature_extraction.items import ItemTable
 from feature_extraction.store import FORMAT_VERSION, FeatureStore, write_store
@@ -29,7 +29,7 @@ def load_array(path: Path) -> Features:
         FeatureError: The file is missing, damaged, holds objects, or is no such array.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")  # refuses objects
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise FeatureError(
             f"cannot be read ({error})",
@@ -222,7 +222,7 @@ def _of_lists(column: pa.ChunkedArray, path: Path) -> Features:
     flat = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
     (length,) = lengths
     if flat.null_count:
-        raise TableError(
+        raise FeatureError(
             f"{flat.null_count} missing numbers in lists",
             expected="numbers",
             fix="write zeros for an item without features",

@@ -1,6 +1,6 @@
 """Join a knowledge graph with the catalogue: an entity that is an item takes the item's row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,8 @@ class Knowledge:
     """A knowledge graph whose first entities are the items of the catalogue.
 
     Attributes:
-        entities: Items in their order, then the other entities, sorted.
-        relations: Relations, sorted.
+        entities: Items in their order, then the other entities that a triple has, sorted.
+        relations: Relations that a triple has, sorted.
         triples: No repetition, no self triple, no inverse relation.
         summary: What was dropped on the way.
     """
@@ -73,15 +73,19 @@ def join_knowledge(items: Vocabulary, kg: pa.Table, links: pa.Table | None) -> K
     ends = pa.chunked_array([*kg["head_id"].chunks, *kg["tail_id"].chunks], pa.string())
     raw_entities, raw_rows = Vocabulary.number(ends)
     owners = _Owners.of(items, raw_entities, links)
-    others = raw_entities.ids.filter(pa.array(owners.items < 0))
+    free = _with_facts(raw_rows, len(raw_entities)) & (owners.items < 0)
+    others = raw_entities.ids.filter(pa.array(free))
     renamed = _apart_from(items, others) if links is not None else others
     entities = items.extend(renamed)
     rows = owners.items.copy()
-    rows[owners.items < 0] = entities.encode(renamed)
+    rows[free] = entities.encode(renamed)
 
-    relations, relation_rows = Vocabulary.number(kg["relation_id"])
+    all_relations, relation_rows = Vocabulary.number(kg["relation_id"])
     heads, tails = np.split(rows[raw_rows], 2)
     triples, self_triples = distinct_triples(heads, relation_rows, tails)
+    used = np.bincount(triples.relations, minlength=len(all_relations)) > 0
+    relations = Vocabulary(all_relations.ids.filter(pa.array(used)))
+    triples = replace(triples, relations=(np.cumsum(used) - 1)[triples.relations])
     linked = np.zeros(len(entities), dtype=np.bool_)
     linked[triples.heads] = linked[triples.tails] = True
     linked_items = int(linked[: len(items)].sum())
@@ -131,6 +135,20 @@ class _Owners:
             links_outside=int((~inside).sum()),
             contested=len(of_entity) - len(owned),
         )
+
+
+def _with_facts(ends: npt.NDArray[np.int64], n_entities: int) -> npt.NDArray[np.bool_]:
+    """Mark the entities that a triple joins with another one.
+
+    Args:
+        ends: All heads, then all tails.
+        n_entities: Number of entities.
+    """
+    heads, tails = np.split(ends, 2)
+    marked = np.zeros(n_entities, dtype=np.bool_)
+    other = heads != tails
+    marked[heads[other]] = marked[tails[other]] = True
+    return marked
 
 
 def _apart_from(items: Vocabulary, others: pa.StringArray) -> pa.StringArray:

@@ -115,6 +115,15 @@ def test_repetitions_and_self_triples_are_dropped_and_counted() -> None:
     assert (summary["duplicate_triples"], summary["self_triples"]) == (1, 2)
 
 
+def test_what_only_self_triples_have_gets_no_row() -> None:
+    knowledge = join_knowledge(
+        Vocabulary(["1"]), graph(("b", "r", "b"), ("m", "q", "n"), ("1", "s", "c")), None
+    )
+    assert knowledge.entities.ids.to_pylist() == ["1", "c", "m", "n"]
+    assert knowledge.relations.ids.to_pylist() == ["q", "s"]
+    assert named(knowledge) == [("1", "s", "c"), ("m", "q", "n")]
+
+
 @given(triples=st.lists(TRIPLE, max_size=20), data=st.data())
 def test_result_is_the_set_of_triples_in_any_order(
     triples: list[tuple[str, str, str]], data: st.DataObject

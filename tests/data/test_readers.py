@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slifmr_pl.data.readers import RawData, read, read_layout, read_recbole
-from slifmr_pl.errors import DataError, TableError
+from slifmr_pl.errors import DataError
 
 INTERACTIONS = "user_id,item_id,rating,timestamp,extra\n007,1,4,10,x\n8,2,5.5,11,y\n"
 RECBOLE = {
@@ -122,89 +122,11 @@ def test_missing_parquet_number_names_its_row(tmp_path: Path) -> None:
     assert caught.value.row == 2
 
 
-@pytest.mark.parametrize("kind", [pa.float64(), pa.bool_()])
-def test_ids_of_another_kind_are_an_error(tmp_path: Path, kind: pa.DataType) -> None:
-    table = pa.table({"user_id": pa.array([1, 0]).cast(kind), "item_id": ["1", "2"]})
-    pq.write_table(table, tmp_path / "interactions.parquet")
-    with pytest.raises(DataError, match=f"id column 'user_id' holds {kind}"):
-        read(tmp_path)
-
-
 def test_nested_item_column_is_an_error(tmp_path: Path) -> None:
     folder(tmp_path, **{"interactions.csv": INTERACTIONS})
     pq.write_table(pa.table({"item_id": ["1"], "box": [{"x": 1}]}), tmp_path / "items.parquet")
     with pytest.raises(DataError, match="column 'box' holds struct"):
         read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("files", "found", "row"),
-    [
-        ({"interactions.csv": "user_id,item_id,split\na,b,dev\n"}, "split is 'dev'", 2),
-        ({"interactions.csv": "user_id,item_id,x_label\na,b,3\n"}, "x_label is '3'", 2),
-        (
-            {"interactions.csv": "user_id,item_id,split,x_label\na,b,train,0\n"},
-            "both columns split and x_label",
-            None,
-        ),
-        ({"interactions.csv": "user_id,item_id\n"}, "only a header", None),
-        (
-            {"interactions.csv": INTERACTIONS, "interactions.tsv": INTERACTIONS},
-            "several files named interactions: interactions.csv, interactions.tsv",
-            None,
-        ),
-        (
-            {"interactions.csv": INTERACTIONS, "kg.csv": "", "kg.tsv": ""},
-            "several files named kg",
-            None,
-        ),
-        (
-            {"interactions.csv": INTERACTIONS, "items.csv": "item_id,t\n1,a\n2,b\n1,c\n"},
-            "item_id '1' occurs for the second time",
-            4,
-        ),
-        (
-            {"interactions.csv": INTERACTIONS, "links.csv": "item_id,entity_id\n1,\n"},
-            "entity_id is empty",
-            2,
-        ),
-        (
-            {"interactions.csv": INTERACTIONS, **RECBOLE},
-            "interactions in the formats layout and recbole",
-            None,
-        ),
-        ({"other.csv": "x"}, "no interactions; found other.csv", None),
-        ({}, "the folder is empty", None),
-        ({**RECBOLE, "b.inter": "x"}, r"2 data sets end in .inter \(b, toy\)", None),
-        ({"toy.inter": "user_id\titem_id:token\n1\t2\n"}, "field 'user_id' has the type ''", 1),
-        (
-            {"toy.inter": "user_id:token\tuser_id:float\titem_id:token\n1\t2\t3\n"},
-            "a field occurs twice",
-            1,
-        ),
-    ],
-)
-def test_bad_folder_is_an_error(
-    tmp_path: Path, files: dict[str, str], found: str, row: int | None
-) -> None:
-    folder(tmp_path, **files)
-    with pytest.raises(DataError, match=found) as caught:
-        read(tmp_path)
-    assert caught.value.row == row
-
-
-@pytest.mark.parametrize(
-    ("files", "missing"),
-    [
-        ({"interactions.csv": "user,item_id\n1,2\n"}, "'user_id' is missing; found 'user'"),
-        ({"interactions.csv": INTERACTIONS, "items.csv": "id\n1\n"}, "'item_id' is missing"),
-        ({**RECBOLE, "toy.kg": "head_id:token\ttail_id:token\na\tb\n"}, "'relation_id' is missing"),
-        ({**RECBOLE, "toy.link": "item_id:token\na\n"}, "'entity_id' is missing"),
-    ],
-)
-def test_missing_column_is_an_error(tmp_path: Path, files: dict[str, str], missing: str) -> None:
-    with pytest.raises(TableError, match=f"column {missing}"):
-        read(folder(tmp_path, **files))
 
 
 def test_missing_folder_names_its_siblings(tmp_path: Path) -> None:

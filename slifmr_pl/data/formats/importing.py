@@ -83,8 +83,8 @@ def import_data(format: str, path: Path, out: Path, **options: Any) -> Imported:
             "this is a file", expected=f"a folder of {format} files", fix="name it", path=path
         )
     module = import_module(f"slifmr_pl.data.formats.{format}")
+    source: Source = module.open_source(path, **options)
     with new_folder(out) as folder:
-        source: Source = module.open_source(path, **options)
         imported = _write(source, folder)
         record = {"format": format, "source": str(path), **vars(imported)}
         (folder / RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -36,7 +36,7 @@ def open_source(root: Path) -> Source:
     if not is_here(root):
         raise DataError(
             f"no train.txt and test.txt; {found_in(root)}",
-            expected="both",
+            expected="train.txt and test.txt, a user and the user's items on each line",
             fix="check the folder",
             path=root,
         )

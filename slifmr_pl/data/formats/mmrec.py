@@ -144,6 +144,8 @@ def _mapped(root: Path, stem: str, kind: str, number: str) -> _Numbered:
     with path.open("rb") as file:
         sep = "\t" if b"\t" in file.readline(1 << 20) else ","
     table = read_table(path, required=(number,), sep=sep)
+    if not table.num_rows:
+        raise DataError("no rows", expected="a row for each", fix="add them", path=path)
     if len(table.column_names) != 2:
         raise DataError(
             f"the columns {', '.join(table.column_names)}",

@@ -186,8 +186,10 @@ def export(data: RecommendationData, folder: Path, name: str) -> list[str]:
         _write(
             folder / f"{name}.kg", dict(zip(KG_COLUMNS, zip(ids, rows, strict=True), strict=True))
         )
-        own = np.arange(len(items))
-        _write(folder / f"{name}.link", dict.fromkeys(LINK_COLUMNS, (items, own)))
+        # RecBole takes no link to an entity that has no fact.
+        mentioned = np.union1d(triples.heads, triples.tails)
+        linked = mentioned[mentioned < len(items)]
+        _write(folder / f"{name}.link", dict.fromkeys(LINK_COLUMNS, (items, linked)))
         columns_loaded |= {"kg": list(KG_COLUMNS), "link": list(LINK_COLUMNS)}
     settings = {
         "dataset": name,

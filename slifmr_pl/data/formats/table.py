@@ -69,13 +69,18 @@ def open_source(
     more: dict[Kind, Path | None] = {"items": items, "kg": kg, "links": links}
     for kind, file in more.items():
         if file is not None:
-            source.tables[kind] = _whole(kind, file, columns)
+            source.tables[kind] = _whole(kind, file, columns, source.notes)
     return source
 
 
-def _whole(kind: Kind, path: Path, columns: Mapping[str, str]) -> Iterator[Part]:
+def _whole(kind: Kind, path: Path, columns: Mapping[str, str], notes: list[str]) -> Iterator[Part]:
     ours = {columns.get(name, name): name for name in _REQUIRED[kind]}
     table = read_table(path, required=list(ours))
+    nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
+    nested = [name for name in nested if name not in ours]
+    if nested:
+        notes.append(f"{path.name}: {', '.join(nested)} hold lists or objects and are left out")
+        table = table.drop_columns(nested)
     names = [ours.get(name, name) for name in table.column_names]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)

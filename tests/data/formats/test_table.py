@@ -61,6 +61,18 @@ def test_item_knowledge_and_link_files_come_along(tmp_path: Path) -> None:
     assert raw.links.to_pylist() == [{"item_id": "1", "entity_id": "e1"}]
 
 
+def test_nested_columns_of_items_are_left_out_and_noted(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "x.csv": "user_id,item_id\na,1\n",
+        "items.jsonl": '{"item_id": "1", "tags": ["x"], "title": "T", "size": {"cm": 1}}\n',
+    }
+    items = tmp_path / "source" / "items.jsonl"
+    raw, report = imported(tmp_path, "table", files, "x.csv", items=items)
+    assert raw.items is not None
+    assert raw.items.to_pylist() == [{"item_id": "1", "title": "T"}]
+    assert report.notes == ["items.jsonl: tags, size hold lists or objects and are left out"]
+
+
 def test_mapped_column_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="column 'stars' is missing"):
         imported(tmp_path, "table", {"x.csv": "who,what\n1,2\n"}, "x.csv", columns=COLUMNS)
