@@ -21,6 +21,7 @@ from slifmr_pl.data.batches import EvalBatches, TrainBatches
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.missing import complete
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.errors import DataError
@@ -207,7 +208,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         digest.update(f"{self.neighbours} {self.centre_features}".encode())
         features, modalities = {}, {}
         for name, store in self._stores.items():
-            values, present = map(torch.from_numpy, store.aligned(data.items.ids.to_pylist()))
+            values, present = store.aligned(data.items.ids.to_pylist())
             if not present.any():
                 raise DataError(
                     f"modality {name}: none of the {len(present)} items has features",
@@ -215,12 +216,24 @@ class SlifMrDataModule(pl.LightningDataModule):
                     fix="check that the store was extracted from these items",
                     path=store.path,
                 )
-            features[name] = ItemFeatures(values, present)
+            policy = self.modalities[name].missing
+            completed = complete(values, present, policy, data.train, len(data.users))
+            logger.info(
+                "modality %s: %d of %d items have features, %d count with missing: %s",
+                name,
+                present.sum(),
+                len(present),
+                completed.present.sum(),
+                policy,
+            )
+            features[name] = ItemFeatures(
+                torch.from_numpy(completed.values), torch.from_numpy(completed.present)
+            )
             modalities[name] = cached_neighbours(
                 self.cache / "neighbours",
-                values,
+                features[name].values,
                 self.neighbours,
-                present=present,
+                present=torch.from_numpy(completed.searched),
                 memory_budget_mb=self.memory_budget_mb,
                 centre=self.centre_features,
                 search=self.neighbour_search,
@@ -228,6 +241,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             if not self.neighbour_search.is_exact(len(values)):
                 digest.update(f"approximate {self.neighbour_search.recall}".encode())
             digest.update(f"{name} {store.manifest['content_key']}".encode())
+            if policy != "mask":
+                digest.update(f"missing {policy}".encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
             n_items=len(data.items),
