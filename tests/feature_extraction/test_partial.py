@@ -96,7 +96,7 @@ def test_run_killed_at_any_point_is_finished_by_the_next(bert_folder: Path, tmp_
 
     expected = run(tmp_path / "straight")
     finished = set()
-    for step in range(1, 1000, 2):
+    for step in range(1, 1000, 3):
         root = tmp_path / str(step)
         child = os.fork()
         if child == 0:

@@ -85,7 +85,7 @@ def test_sheet_shows_the_pictures_of_the_items(
     )
     verify(store.path, sheet=tmp_path / "sheet.png", items=items)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.getpixel((50, 50)) == (255, 0, 0)  # item 0 comes first
+        assert sheet.getpixel((90, 90)) == (255, 0, 0)  # item 0 comes first
         assert sheet.width > 5 * 160
         assert sheet.height > 12 * 160
 
