@@ -4,7 +4,7 @@
 disk. Models have the sizes of CLIP ViT-B/32's image tower and of MiniLM, and drawn weights.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +32,7 @@ from feature_extraction.partial import PartialStore
 from feature_extraction.preparation import Batch, Job
 
 BATCH = 32
-IMAGES, TEXTS = 96, 768
+IMAGES, TEXTS = 64, 192
 WORDS = 2_000
 
 
@@ -51,16 +51,17 @@ def compared(spec: EncoderSpec, items: ItemInputs, settings: Settings) -> Report
     encoder = load_encoder(spec, identify(spec), settings.device)
     batches = prepared(encoder, items)
 
-    def ours(workers: int) -> Callable[[], Callable[[], Tensor]]:
-        config = ExtractionConfig(batch_size=BATCH, workers=workers)
-        return lambda: lambda: extracted(items, spec, encoder, config)
-
+    config = ExtractionConfig(batch_size=BATCH)
     size = len(items.ids)
     return compare(
         f"Features of {size:,} {spec.reads}s, batches of {BATCH}",
         [
-            Variant("ours", ours(1), units=size, note="one worker prepares"),
-            Variant("ours, no worker", ours(0), units=size, kind="ours"),
+            Variant(
+                "ours",
+                lambda: lambda: extracted(items, spec, encoder, config),
+                units=size,
+                note=f"{config.workers_for(size)} workers",
+            ),
             Variant(
                 "bare forward",
                 lambda: lambda: bare(encoder, batches, size),
