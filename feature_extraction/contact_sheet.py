@@ -4,6 +4,9 @@ Shapes: q drawn items, n items, d feature size, k neighbours.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ ITEMS, NEIGHBOURS = 12, 5
 
 _ROWS = 65_536  # rows of the store that are compared at once
 _SIDE, _GAP, _LINES, _LINE_HEIGHT = 160, 12, 3, 15
+_FONT_SIZE = 11
 _INK, _PALE, _PAPER = "#202020", "#767676", "white"
 
 
@@ -37,15 +41,17 @@ def draw_sheet(store: FeatureStore, items: ItemSource | None, target: Path) -> N
     known = {} if items is None else {item.id: item for item in items if item.id in drawn}
     height = _SIDE + _LINES * _LINE_HEIGHT + _GAP
     width = _SIDE + _GAP
-    sheet = Image.new(
-        "RGB", (width * (1 + NEIGHBOURS) + 2 * _GAP, height * len(queries) + _GAP), _PAPER
-    )
+    apart = 2 * _GAP  # between an item and its neighbours
+    size = (width * (1 + NEIGHBOURS) + _GAP + apart, height * len(queries) + 2 * _GAP)
+    sheet = Image.new("RGB", size, _PAPER)
+    title = f"{store.path.name}: items, and right of each its nearest by features, with the cosine"
+    ImageDraw.Draw(sheet).text((_GAP, 4), title, fill=_PALE, font=_font())
     for line, query in enumerate(queries):
-        top = _GAP + line * height
+        top = 2 * _GAP + line * height
         rows = [(int(query), ""), *_labelled(neighbours[line], cosines[line])]
         for place, (row, label) in enumerate(rows):
             item = known.get(store.ids[row], Item(store.ids[row]))
-            left = _GAP + place * width + (_GAP if place else 0)  # the item stands apart
+            left = _GAP + place * width + (apart if place else 0)
             _draw(sheet, (left, top), item, label, items)
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target, format="PNG")
@@ -123,8 +129,16 @@ def _draw(
         draw.text(at, line, fill=_PALE if line is label else _INK, font=_font())
 
 
+@cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(12)
+    """A font with the letters of many languages, where there is one; Pillow's own has few."""
+    found = find_spec("matplotlib")  # it carries DejaVu
+    folders = (found and found.submodule_search_locations) or []
+    carried = [f"{folder}/mpl-data/fonts/ttf/DejaVuSans.ttf" for folder in folders]
+    for name in ("DejaVuSans.ttf", "Arial.ttf", *carried):
+        with suppress(OSError):
+            return ImageFont.truetype(name, _FONT_SIZE)
+    return ImageFont.load_default(_FONT_SIZE)
 
 
 def _wrapped(text: str) -> list[str]:

@@ -88,7 +88,7 @@ class _ShardVectors:
             vectors = self._encode(batch, batch_size)
             rows = torch.tensor(batch.rows, device=vectors.device)
             self._sums.index_add_(0, rows, vectors)
-            self._counts.index_add_(0, rows, torch.ones_like(self._counts[rows]))
+            self._counts.index_add_(0, rows, torch.ones(len(rows), device=vectors.device))
             advance(prepared.size * len(batch.rows) / inputs)
         if not inputs:
             advance(prepared.size)
@@ -118,7 +118,7 @@ def _write(
     config: ExtractionConfig,
 ) -> None:
     """Write a shard; vectors that are not finite in the stored type are failures."""
-    own = ids[part.start(shard) :][: part.size(shard)]
+    own = ids[part.start(shard) : part.start(shard) + part.size(shard)]
     values, counted = (tensor.numpy() for tensor in vectors.whole())
     with np.errstate(over="ignore"):  # what does not fit becomes infinite
         features = values.astype(dtype)

@@ -94,7 +94,11 @@ class VisionTransformer(ImageEncoder):
         """The class token, or the mean of the patches; registers are left out."""
         hidden: Tensor = self.model(**inputs).last_hidden_state  # [b, 1 + registers + P, d]
         if hidden.ndim != 3:
-            raise ValueError(f"the last layer has shape {tuple(hidden.shape)}, no tokens")
+            raise FeatureError(
+                f"{self.spec.name} is a {self.model.config.model_type!r} model",
+                expected=self.expected,
+                fix="choose another model, or register a kind that pools it",
+            )
         if self.spec.pools_by == "cls":
             return hidden[:, 0]
         registers = getattr(self.model.config, "num_register_tokens", 0)

@@ -1,8 +1,9 @@
 """The key that says when features can be reused: a hash of everything that they depend on."""
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -15,7 +16,7 @@ from feature_extraction.identity import EncoderIdentity, identify
 from feature_extraction.images import ASPECT_LIMIT, PIXEL_LIMIT, ImageError
 from feature_extraction.inputs import Item, ItemSource
 from feature_extraction.pictures import Picture, Pictures
-from feature_extraction.spec import EncoderSpec
+from feature_extraction.spec import KINDS, EncoderSpec
 from feature_extraction.store import FORMAT_VERSION
 
 _WINDOW = 1024  # items whose pictures are hashed at the same time
@@ -56,6 +57,9 @@ def key_of(inputs: ItemSource, spec: EncoderSpec, identity: EncoderIdentity) -> 
         "dtype": spec.dtype,
         "image_limits": [PIXEL_LIMIT, ASPECT_LIMIT],
     }
+    factory = KINDS[spec.kind].factory
+    if factory is not None:
+        encoder["code"] = _source(factory)
     digest = hashlib.sha256(_line(["slifmr features", FORMAT_VERSION, encoder]))
     ids: list[str] = []
     found = False
@@ -74,6 +78,14 @@ def key_of(inputs: ItemSource, spec: EncoderSpec, identity: EncoderIdentity) -> 
     if not found:
         _refuse_empty(len(ids), spec)
     return Keyed(ids, digest.hexdigest())
+
+
+def _source(factory: Callable[..., Any]) -> str:
+    """Return the source of a registered kind; its name where the source cannot be had."""
+    try:
+        return inspect.getsource(factory)
+    except (OSError, TypeError):
+        return repr(getattr(factory, "__qualname__", factory))
 
 
 def _all_pictures(items: Iterable[Item]) -> list[Picture]:

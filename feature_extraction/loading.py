@@ -139,10 +139,12 @@ def load_json(spec: EncoderSpec, identity: EncoderIdentity, name: str) -> Any:
             path = Path(source) / name
         else:
             from huggingface_hub import hf_hub_download
-            from huggingface_hub.errors import EntryNotFoundError
+            from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
             try:
                 path = Path(hf_hub_download(source, name, revision=options["revision"]))
+            except LocalEntryNotFoundError:  # offline: nobody knows whether there is one
+                raise
             except EntryNotFoundError:
                 return None
         return json.loads(path.read_bytes()) if path.exists() else None

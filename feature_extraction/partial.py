@@ -187,6 +187,8 @@ def locked(folder: Path) -> Iterator[None]:
             finally:
                 if [path.name for path in folder.glob("*")] == [_LOCK]:
                     shutil.rmtree(folder)
+                # Closing is not enough: workers that were forked meanwhile hold the file, too.
+                fcntl.flock(file, fcntl.LOCK_UN)
             return
 
 

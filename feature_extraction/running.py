@@ -170,6 +170,7 @@ def _progress(
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task(what, total=items, completed=items - missing)
         yield lambda count: bar.advance(task, count)
+        bar.update(task, completed=items)  # shares of items need not add up to the last digit
 
 
 class _RateColumn(ProgressColumn):

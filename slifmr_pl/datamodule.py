@@ -26,6 +26,7 @@ from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
 from slifmr_pl.data.features import ModalitySource, aligned_features, feature_stores
 from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.missing import Completed, complete
 from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
@@ -270,32 +271,24 @@ class SlifMrDataModule(pl.LightningDataModule):
         features, modalities = {}, {}
         self._require_modalities(self.perturbations.missing_features)
         for name, store in self.stores.items():
-            aligned = aligned_features(store, data.items, self.cache / "aligned")
-            values, present = map(torch.from_numpy, aligned)
-            lost = self.perturbations.missing_features.get(name, 0.0)
-            if lost:
-                kept = kept_features(present.numpy(), lost, self.perturbations.seed, name)
-                present = torch.from_numpy(kept)
-            if not present.any():
-                raise DataError(
-                    f"modality {name}: none of the {len(present)} items has features",
-                    expected="features of at least one item of the catalogue",
-                    fix="check that the store was extracted from these items",
-                    path=store.path,
-                )
-            features[name] = ItemFeatures(values, present)
+            completed = self._features(name, store)
+            features[name] = ItemFeatures(
+                torch.from_numpy(completed.values), torch.from_numpy(completed.present)
+            )
             modalities[name] = cached_neighbours(
                 self.cache / "neighbours",
-                values,
+                features[name].values,
                 self.neighbours,
-                present=present,
+                present=torch.from_numpy(completed.searched),
                 memory_budget_mb=self.memory_budget_mb,
                 centre=self.centre_features,
                 search=self.neighbour_search,
             )
-            if not self.neighbour_search.is_exact(len(values)):
+            if not self.neighbour_search.is_exact(len(completed.values)):
                 digest.update(f"approximate {self.neighbour_search.recall}".encode())
             digest.update(f"{name} {store.manifest['content_key']}".encode())
+            if self.modalities[name].missing != "mask":
+                digest.update(f"missing {self.modalities[name].missing}".encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
             n_items=len(data.items),
@@ -318,6 +311,32 @@ class SlifMrDataModule(pl.LightningDataModule):
         return ModelInputs(
             graph, features, digest.hexdigest(), data.vocabulary_fingerprint, catalogue
         )
+
+    def _features(self, name: str, store: FeatureStore) -> Completed:
+        """Features of the catalogue's items, with whatever stands for those that have none."""
+        values, present = aligned_features(store, self.data.items, self.cache / "aligned")
+        lost = self.perturbations.missing_features.get(name, 0.0)
+        if lost:
+            present = kept_features(present, lost, self.perturbations.seed, name)
+            values = np.where(present[:, None], values, np.float32(0))
+        if not present.any():
+            raise DataError(
+                f"modality {name}: none of the {len(present)} items has features",
+                expected="features of at least one item of the catalogue",
+                fix="check that the store was extracted from these items",
+                path=store.path,
+            )
+        policy = self.modalities[name].missing
+        completed = complete(values, present, policy, self.data.train, len(self.data.users))
+        logger.info(
+            "modality %s: %d of %d items have features, %d count with missing: %s",
+            name,
+            present.sum(),
+            len(present),
+            completed.present.sum(),
+            policy,
+        )
+        return completed
 
     def _require_modalities(self, names: Collection[str]) -> None:
         unknown = sorted(set(names) - set(self.modalities))

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -43,6 +44,30 @@ def test_items_without_picture_are_masked_and_have_no_edges(catalogue: Path) -> 
     assert 0 < (~present).sum() < len(present)
     assert (neighbours[~present] == -1).all()
     assert present[neighbours[neighbours >= 0]].all()
+
+
+def test_missing_modalities_follow_their_policy(catalogue: Path) -> None:
+    plain = demo_data(catalogue)
+    masked = plain.model_inputs.features["image"].present
+    absent = ~masked
+    found = {}
+    for policy in ("zero", "neighbours"):
+        sources = {
+            name: dataclasses.replace(source, missing=policy)
+            for name, source in plain.modalities.items()
+        }
+        inputs = demo_data(catalogue, modalities=sources).model_inputs
+        found[policy] = inputs
+        assert inputs.fingerprint != plain.model_inputs.fingerprint
+        assert torch.equal(inputs.graph.present["image"], inputs.features["image"].present)
+    zero, filled = found["zero"], found["neighbours"]
+    assert zero.features["image"].present.all()
+    assert not zero.features["image"].values[absent].any()
+    assert (zero.graph.modalities["image"].indices[absent] == -1).all()
+    given = absent & filled.features["image"].present
+    assert given.any()
+    assert filled.features["image"].values[given].any(dim=1).all()
+    assert (filled.graph.modalities["image"].indices[given] >= 0).any()
 
 
 def test_every_item_of_the_table_is_extracted_so_that_filters_share_one_store(

@@ -18,6 +18,7 @@ from feature_extraction import (
 )
 from feature_extraction.texts import joined
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
+from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.readers import RawData
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
@@ -40,6 +41,9 @@ class ModalitySource:
         precision: Type that the encoder computes in.
         store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
             below the data folder or the working directory.
+        missing: What stands for the features of items that have none: "mask" leaves them out of
+            this modality, "zero" counts a zero vector, "neighbours" takes the mean of the items
+            with the same users in training.
     """
 
     kind: str | None = None
@@ -51,6 +55,7 @@ class ModalitySource:
     long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     store: str | None = None
+    missing: Missing = "mask"
 
     def spec(self, name: str, root: Path) -> EncoderSpec:
         """The encoder, for the modality `name` of the data folder `root`.

@@ -1,0 +1,69 @@
+"""What stands for the features of items that have none.
+
+U users, I items, d feature size.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from slifmr_pl.data.interactions import Interactions
+
+Missing = Literal["mask", "zero", "neighbours"]
+
+_COLUMNS = 64  # of the features at once, so that no table of all users and features is held
+
+
+class Completed(NamedTuple):
+    """Features after a policy.
+
+    Attributes:
+        values: float32 [I, d].
+        present: bool [I], items that attention and alignment count.
+        searched: bool [I], items that have neighbours in the modality graph.
+    """
+
+    values: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    searched: NDArray[np.bool_]
+
+
+def complete(
+    values: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    policy: Missing,
+    train: Interactions,
+    n_users: int,
+) -> Completed:
+    """Apply a policy for items without features.
+
+    Args:
+        values: float32 [I, d]; rows that are not present are zero.
+        present: bool [I].
+        policy: "mask" leaves the items out; "zero" counts their zero vector, which has no
+            neighbours; "neighbours" gives them the mean of the features of items with the same
+            users in training, weighted by how many they share, and masks those without any.
+        train: Training interactions; nothing else is looked at.
+        n_users: U.
+    """
+    if policy == "mask" or present.all():
+        return Completed(values, present, present)
+    if policy == "zero":
+        return Completed(values, np.ones_like(present), present)
+    ones = np.ones(len(train.users), dtype=np.float32)
+    shape = (n_users, len(values))
+    users = csr_array((ones, (train.users, train.items)), shape=shape)  # [U, I]
+    absent = np.flatnonzero(~present)
+    items = users[:, absent].T.tocsr()  # [absent, U]
+    shared = items @ (users @ present.astype(np.float32))
+    found = shared > 0
+    filled = values.copy()
+    for start in range(0, values.shape[1], _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        sums = items[found] @ (users @ values[:, block])
+        filled[absent[found], block] = sums / shared[found, None]
+    completed = present.copy()
+    completed[absent[found]] = True
+    return Completed(filled, completed, completed)
