@@ -24,10 +24,10 @@ def run(options: argparse.Namespace) -> int:
     """Prints the explanation, and writes it on request."""
     from slifmr_pl.commands.arguments import console
     from slifmr_pl.module import SlifMrModule
-    from slifmr_pl.recommender import catalogue_of
     from slifmr_pl.records.files import write_json
     from slifmr_pl.serving.explanation import explain
     from slifmr_pl.serving.explanation_report import as_dict, print_explanation
+    from slifmr_pl.serving.raw_ids import catalogue_of
 
     module = SlifMrModule.load_from_checkpoint(options.checkpoint)
     catalogue = catalogue_of(module, options.checkpoint)
