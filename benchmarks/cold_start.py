@@ -229,7 +229,9 @@ def new_item_table(world: World, checkpoint: Path) -> Table:
         ),
         torch.zeros(n_known, n_items),
     )
+    start_scores = start.user_embeddings @ start.item_embeddings.T
     rows = {
+        "nothing added": {"known among all": recall(start_scores, seen[:, :n_known], tested)},
         "random": measured(
             torch.rand(len(user_ids), n_items, generator=torch.Generator().manual_seed(1))
         ),
@@ -298,7 +300,7 @@ def new_user_table(world: World, checkpoint: Path, seed: int) -> Table:
 
 def show(title: str, tables: Sequence[Table]) -> None:
     """Prints means ± standard deviations over the seeds."""
-    columns = list(dict.fromkeys(name for row in tables[0].values() for name in row))
+    columns = max((list(row) for row in tables[0].values()), key=len)
     print(f"\n| {title} | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for name in tables[0]:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
@@ -66,16 +66,14 @@ def export(
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
-        save_file(
-            {
-                "users": users.contiguous(),
-                "items": items.contiguous(),
-                "seen_offsets": torch.from_numpy(recommender.seen.offsets),
-                "seen_items": torch.from_numpy(recommender.seen.items),
-            },
-            partial / "embeddings.safetensors",
-            metadata={"format": FORMAT},
-        )
+        tensors = {
+            "users": users.contiguous(),
+            "items": items.contiguous(),
+            "seen_offsets": torch.from_numpy(recommender.seen.offsets),
+            "seen_items": torch.from_numpy(recommender.seen.items),
+        }
+        # Not by `save_file`, whose file nobody else may read.
+        (partial / "embeddings.safetensors").write_bytes(save(tensors, {"format": FORMAT}))
         catalogue = recommender.catalogue
         for name, ids, table in (
             ("user", catalogue.users, users),
