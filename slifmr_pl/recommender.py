@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -19,13 +18,13 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.selection import allowed_items
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import CheckpointError, DataError
+from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.network import Representations
-from slifmr_pl.serving.last_step import LastStep, sent_to_users
+from slifmr_pl.serving.last_step import sent_to_users
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
+from slifmr_pl.serving.raw_ids import RowLookup, catalogue_of
 
 # So many at once are faster in the blocks of `predict` than one after the other.
 _MANY_QUERIES = 32
@@ -75,11 +74,11 @@ class Recommender:
         views = module.representations()
         self.user_embeddings = views.users.float().cpu()
         self.item_embeddings = views.items.float().cpu()
-        self._sent = _sent(module, views).float().cpu()
+        self._sent = sent_to_users(module, views).float().cpu()
         self._user_fusion = module.network_config.user_fusion
         train = Interactions(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy())
         self.seen = UserItems.of(self.graph.n_users, train, catalogue.held_out)
-        self._user_ids, self._item_ids = _Ids(catalogue.users), _Ids(catalogue.items)
+        self._user_ids, self._item_ids = RowLookup(catalogue.users), RowLookup(catalogue.items)
         self._directions: Tensor | None = None
 
     @classmethod
@@ -224,15 +223,15 @@ class Recommender:
             DataError: If an id is known already or occurs twice, a store holds no known or no new
                 item, a fact is of no new item, or there are neither stores nor facts.
         """
-        grown = Vocabulary(pa.concat_arrays([self.items.ids, pa.array(item_ids, pa.string())]))
         new = Vocabulary(item_ids)
+        grown = Vocabulary(pa.concat_arrays([self.items.ids, new.ids]))
         warm = torch.bincount(self.graph.items, minlength=self.graph.n_items) > 0
         known, own, unknown = new_item_features(
             self.catalogue, self.graph, new, dict(stores or {}), facts
         )
         fitted = fit_feature_map(known[warm], self.item_embeddings[: len(warm)][warm])
         self.item_embeddings = torch.cat([self.item_embeddings, fitted(own)])
-        self.items, self._item_ids, self._directions = grown, _Ids(grown), None
+        self.items, self._item_ids, self._directions = grown, RowLookup(grown), None
         return Addition(fitted.explained, unknown)
 
     def _allowed(
@@ -272,57 +271,3 @@ class Recommender:
         found = ~values.isneginf()
         ids = self.items.decode(rows[found].numpy())
         return [*map(Recommendation, ids, values[found].tolist())]
-
-
-class _Ids:
-    """Rows of raw ids by a dictionary: `Vocabulary.encode` would hash all its ids at each call."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        self._rows = {raw: row for row, raw in enumerate(vocabulary.ids.to_pylist())}
-
-    def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Rows int64 [n].
-
-        Raises:
-            DataError: If an id is unknown, or one string was given instead of several.
-        """
-        if isinstance(ids, str):
-            raise DataError(f"one string, {ids!r}", expected="a list of ids", fix=f"give [{ids!r}]")
-        try:
-            return np.array([self._rows[raw] for raw in ids], dtype=np.int64)
-        except KeyError:
-            return self._vocabulary.encode(ids)  # says which, and what it may have meant
-
-
-def _sent(module: SlifMrModule, views: Representations) -> Tensor:
-    """What each item adds to √n times the representation of a user of n items, [I, d]."""
-    assert module.inputs is not None
-    network, correlation = module.network, module.self_loop.correlation()
-    with torch.no_grad():
-        last = LastStep.of(network, module.propagation, views)
-    gamma = module.self_loop_config.weights.interaction
-    if network.config.interaction.layers == 0:
-        return views.items  # nothing is sent; a user is where the items are
-    return sent_to_users(last, module.inputs.graph, correlation, gamma)
-
-
-def catalogue_of(module: SlifMrModule, path: str | Path | None = None) -> Catalogue:
-    """The raw ids of a module.
-
-    Args:
-        module: Trained, or loaded from a checkpoint.
-        path: Where it comes from, for the error.
-
-    Raises:
-        CheckpointError: If it was made from graphs without raw ids.
-    """
-    catalogue = None if module.inputs is None else module.inputs.catalogue
-    if catalogue is None:
-        raise CheckpointError(
-            "the model has no raw ids",
-            expected="a model that was trained with a SlifMrDataModule",
-            fix="train with `lightning_cli.py fit`",
-            path=path,
-        )
-    return catalogue

@@ -15,19 +15,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", required=True, metavar="ID", help="raw id")
     parser.add_argument("--item", required=True, metavar="ID", help="raw id")
     parser.add_argument(
-        "--top", type=at_least(1), default=8, metavar="N", help="parts shown; default: %(default)s"
+        "--top",
+        type=at_least(0),
+        default=3,
+        metavar="N",
+        help="parts shown of each kind; default: %(default)s",
+    )
+    parser.add_argument(
+        "--titles",
+        nargs=2,
+        metavar=("FILE", "COLUMN"),
+        help="a table with item_id and a column that tells people what an item is",
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all parts there, too")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the explanation, and writes it on request."""
+    from feature_extraction.tables import read_table
     from slifmr_pl.commands.arguments import console
     from slifmr_pl.module import SlifMrModule
-    from slifmr_pl.recommender import catalogue_of
     from slifmr_pl.records.files import write_json
     from slifmr_pl.serving.explanation import explain
     from slifmr_pl.serving.explanation_report import as_dict, print_explanation
+    from slifmr_pl.serving.raw_ids import catalogue_of
 
     module = SlifMrModule.load_from_checkpoint(options.checkpoint)
     catalogue = catalogue_of(module, options.checkpoint)
@@ -41,7 +52,13 @@ def run(options: argparse.Namespace) -> int:
         int(user),
         int(item),
     )
-    content = as_dict(explanation, catalogue, options.user, options.item)
+    titles = {}
+    if options.titles is not None:
+        file, column = options.titles
+        table = read_table(Path(file), required=["item_id", column])
+        ids, texts = (table[name].cast("string").to_pylist() for name in ("item_id", column))
+        titles = dict(zip(ids, texts, strict=True))
+    content = as_dict(explanation, catalogue, options.user, options.item, titles)
     print_explanation(content, options.top, console())
     if options.json is not None:
         write_json(options.json, content)

@@ -1,9 +1,11 @@
 """Explanations with raw ids: as plain types, and as tables."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from slifmr_pl.data.catalogue import Catalogue
@@ -21,16 +23,32 @@ _MEANINGS = {
 
 
 def as_dict(
-    explanation: Explanation, catalogue: Catalogue, user_id: str, item_id: str
+    explanation: Explanation,
+    catalogue: Catalogue,
+    user_id: str,
+    item_id: str,
+    titles: Mapping[str, str],
 ) -> dict[str, Any]:
     """The explanation as JSON types.
 
+    Args:
+        explanation: Of the score.
+        catalogue: Raw ids of its rows.
+        user_id: Whose.
+        item_id: Of what.
+        titles: What people call items, by id; of all, some or none.
+
     Returns:
-        `user`, `item`, `score`, and for either side the shares of each kind and all parts:
-        `kind`, `view`, `id` of the user, item or entity, `relation` of a fact (`^r` for the
-        inverse direction), `score`.
+        `user`, `item`, `title` of the item, `score`, and for `user_side` and `item_side` the shares
+        of each kind and all parts: `kind`, `view`, `id` of the user, item or entity, `title` of an
+        item, `relation` of a fact (`^r` for the inverse direction), `score`.
     """
-    content: dict[str, Any] = {"user": user_id, "item": item_id, "score": explanation.score}
+    content: dict[str, Any] = {
+        "user": user_id,
+        "item": item_id,
+        "title": titles.get(item_id),
+        "score": explanation.score,
+    }
     for side in ("user", "item"):
         parts: list[Part] = getattr(explanation, f"{side}_parts")
         totals: dict[tuple[str, str], float] = defaultdict(float)
@@ -41,12 +59,12 @@ def as_dict(
                 {"kind": kind, "view": view, "score": score}
                 for (kind, view), score in sorted(totals.items(), key=lambda entry: -abs(entry[1]))
             ],
-            "parts": [_named(part, catalogue) for part in parts],
+            "parts": [_named(part, catalogue, titles) for part in parts],
         }
     return content
 
 
-def _named(part: Part, catalogue: Catalogue) -> dict[str, Any]:
+def _named(part: Part, catalogue: Catalogue, titles: Mapping[str, str]) -> dict[str, Any]:
     name = relation = None
     if part.row is not None:
         vocabulary = {"user": catalogue.users, "fact": catalogue.entities}.get(
@@ -61,39 +79,44 @@ def _named(part: Part, catalogue: Catalogue) -> dict[str, Any]:
         "kind": part.kind,
         "view": part.view,
         "id": name,
+        "title": None if name is None or part.kind == "user" else titles.get(name),
         "relation": relation,
         "score": part.score,
     }
 
 
 def print_explanation(content: dict[str, Any], top: int, console: Console) -> None:
-    """Prints what `as_dict` gave.
+    """Prints what `as_dict` gave, kind by kind.
 
     Args:
         content: The explanation.
-        top: Parts shown of each side.
+        top: Parts shown of each kind.
         console: Where to.
     """
-    console.print(f"User {content['user']}, item {content['item']}: score {content['score']:.4f}")
+    item = _called(content["item"], content["title"])
+    head = f"User {content['user']}, item {item}: score {content['score']:.4f}"
+    console.print(escape(head), highlight=False)
     for side in ("user", "item"):
-        shares = Table(title=f"\nFrom the {side}'s side", title_justify="left")
-        shares.add_column("share", justify="right")
-        shares.add_column("by way of")
-        for entry in content[f"{side}_side"]["kinds"]:
-            meaning = _MEANINGS[entry["kind"]].format(view=entry["view"])
-            shares.add_row(f"{entry['score']:+.4f}", meaning)
-        console.print(shares)
-        parts = content[f"{side}_side"]["parts"]
-        table = Table()
+        table = Table(title=f"\nWhat the {side}'s side is made of", title_justify="left")
         table.add_column("share", justify="right")
-        for name in ("kind", "view", "id", "relation"):
-            table.add_column(name)
-        for part in parts[:top]:
-            table.add_row(
-                f"{part['score']:+.4f}",
-                *(part[name] or "" for name in ("kind", "view", "id", "relation")),
-            )
-        if len(parts) > top:
-            rest = sum(part["score"] for part in parts[top:])
-            table.add_row(f"{rest:+.4f}", f"{len(parts) - top} more")
+        table.add_column("by way of")
+        for kind in content[f"{side}_side"]["kinds"]:
+            meaning = _MEANINGS[kind["kind"]].format(view=kind["view"])
+            table.add_row(f"{kind['score']:+.4f}", meaning, style="bold")
+            parts = [
+                part
+                for part in content[f"{side}_side"]["parts"]
+                if part["id"] and (part["kind"], part["view"]) == (kind["kind"], kind["view"])
+            ]
+            for part in parts[:top]:
+                relation = f"{part['relation']} " if part["relation"] else ""
+                name = _called(part["id"], part["title"])
+                table.add_row(f"{part['score']:+.4f}", escape(f"  {relation}{name}"))
+            if rest := parts[top:]:
+                score = sum(part["score"] for part in rest)
+                table.add_row(f"{score:+.4f}", f"  {len(rest)} more")
         console.print(table)
+
+
+def _called(name: str, title: str | None) -> str:
+    return f"{name} ({title})" if title else name

@@ -19,16 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.recommender import Recommender, catalogue_of
+from slifmr_pl.recommender import Recommender
 from slifmr_pl.records.files import write_json
 from slifmr_pl.serving.faiss_index import write_index
 from slifmr_pl.serving.model_card import model_card
 from slifmr_pl.serving.onnx_tower import write_tower
+from slifmr_pl.serving.raw_ids import catalogue_of
 
 FORMAT = "slifmr-export-1"
 
@@ -65,16 +66,14 @@ def export(
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
-        save_file(
-            {
-                "users": users.contiguous(),
-                "items": items.contiguous(),
-                "seen_offsets": torch.from_numpy(recommender.seen.offsets),
-                "seen_items": torch.from_numpy(recommender.seen.items),
-            },
-            partial / "embeddings.safetensors",
-            metadata={"format": FORMAT},
-        )
+        tensors = {
+            "users": users.contiguous(),
+            "items": items.contiguous(),
+            "seen_offsets": torch.from_numpy(recommender.seen.offsets),
+            "seen_items": torch.from_numpy(recommender.seen.items),
+        }
+        # Not by `save_file`, whose file nobody else may read.
+        (partial / "embeddings.safetensors").write_bytes(save(tensors, {"format": FORMAT}))
         catalogue = recommender.catalogue
         for name, ids, table in (
             ("user", catalogue.users, users),

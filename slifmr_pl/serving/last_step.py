@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
-from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
+from slifmr_pl.graphs.heterogeneous import Propagation
+from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.encoders import propagate_last, propagate_mean
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 
@@ -56,25 +56,29 @@ def _side(network: SlifMrNetwork, graphs: Propagation, views: Representations) -
     return side
 
 
-def sent_to_users(
-    last: LastStep, graph: HeterogeneousGraph, correlation: Edges | None, gamma: float
-) -> Tensor:
-    """What an item sends to a user who has nothing else: its row of `last`, normalised.
+@torch.no_grad()
+def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
+    """What an item sends to a user who has nothing else.
 
-    A user of n items receives the sum over them ÷ √n. An item that nobody has yet counts as one
-    that this user alone has.
+    A user of n items receives the sum over them ÷ √n. Without layers nothing is sent, and the
+    item's representation stands in for it: such a user is where the items are.
 
     Args:
-        last: Of all nodes.
-        graph: With the training interactions.
-        correlation: C_t, which counts in the degrees; None without.
-        gamma: Its weight in the interaction view.
+        module: With its graphs.
+        views: What its network gives for all users and items.
 
     Returns:
         float32 [I, d].
     """
+    if module.network_config.interaction.layers == 0:
+        return views.items
+    assert module.inputs is not None
+    graph, correlation = module.inputs.graph, module.self_loop.correlation()
     degrees = torch.bincount(graph.items, minlength=graph.n_items).double()
-    if correlation is not None and len(correlation):
-        degrees += gamma * correlation.row_sums().cpu().double()
-    scale = degrees.clamp_min(1).rsqrt().to(last.items)
-    return last.items * scale.unsqueeze(1)
+    if correlation is not None:
+        gamma = module.self_loop_config.weights.interaction
+        degrees += gamma * correlation.row_sums().to(degrees)
+    # An item that nobody has yet counts as one that this user alone has.
+    scale = degrees.clamp_min(1).rsqrt()
+    items = LastStep.of(module.network, module.propagation, views).items
+    return items * scale.to(items).unsqueeze(1)

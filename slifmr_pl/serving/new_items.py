@@ -111,8 +111,9 @@ def directions(known: ItemFeatures, new: ItemFeatures) -> tuple[Tensor, Tensor]:
 def fact_vectors(known: Facts, new: Facts, n_known: int, n_new: int) -> tuple[Tensor, Tensor]:
     """What the knowledge graph says of items, in few dimensions.
 
-    A fact is a relation to an entity. An item is the unit vector of its facts, rare ones weighing
-    more, projected on the leading directions of the known items (truncated SVD).
+    A fact is a relation to an entity. An item is the unit vector of those facts that at least two
+    known items have, rare ones weighing more, projected on the leading directions of the known
+    items (truncated SVD).
 
     Args:
         known: Facts of known items.
@@ -123,20 +124,22 @@ def fact_vectors(known: Facts, new: Facts, n_known: int, n_new: int) -> tuple[Te
     Returns:
         float32 [I, c] and [n, c] with c ≤ 128.
     """
-    n_facts = max(int(rows.max(initial=-1)) for rows in (known[1], new[1])) + 1
-    counts = np.bincount(known[1], minlength=n_facts)
-    rarity = np.where(counts > 0, np.log((n_known + 1) / np.maximum(counts, 1)), 0.0)
+    # A fact of one known item alone joins it with no other.
+    facts, counts = np.unique(known[1], return_counts=True)
+    facts, counts = facts[counts > 1], counts[counts > 1]
+    rarity = np.log((n_known + 1) / counts)
 
-    def weighted(
-        items: npt.NDArray[np.int64], facts: npt.NDArray[np.int64], n: int
-    ) -> sparse.csr_array:
-        table = sparse.csr_array((rarity[facts], (items, facts)), shape=(n, n_facts))
-        lengths = np.sqrt(table.multiply(table).sum(axis=1))
-        return sparse.diags_array(1 / np.maximum(lengths, 1e-12)) @ table
+    def weighted(table: Facts, n: int) -> sparse.csr_array:
+        items, numbers = table
+        shared = np.isin(numbers, facts)
+        items, columns = items[shared], np.searchsorted(facts, numbers[shared])
+        matrix = sparse.csr_array((rarity[columns], (items, columns)), shape=(n, len(facts)))
+        lengths = np.sqrt(matrix.multiply(matrix).sum(axis=1))
+        return sparse.diags_array(1 / np.maximum(lengths, 1e-12)) @ matrix
 
-    table, other = weighted(*known, n_known), weighted(*new, n_new)
+    table, other = weighted(known, n_known), weighted(new, n_new)
     dims = min(FACT_DIMS, min(table.shape) - 1)
-    if dims < 1 or not len(known[0]):
+    if dims < 1:
         return torch.zeros(n_known, 0), torch.zeros(n_new, 0)
     *_, axes = svds(table, k=dims, v0=np.ones(min(table.shape)))  # a start makes it repeatable
     first, second = (torch.from_numpy(np.asarray(part @ axes.T)).float() for part in (table, other))

@@ -164,3 +164,22 @@ def test_embeddings_of_different_size_are_refused() -> None:
         ItemRanking(torch.ones(4, 2), 1).recommend(
             torch.ones(2, 3), torch.zeros(3, dtype=torch.int64), NOTHING
         )
+
+
+@pytest.mark.parametrize("memory_budget_mb", [1, 1024])
+def test_only_allowed_items_are_ranked_and_with_the_same_scores(
+    case: Case, memory_budget_mb: int
+) -> None:
+    users, items, known_offsets, known_items = case
+    allowed = torch.rand(2500, generator=torch.Generator().manual_seed(2)) < 0.3
+    everything = ItemRanking(items, 2500).recommend(users, known_offsets, known_items)
+    ranking = ItemRanking(items, 20, allowed=allowed, memory_budget_mb=memory_budget_mb)
+    best = ranking.recommend(users, known_offsets, known_items)
+    for row in (0, 5, 7, 599):
+        order = everything.indices[row][everything.indices[row] >= 0]
+        expected = order[allowed[order]][:20]
+        assert best.indices[row].tolist() == (expected.tolist() + [-1] * 20)[:20]
+        places = torch.isin(everything.indices[row], expected)
+        assert torch.equal(
+            best.values[row][: len(expected)], everything.values[row][places][: len(expected)]
+        )

@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -34,9 +35,26 @@ def test_explanation_names_ids_and_adds_up_to_the_score(
             assert part["id"] in known[part["kind"]] if part["id"] else part["kind"] == "own"
             if part["relation"]:
                 assert part["relation"].removeprefix("^") in catalogue.relations
-        assert side["parts"][0]["kind"] in printed
+        shown = [part for part in side["parts"] if part["kind"] in ("item", "fact")][:3]
+        assert all(f"{part['score']:+.4f}" in printed for part in shown)
     kinds = {part["kind"] for part in why["item_side"]["parts"]}
     assert kinds == {"own", "user", "modality", "fact", "correlation"}
+
+
+def test_items_have_the_titles_of_a_table(
+    checkpoint: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = csv.DictReader((catalogue / "items.csv").open(encoding="utf-8"))
+    titles = {row["item_id"]: row["title"] for row in rows}
+    best = pq.read_table(checkpoint.parent / FILE).to_pylist()[0]
+    ids = ["--user", best["user_id"], "--item", best["item_id"]]
+    table = str(catalogue / "items.csv")
+    assert main(["explain", str(checkpoint), *ids, "--titles", table, "title"]) == 0
+    printed = capsys.readouterr().out
+    assert f"item {best['item_id']} ({titles[best['item_id']]}): score" in printed
+    assert sum(f"{item} ({title})" in printed for item, title in titles.items() if title) > 5
+    assert main(["explain", str(checkpoint), *ids, "--titles", table, "tilte"]) == 2
+    assert "rename 'title' to 'tilte'" in capsys.readouterr().err
 
 
 def test_unknown_id_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

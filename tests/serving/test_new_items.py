@@ -79,3 +79,13 @@ def test_facts_that_nobody_knows_say_nothing() -> None:
     none = np.empty(0, np.int64)
     known, new = fact_vectors((none, none), (np.array([0]), np.array([5])), 4, 1)
     assert (known.shape, new.shape) == ((4, 0), (1, 0))
+
+
+def test_few_distinct_facts_make_no_noise() -> None:
+    """Forty facts, but items of two kinds only."""
+    items, facts = np.arange(60).repeat(20), np.arange(1200) % 40
+    known, new = fact_vectors((items, facts), (np.array([0]), np.array([7])), 60, 1)
+    assert torch.isfinite(known).all()
+    cosines = torch.nn.functional.cosine_similarity(new, known)
+    torch.testing.assert_close(cosines[::2], cosines[:1].expand(30), atol=1e-4, rtol=0)
+    assert float((cosines[0] - cosines[1]).abs()) > 0.1

@@ -11,8 +11,10 @@ from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.config import InteractionConfig, NetworkConfig
 from slifmr_pl.recommender import Recommender
-from tests.runs import demo_data
+from slifmr_pl.serving.raw_ids import catalogue_of
+from tests.runs import demo_data, full_model
 
 
 @pytest.fixture(scope="module")
@@ -214,23 +216,45 @@ def test_unusable_new_items_are_refused_and_nothing_changes(
     assert len(recommender.items) == len(recommender.item_embeddings) == 60
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        NetworkConfig(embedding_dim=16),
+        NetworkConfig(embedding_dim=16, fusion="early", user_fusion=0.4),
+    ],
+    ids=["late", "early, fused users"],
+)
 def test_history_gives_what_the_items_of_a_user_send(
-    recommender: Recommender, checkpoint: Path
+    catalogue: Path, network: NetworkConfig
 ) -> None:
     """A known user without the share of the own embedding."""
-    module = SlifMrModule.load_from_checkpoint(checkpoint)
-    assert module.inputs is not None
-    views, graph = module.representations(), module.inputs.graph
-    layers = module.network_config.interaction.layers
-    items, users = recommender.items.ids.to_pylist(), [0, 17, 89]
-    for user in users:
+    module, data = full_model(network=network), demo_data(catalogue)
+    module.build(data.model_inputs)
+    with torch.no_grad():
+        module.self_loop.update(0, module.representations().items, None)
+    module.on_train_epoch_start()  # swaps the correlation graph in
+    views, graph = module.representations(), data.model_inputs.graph
+    recommender = Recommender(module, catalogue_of(module))
+    items = recommender.items.ids.to_pylist()
+    for user in (0, 17, 89):
         history = [items[row] for row in graph.items[graph.users == user].tolist()]
         places = recommender.recommend_for_history([*history, history[0]], 1000)
-        rest = views.users[user] - module.network.user_embedding[user] / (layers + 1)
-        expected = dict(zip(items, (views.items @ rest).tolist(), strict=True))
+        own = module.network.user_embedding[user].detach() / (network.interaction.layers + 1)
+        expected = dict(zip(items, (views.items @ (views.users[user] - own)).tolist(), strict=True))
         assert {place.item_id for place in places} == set(items) - set(history)
         for place in places:
             assert place.score == pytest.approx(expected[place.item_id], abs=1e-5)
+
+
+def test_without_layers_a_new_user_is_where_the_items_are(catalogue: Path) -> None:
+    network = NetworkConfig(embedding_dim=16, interaction=InteractionConfig(layers=0))
+    module, data = full_model(network=network), demo_data(catalogue)
+    module.build(data.model_inputs)
+    recommender = Recommender(module, catalogue_of(module))
+    items, table = recommender.items.ids.to_pylist(), recommender.item_embeddings
+    (best,) = recommender.recommend_for_history(items[4:6], 1)
+    scores = (table @ table[4:6].sum(0) / 2**0.5).tolist()
+    assert best.score == pytest.approx(scores[items.index(best.item_id)], abs=1e-5)
 
 
 def test_history_of_new_items_alone_is_refused(grown: Recommender) -> None:
