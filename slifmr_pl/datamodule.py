@@ -289,6 +289,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             digest.update(f"{name} {store.manifest['content_key']}".encode())
             if self.modalities[name].missing != "mask":
                 digest.update(f"missing {self.modalities[name].missing}".encode())
+            if lost := self.perturbations.missing_features.get(name):
+                digest.update(f"lost {lost} {self.perturbations.seed}".encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
             n_items=len(data.items),
