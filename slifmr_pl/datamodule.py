@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
-from slifmr_pl.data.batches import EvalBatches, TrainBatches
+from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
 from slifmr_pl.data.interactions import Interactions, UserItems
@@ -57,8 +58,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         eval_batch_size: Users ranked at a time.
         test_masks: What `test` leaves out of the ranking: the training items of a user, or
             those of validation too.
-        test_items: Whether all test interactions count, or those of items that are in no training
-            interaction; all items compete.
+        test_items: Which items compete in `test`, and whose interactions count: all, or those
+            that are in no training interaction.
         perturbations: How training data are made worse, to see what a model withstands. What is
             masked in the ranking stays that of the data as they are.
         cache_dir: Where feature stores and neighbour graphs are kept; default `$SLIFMR_CACHE` or
@@ -179,11 +180,12 @@ class SlifMrDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> EvalBatches:
         """Users with their test items; what is masked is `test_masks`."""
         valid = [self.data.valid] if self.test_masks == "train+valid" else []
-        test = self.data.test
-        if self.test_items == "cold":
-            cold = ~np.isin(test.items, self.data.train.items)
-            test = Interactions(test.users[cold], test.items[cold])
-        return self._evaluation([self.unperturbed.train, *valid], test)
+        known, test = [self.unperturbed.train, *valid], self.data.test
+        if self.test_items == "all":
+            return self._evaluation(known, test)
+        warm = np.unique(self.data.train.items)
+        cold = ~np.isin(test.items, warm)
+        return self._evaluation(known, Interactions(test.users[cold], test.items[cold]), warm)
 
     def predict_dataloader(self) -> EvalBatches:
         """All users; everything that they have interacted with is masked."""
@@ -191,7 +193,10 @@ class SlifMrDataModule(pl.LightningDataModule):
         return self._evaluation(known)
 
     def _evaluation(
-        self, known: list[Interactions], relevant: Interactions | None = None
+        self,
+        known: list[Interactions],
+        relevant: Interactions | None = None,
+        left_out: npt.NDArray[np.int64] = NO_ITEMS,
     ) -> EvalBatches:
         n_users = len(self.data.users)
         parts = [] if relevant is None else [relevant]
@@ -200,6 +205,7 @@ class SlifMrDataModule(pl.LightningDataModule):
             UserItems.of(n_users, *known),
             UserItems.of(n_users, *parts),
             batch_size=self.eval_batch_size,
+            left_out=left_out,
             rank=self._rank,
             world_size=self._world_size,
         )

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def share(text: str) -> float:
 def names(text: str) -> list[str]:
     """A type of argument: names between commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def existing_file(text: str) -> Path:
+    """A type of argument: a file that is there."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slifmr_pl.commands.arguments import at_least, console, names, setting, threads_of
+from slifmr_pl.commands.arguments import (
+    at_least,
+    console,
+    existing_file,
+    names,
+    setting,
+    threads_of,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "What each aspect is, and how it is measured: docs/results.md."
     parser.add_argument(
-        "configs", type=Path, nargs="+", metavar="CONFIG", help="as in fit; the later one wins"
+        "configs",
+        type=existing_file,
+        nargs="+",
+        metavar="CONFIG",
+        help="as in fit; the later one wins",
     )
     parser.add_argument(
         "--model",
@@ -119,7 +130,7 @@ def _cell(row: dict[str, Any], metric: str) -> str:
 
 def _model(text: str) -> tuple[str, tuple[Path, ...]]:
     name, _, files = text.partition("=")
-    paths = tuple(Path(file) for file in names(files))
+    paths = tuple(existing_file(file) for file in names(files))
     if not name or "/" in name or not paths:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE,FILE")
     return name, paths

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slifmr_pl.commands.arguments import (
     at_least,
     console,
+    existing_file,
     setting,
     threads_of,
     validation_metric,
@@ -27,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "The format of the search space, and an example: docs/results.md."
     parser.add_argument(
-        "configs", type=Path, nargs="+", metavar="CONFIG", help="as in fit; the later one wins"
+        "configs",
+        type=existing_file,
+        nargs="+",
+        metavar="CONFIG",
+        help="as in fit; the later one wins",
     )
     parser.add_argument("--space", type=Path, required=True, metavar="FILE")
     parser.add_argument(

@@ -98,7 +98,7 @@ def aspects(modalities: Sequence[str]) -> list[Aspect]:
         ),
         Aspect(
             "cold",
-            "share of items without training interactions; on these items alone",
+            "items without training interactions; these alone compete",
             (0.1, 0.2, 0.3),
             None,
             lambda level: {f"{_PREFIX}.cold_items": level, "data.test_items": "cold"},

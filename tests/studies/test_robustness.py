@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ def arguments(catalogue: Path, out: Path, *more: str) -> list[str]:
         str(CONFIGS / "demo.yaml"),
         str(model / "ease.yaml"),
         "--name=EASE",
-        f"--model=MostPop={model / 'most_popular.yaml'}",
         f"--set=data.root={catalogue}",
         "--set=trainer.accelerator=cpu",
         f"--out={out}",
@@ -32,7 +32,7 @@ def arguments(catalogue: Path, out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of two closed forms over interactions and activity."""
+    """A study of EASE."""
     out = tmp_path_factory.mktemp("robustness")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("slifmr_pl.studies.runs._start", InThisProcess)
@@ -40,38 +40,44 @@ def study(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def rows(study: Path, aspect: str, model: str) -> list[dict[str, str]]:
+def rows(study: Path, aspect: str, model: str = "EASE") -> list[dict[str, str]]:
     with (study / "robustness.csv").open(newline="") as file:
-        return [
-            row for row in csv.DictReader(file) if (row["aspect"], row["model"]) == (aspect, model)
-        ]
+        found = csv.DictReader(file)
+        return [row for row in found if (row["aspect"], row["model"]) == (aspect, model)]
 
 
 def test_every_level_is_measured_on_less_data(study: Path) -> None:
-    for model in ("EASE", "MostPop"):
-        levels = rows(study, "training", model)
-        assert [row["level"] for row in levels] == ["20%", "40%", "60%", "80%", "100%"]
-    points = study / "points" / "EASE"
-    fingerprints = {
-        json.loads(path.read_text())["data"]["parts"]["train"] for path in points.rglob("test.json")
-    }
-    tested = {
-        json.loads(path.read_text())["data"]["parts"]["test"] for path in points.rglob("test.json")
-    }
-    assert (len(fingerprints), len(tested)) == (5, 1)
-    recalls = [float(row["recall@20"]) for row in rows(study, "training", "EASE")]
+    levels = rows(study, "training")
+    assert [row["level"] for row in levels] == ["20%", "40%", "60%", "80%", "100%"]
+    recalls = [float(row["recall@20"]) for row in levels]
     assert recalls[0] < recalls[-1]
+    parts = [
+        json.loads(path.read_text())["data"]["parts"] for path in study.glob("points/**/test.json")
+    ]
+    assert len({part["train"] for part in parts}) == 5
+    assert len({part["test"] for part in parts}) == 1
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_models_are_measured_side_by_side(study: Path, catalogue: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "points", tmp_path / "points")
+    more = f"--model=MostPop={CONFIGS / 'model' / 'most_popular.yaml'}"
+    assert main(arguments(catalogue, tmp_path, "--aspects=activity", "--no-plot", more)) == 0
+    for model in ("EASE", "MostPop"):
+        assert len(rows(tmp_path, "activity", model)) == 4
+    assert rows(tmp_path, "activity") == rows(study, "activity")
+    assert not (tmp_path / "robustness.svg").exists()
 
 
 def test_what_cannot_affect_a_model_is_not_trained_again(study: Path) -> None:
-    levels = rows(study, "knowledge", "EASE")
+    levels = rows(study, "knowledge")
     assert len(levels) == 6
     assert len({row["recall@20"] for row in levels}) == 1
     assert not (study / "points" / "EASE" / "knowledge").exists()
 
 
 def test_groups_of_users_average_to_the_whole(study: Path) -> None:
-    groups = rows(study, "activity", "EASE")
+    groups = rows(study, "activity")
     assert [row["level"][0] for row in groups] == ["1", "2", "3", "4"]
     (test,) = (study / "points" / "EASE" / "clean").rglob("test.json")
     metrics = json.loads(test.read_text())["metrics"]
@@ -112,7 +118,7 @@ def test_unknown_aspect_is_refused_with_those_there_are(
 def test_models_of_one_name_are_refused(
     catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments(catalogue, tmp_path, "--model=EASE=a.yaml")) == 2
+    assert main(arguments(catalogue, tmp_path, f"--model=EASE={CONFIGS / 'demo.yaml'}")) == 2
     assert "different names" in capsys.readouterr().err
 
 
