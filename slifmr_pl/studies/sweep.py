@@ -31,7 +31,7 @@ BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.json"
 FINAL_FILE = "final.json"
 _POLL = 0.5  # seconds between looks at a running trial
-_STARTUP, _WARMUP = 5, 5  # trials before the first is pruned, epochs before one can be
+_STARTUP, _WARMUP = 5, 5  # trials to compare with, and epochs, before one is pruned
 
 
 @dataclass(frozen=True)
@@ -100,20 +100,20 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
     Raises:
         RunError: The test part was read for another trial, or a run failed.
     """
-    path = sweep.out / FINAL_FILE
-    done = read_result_of_final(path)
-    if done is not None and done["trial"] != best["trial"]:
+    place = sweep.out / "final"
+    own = place / f"trial{best['trial']:04}"
+    others = {path for path in place.glob("trial*") if path != own and [*path.rglob("test.json")]}
+    if others:
         raise RunError(
-            f"the test part was read for trial {done['trial']}, and the best one is now "
-            f"{best['trial']}",
+            f"the test part was read for {', '.join(sorted(path.name for path in others))}, and "
+            f"the best one is now {own.name}",
             expected="one reading of the test part a sweep",
-            fix=f"report {path.name} as it is, or begin a sweep with another --out",
-            path=path,
+            fix="report what was read, or begin a sweep with another --out",
+            path=place,
         )
     runs, values = [], []
     for seed in seeds:
-        folder = sweep.out / "final" / f"seed{seed}"
-        job = Job(folder, (sweep.out / BEST_FILE,), {"seed_everything": seed})
+        job = Job(own / f"seed{seed}", (sweep.out / BEST_FILE,), {"seed_everything": seed})
         runs.append(fitted(job, sweep.threads))
         values.append(tested(runs[-1], sweep.threads))
     result = {
@@ -132,16 +132,8 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
             for name in values[0]
         },
     }
-    write_json(path, result)
+    write_json(sweep.out / FINAL_FILE, result)
     return result
-
-
-def read_result_of_final(path: Path) -> dict[str, Any] | None:
-    """What `final` wrote; None where it has not."""
-    if not path.is_file():
-        return None
-    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))  # JSON is YAML
-    return content
 
 
 def _study(sweep: Sweep) -> Any:
@@ -154,7 +146,8 @@ def _study(sweep: Sweep) -> Any:
         study_name="sweep",
         load_if_exists=True,
         direction="maximize",
-        pruner=library.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=_WARMUP),
+        # Late epochs, which only the best trials reach, are compared by as many trials too.
+        pruner=library.pruners.MedianPruner(_STARTUP, _WARMUP, n_min_trials=_STARTUP),
     )
     # Not the same draws again where a sweep goes on.
     study.sampler = library.samplers.TPESampler(seed=sweep.seed + len(study.trials))
@@ -265,8 +258,14 @@ def _records(study: Any, sweep: Sweep) -> list[dict[str, Any]]:
             }
         )
     return sorted(
-        records, key=lambda r: (-(r["value"] or -math.inf), -(r["best_seen"] or -math.inf))
+        records,
+        key=lambda record: (_or_least(record["value"]), _or_least(record["best_seen"])),
+        reverse=True,
     )
+
+
+def _or_least(value: float | None) -> float:
+    return -math.inf if value is None else value
 
 
 def _relative_run(folder: Path, out: Path) -> str | None:

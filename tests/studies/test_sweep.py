@@ -78,10 +78,11 @@ def test_sweep_goes_on_finds_the_best_and_reads_the_test_part_once(
     assert result["metrics"]["recall@20"]["mean"] == pytest.approx(sum(values) / 2)
     group = ",".join(result["runs"])
     assert main(["compare", f"--group=A={group}", f"--group=B={group}", "--resamples=100"]) == 0
-    result["trial"] = 99
-    (out / "final.json").write_text(json.dumps(result))
+    # As if another trial had been the best one by then.
+    (read,) = (out / "final").iterdir()
+    read.rename(read.with_name("trial0099"))
     assert main(arguments("--trials=4", "--final", "--seeds", "1")) == 2
-    assert "the test part was read for trial 99" in capsys.readouterr().err
+    assert "the test part was read for trial0099" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -116,6 +117,12 @@ def test_failure_before_the_first_validation_ends_the_sweep(
     assert len(list((tmp_path / "out" / "trials").iterdir())) == 1
     # It was not the trial's fault: the sweep begins when the reason is gone.
     assert main(arguments("--trials=1")) == 0
+
+
+def test_absent_configuration_is_refused(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sweep", CONFIGS[0], "absent.yaml", f"--space={space}"])
+    assert "there is no file absent.yaml" in capsys.readouterr().err
 
 
 def test_test_metrics_cannot_be_searched_for(
