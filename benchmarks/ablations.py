@@ -22,7 +22,13 @@ ROWS = {
     "frozen multimodal graph": ["frozen_multimodal"],
     "LightGCN, same objective": ["lightgcn"],
     "LightGCN as published": ["lightgcn_bpr"],
+    "knowledge only": ["knowledge_only"],
     "matrix factorisation": ["matrix_factorisation"],
+    "BPR-MF as published": ["bpr_mf"],
+    "VBPR": ["vbpr"],
+    "EASE": ["ease"],
+    "ItemKNN": ["item_knn"],
+    "MostPop": ["most_popular"],
 }
 METRICS = ("recall@20", "ndcg@20", "recall@10", "ndcg@10")
 

@@ -15,8 +15,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Command line without the program's name; default `sys.argv`.
 
     Returns:
-        Exit status: 0, or 2 where input has to be mended; `reproduce` ends with 1 where numbers
-        differ.
+        Exit status: 0; 2 where input has to be mended; 130 after Ctrl-C; `reproduce` ends with 1
+        where numbers differ.
     """
     options = _parser().parse_args(args)
     from slifmr_pl.errors import UserFacingError  # after --help, which needs nothing of it
@@ -26,6 +26,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped; what was written before is whole.", file=sys.stderr)
+        return 130
     return status
 
 

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
 from feature_extraction.config import ExtractionConfig
-from slifmr_pl.data.batches import EvalBatches, TrainBatches
+from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, aligned_features, feature_stores
@@ -64,8 +64,8 @@ class SlifMrDataModule(pl.LightningDataModule):
         eval_batch_size: Users ranked at a time.
         test_masks: What `test` leaves out of the ranking: the training items of a user, or
             those of validation too.
-        test_items: Whether all test interactions count, or those of items that are in no training
-            interaction; all items compete.
+        test_items: Which items compete in `test`, and whose interactions count: all, or those
+            that are in no training interaction.
         perturbations: How training data are made worse, to see what a model withstands. What is
             masked in the ranking stays that of the data as they are.
         cache_dir: Where feature stores, neighbours and sorted triples are kept; default
@@ -218,11 +218,13 @@ class SlifMrDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> EvalBatches:
         """Users with their test items; what is masked is `test_masks`."""
         valid = [self.data.valid] if self.test_masks == "train+valid" else []
-        test = self.data.test
-        if self.test_items == "cold":
-            cold = ~np.isin(test.items, self.data.train.items)
-            test = Interactions(test.users[cold], test.items[cold])
-        return self._evaluation([self.unperturbed.train, *valid], test)
+        known, test = [self.unperturbed.train, *valid], self.data.test
+        if self.test_items == "all":
+            return self._evaluation(known, test)
+        warm = np.unique(self.data.train.items)
+        cold = ~np.isin(test.items, warm)
+        relevant = Interactions(test.users[cold], test.items[cold])
+        return self._evaluation(known, relevant, left_out=warm)
 
     def predict_dataloader(self) -> EvalBatches:
         """The users of `selection`; by default all, and everything that they know is masked."""
@@ -235,6 +237,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         known: list[Interactions],
         relevant: Interactions | None = None,
         users: npt.NDArray[np.int64] | None = None,
+        left_out: npt.NDArray[np.int64] = NO_ITEMS,
     ) -> EvalBatches:
         n_users = len(self.data.users)
         parts = [] if relevant is None else [relevant]
@@ -243,6 +246,7 @@ class SlifMrDataModule(pl.LightningDataModule):
             UserItems.of(n_users, *known),
             UserItems.of(n_users, *parts),
             batch_size=self.eval_batch_size,
+            left_out=left_out,
             rank=self._rank,
             world_size=self._world_size,
         )

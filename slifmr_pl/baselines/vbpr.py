@@ -82,11 +82,12 @@ class Vbpr(Baseline):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """BPR and L2 of a batch."""
         items = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)  # [B, 1 + n]
-        features = self.features[items]
-        vectors = torch.cat([self.items[items], features @ self.projection], dim=2)
+        distinct, place = items.unique(return_inverse=True)
+        features = self.features[distinct]
+        vectors = torch.cat([self.items[distinct], features @ self.projection], dim=1)
+        bias = self.bias[distinct] + features @ self.feature_bias
         users = self.users[batch.users]
-        scores = (users.unsqueeze(1) * vectors).sum(dim=2)
-        scores = scores + self.bias[items] + features @ self.feature_bias
+        scores = (users.unsqueeze(1) * vectors[place]).sum(dim=2) + bias[place]
         regularised = (users, self.items[items], self.bias[items], self.projection)
         loss = bpr_loss(scores[:, 0], scores[:, 1:]).mean() + self.l2 * embedding_l2(
             *regularised, self.feature_bias, batch_size=len(users)

@@ -45,14 +45,21 @@ class ResultTable(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the test table."""
         data = _data(trainer)
-        self._print(trainer, "test", data.test_masks if data else "known")
+        self._print(
+            trainer,
+            "test",
+            data.test_masks if data else "known",
+            "All items" if data is None or data.test_items == "all" else "Cold items alone",
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation table; not inside `fit`, where the progress bar shows it."""
         if trainer.state.fn == "validate":
             self._print(trainer, "val", "train")
 
-    def _print(self, trainer: pl.Trainer, stage: Stage, masks: str) -> None:
+    def _print(
+        self, trainer: pl.Trainer, stage: Stage, masks: str, competing: str = "All items"
+    ) -> None:
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
@@ -60,7 +67,7 @@ class ResultTable(Callback):
         users = int(values[f"{stage}/n_users"])
         without = int(values[f"{stage}/n_users_without_relevant"])
         protocol = (
-            f"All items compete; {masks} items of a user are masked; "
+            f"{competing} compete; {masks} items of a user are masked; "
             f"{without} users without {stage} items are left out."
         )
         console = Console()

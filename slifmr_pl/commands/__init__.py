@@ -14,6 +14,8 @@ COMMANDS = (
     "metrics",
     "compare",
     "reproduce",
+    "sweep",
+    "robustness",
     "explain",
     "export",
 )

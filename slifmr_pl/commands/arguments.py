@@ -1,9 +1,11 @@
 """Types of arguments, and the console, that several commands share."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +36,42 @@ def share(text: str) -> float:
 def names(text: str) -> list[str]:
     """A type of argument: names between commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def existing_file(text: str) -> Path:
+    """A type of argument: a file that is there."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """A type of argument: KEY=VALUE, the value as in YAML."""
+    import yaml
+
+    key, _, value = text.partition("=")
+    try:
+        if not key or not value:
+            raise ValueError
+        return key, yaml.safe_load(value)
+    except (ValueError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE") from error
+
+
+def validation_metric(text: str) -> str:
+    """A type of argument: the name of a metric of the validation part."""
+    if not text.startswith("val/") or "@" not in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no metric of the validation part, such as val/recall@20"
+        )
+    return text
+
+
+def threads_of(jobs: int) -> int:
+    """Threads of each of several jobs at a time: `$OMP_NUM_THREADS`, or its part of the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else max(1, (os.cpu_count() or 1) // jobs)
 
 
 def console() -> "Console":

@@ -18,6 +18,7 @@ from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 
 # Streams of random numbers that never meet, whatever the seed, epoch and batch.
 _ORDER, _NEGATIVES = 1, 2
+NO_ITEMS = np.empty(0, dtype=np.int64)
 
 
 class TrainBatch(NamedTuple):
@@ -50,7 +51,7 @@ class EvalBatch(NamedTuple):
     Attributes:
         users: int64 ``[b]``.
         known_offsets: int64 ``[b + 1]``, into ``known_items``.
-        known_items: Items to mask, int64, ascending a user.
+        known_items: Items to mask, int64; some may be there twice.
         relevant_offsets: int64 ``[b + 1]``, into ``relevant_items``.
         relevant_items: Items to find, int64, ascending a user.
     """
@@ -214,6 +215,7 @@ class EvalBatches:
         known: Items to mask, of every user.
         relevant: Items to find, of every user.
         batch_size: Most users of a batch.
+        left_out: Item rows int64 ``[m]`` to mask for all users; adds m rows a user to a batch.
         rank: This process.
         world_size: Number of processes.
 
@@ -228,6 +230,7 @@ class EvalBatches:
         relevant: UserItems,
         *,
         batch_size: int,
+        left_out: npt.NDArray[np.int64] = NO_ITEMS,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -236,6 +239,7 @@ class EvalBatches:
         low, high = (_cut(len(users), world_size, i) for i in (rank, rank + 1))
         self._users = users[low:high]
         self._known, self._relevant = known, relevant
+        self._left_out = left_out
         self._batch_size = batch_size
 
     def __len__(self) -> int:
@@ -246,7 +250,17 @@ class EvalBatches:
         for first in range(0, max(1, len(self._users)), self._batch_size):
             users = self._users[first : first + self._batch_size]
             known, relevant = self._known.select(users), self._relevant.select(users)
+            if len(self._left_out):
+                known = _with_all(*known, self._left_out)
             yield EvalBatch(*map(torch.tensor, (users, *known, *relevant)))
+
+
+def _with_all(
+    offsets: npt.NDArray[np.int64], items: npt.NDArray[np.int64], more: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Append the same items to those of each user."""
+    lists = [part for own in np.split(items, offsets[1:-1]) for part in (own, more)]
+    return offsets + len(more) * np.arange(len(offsets)), np.concatenate(lists)
 
 
 def _cut(rows: int, parts: int, index: int) -> int:

@@ -137,14 +137,20 @@ def test_no_perturbation_changes_nothing(catalogue: Path) -> None:
     assert perturbed(data, Perturbations(seed=3)) is data
 
 
-def test_cold_evaluation_counts_items_that_nobody_trained_on(catalogue: Path) -> None:
+def test_cold_items_compete_among_themselves(catalogue: Path) -> None:
     how = Perturbations(cold_items=0.3)
     module = demo_data(catalogue, modalities={}, perturbations=how, test_items="cold")
+    everything = demo_data(catalogue, modalities={}, perturbations=how)
     trained = set(module.data.train.items.tolist())
-    counted = np.concatenate([batch.relevant_items for batch in module.test_dataloader()])
-    assert len(counted)
-    assert not trained & set(counted.tolist())
-    assert len(counted) == sum(item not in trained for item in module.data.test.items.tolist())
+    for batch, whole in zip(module.test_dataloader(), everything.test_dataloader(), strict=True):
+        assert batch.users.equal(whole.users)
+        for row in range(len(batch.users)):
+            known, relevant, known_of_all, relevant_of_all = (
+                set(items[offsets[row] : offsets[row + 1]].tolist())
+                for offsets, items in (batch[1:3], batch[3:5], whole[1:3], whole[3:5])
+            )
+            assert known == known_of_all | trained
+            assert relevant == relevant_of_all - trained
 
 
 def test_lost_features_are_absent_from_graph_and_inputs(catalogue: Path) -> None:

@@ -1,0 +1,5 @@
+"""Many runs for one question: which settings are best, and what a model withstands.
+
+Each run is an ordinary `fit` or `test` in a process of its own, in a folder of its own; a study
+that is started again goes on with the runs that are missing.
+"""

@@ -1,0 +1,294 @@
+"""What a model withstands: its test metrics over training data that get worse and worse.
+
+A point is one model, one way to make data worse, one level of it and one seed.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.records.folder import read_evaluation, read_settings
+from slifmr_pl.records.reproduction import data_module
+from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+
+GROUPS = 4  # of users, by activity
+_PREFIX = "data.perturbations"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to look at: a name and its configuration files, the later one wins."""
+
+    name: str
+    configs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """A way to make training data worse.
+
+    Attributes:
+        name: As shown and as chosen.
+        label: Of the axis.
+        levels: From the least to the most, or the other way round.
+        clean: The level of data as they are; None where there is none.
+        settings: Configuration of a level.
+        concerns: Whether a model, given its saved settings, can be affected at all.
+    """
+
+    name: str
+    label: str
+    levels: tuple[float, ...]
+    clean: float | None
+    settings: Callable[[float], dict[str, Any]]
+    concerns: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement.
+
+    Attributes:
+        model: Name of the model.
+        aspect: Name of the aspect, or `activity`.
+        level: Its level as shown; for `activity` the number of the group, the least active first,
+            and the training interactions of its users.
+        seed: Of the run.
+        metrics: Test metrics by `METRIC@K`.
+    """
+
+    model: str
+    aspect: str
+    level: str
+    seed: int
+    metrics: Mapping[str, float]
+
+
+def aspects(modalities: Sequence[str]) -> list[Aspect]:
+    """All ways to make data with these modalities worse."""
+    tenths = (0.1, 0.2, 0.3, 0.4, 0.5)
+    found = [
+        Aspect(
+            "interactions",
+            "random interactions added",
+            tenths,
+            0.0,
+            lambda level: {f"{_PREFIX}.added_interactions": level},
+        ),
+        Aspect(
+            "training",
+            "share of the training interactions",
+            (0.2, 0.4, 0.6, 0.8),
+            1.0,
+            lambda level: {f"{_PREFIX}.train_share": level},
+        ),
+        Aspect(
+            "knowledge",
+            "triples corrupted",
+            tenths,
+            0.0,
+            lambda level: {f"{_PREFIX}.corrupted_triples": level},
+            uses_knowledge,
+        ),
+        Aspect(
+            "cold",
+            "items without training interactions; these alone compete",
+            (0.1, 0.2, 0.3),
+            None,
+            lambda level: {f"{_PREFIX}.cold_items": level, "data.test_items": "cold"},
+        ),
+    ]
+    return found + [_missing(name) for name in modalities]
+
+
+def _missing(modality: str) -> Aspect:
+    return Aspect(
+        f"missing-{modality}",
+        f"items without {modality}",
+        (0.2, 0.4, 0.6, 0.8),
+        0.0,
+        lambda level: {f"{_PREFIX}.missing_features": {modality: level}},
+        lambda settings: modality in (settings["data"]["modalities"] or {}),
+    )
+
+
+def uses_knowledge(settings: Mapping[str, Any]) -> bool:
+    """Whether a run's saved settings let triples into the model."""
+    return (
+        settings["data"]["use_knowledge"]
+        and settings["baseline"] is None
+        and settings["model"]["network"]["knowledge"]["enabled"]
+    )
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where and how the points are measured.
+
+    Attributes:
+        models: Models of different names.
+        settings: Single settings of every run, by dotted key.
+        seeds: One run of each point for each.
+        out: Folder; points that it holds are not measured again.
+        jobs: Runs at a time.
+        threads: Threads of each.
+    """
+
+    models: tuple[Model, ...]
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    out: Path
+    jobs: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"the models {', '.join(names)}",
+                expected="different names",
+                fix="--model NAME=FILE",
+            )
+
+
+def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], None]) -> list[Point]:
+    """Trains and tests every point that is not there yet.
+
+    Args:
+        study: Models, seeds and place.
+        chosen: Names of the aspects, also `activity`; None takes all.
+        say: Is told what has been measured.
+
+    Returns:
+        All points, by aspect, model and level.
+
+    Raises:
+        ConfigError: An aspect has another name.
+        RunError: A run failed; what has finished is kept.
+    """
+    clean = [(model, seed) for model in study.models for seed in study.seeds]
+    runs = dict(zip(clean, _each(study, [_job(study, *pair) for pair in clean], say), strict=True))
+    settings = {model.name: read_settings(runs[model, study.seeds[0]]) for model in study.models}
+    modalities = dict.fromkeys(
+        name for saved in settings.values() for name in saved["data"]["modalities"] or {}
+    )
+    known = aspects(list(modalities))
+    names = [aspect.name for aspect in known] + ["activity"]
+    unknown = sorted(set(chosen or ()) - set(names))
+    if unknown:
+        raise ConfigError(
+            f"no aspect is called {', '.join(unknown)}",
+            expected=f"some of {', '.join(names)}",
+            fix="take one of these",
+        )
+    wanted = [aspect for aspect in known if chosen is None or aspect.name in chosen]
+    worse = [
+        (aspect, model, level, seed)
+        for aspect in wanted
+        for model in study.models
+        if aspect.concerns(settings[model.name])
+        for level in aspect.levels
+        for seed in study.seeds
+    ]
+    jobs = [_job(study, model, seed, aspect, level) for aspect, model, level, seed in worse]
+    runs_of = dict(zip(worse, _each(study, jobs, say), strict=True))
+    points = []
+    for aspect in wanted:
+        levels = aspect.levels if aspect.clean is None else (aspect.clean, *aspect.levels)
+        for model in study.models:
+            for level in sorted(levels):
+                for seed in study.seeds:
+                    # What does not concern a model leaves it as it is.
+                    run = runs_of.get((aspect, model, level, seed), runs[model, seed])
+                    metrics = tested(run, study.threads)
+                    points.append(Point(model.name, aspect.name, f"{level:.0%}", seed, metrics))
+    if chosen is None or "activity" in chosen:
+        points += _activity(runs)
+    return points
+
+
+def mean_points(points: Sequence[Point], metric: str) -> dict[tuple[str, str, str], list[float]]:
+    """Values of one metric over the seeds, by aspect, model and level, in the order of points."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for point in points:
+        values.setdefault((point.aspect, point.model, point.level), []).append(
+            point.metrics[metric]
+        )
+    return values
+
+
+def records(points: Sequence[Point], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows for a table: mean and standard deviation over the seeds."""
+    rows: list[dict[str, Any]] = []
+    means = {metric: mean_points(points, metric) for metric in metrics}
+    for key, of_seeds in means[metrics[0]].items():
+        row: dict[str, Any] = dict(zip(("aspect", "model", "level"), key, strict=True))
+        row["seeds"] = len(of_seeds)
+        for metric in metrics:
+            values = means[metric][key]
+            row[metric] = statistics.mean(values)
+            row[f"{metric} std"] = statistics.stdev(values) if len(values) > 1 else None
+        rows.append(row)
+    return rows
+
+
+def activity_groups(counts: npt.NDArray[np.int64], n_groups: int) -> list[npt.NDArray[np.int64]]:
+    """Users in groups of nearly equal size, by training interactions.
+
+    Args:
+        counts: int64 ``[n]``, training interactions of each user.
+        n_groups: Groups; users of equal activity are ordered by row.
+
+    Returns:
+        Rows of the users of each group, the least active first.
+    """
+    return np.array_split(np.argsort(counts, kind="stable"), n_groups)
+
+
+def _activity(runs: Mapping[tuple[Model, int], Path]) -> list[Point]:
+    """The test metrics of groups of users, from runs on the data as they are."""
+    points = []
+    counts: dict[Model, dict[str, int]] = {}  # of a user, by raw id
+    for (model, seed), run in runs.items():
+        if model not in counts:
+            data = data_module(read_settings(run)["data"], run).data
+            train = np.bincount(data.train.users, minlength=len(data.users)).tolist()
+            counts[model] = dict(zip(data.users.ids.to_pylist(), train, strict=True))
+        evaluation = read_evaluation(run, "test")
+        own = np.array([counts[model][user] for user in evaluation.users.to_pylist()])
+        for number, rows in enumerate(activity_groups(own, GROUPS), start=1):
+            level = f"{number}: {own[rows].min()}–{own[rows].max()}"
+            means = evaluation.values[rows].mean(axis=0).tolist()
+            metrics = dict(zip(evaluation.columns, means, strict=True))
+            points.append(Point(model.name, "activity", level, seed, metrics))
+    return points
+
+
+def _job(
+    study: Study, model: Model, seed: int, aspect: Aspect | None = None, level: float = 0.0
+) -> Job:
+    place = Path("clean") if aspect is None else Path(aspect.name, f"{level:g}")
+    worse = {} if aspect is None else aspect.settings(level)
+    return Job(
+        study.out / "points" / model.name / place / f"seed{seed}",
+        model.configs,
+        {**study.settings, **worse, "seed_everything": seed},
+    )
+
+
+def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
+    """Makes and tests the runs of some jobs, several at a time."""
+
+    def made(job: Job) -> Path:
+        run = fitted(job, study.threads)
+        recall = tested(run, study.threads)["recall@20"]
+        say(f"recall@20 {recall:.4f}  {job.folder.relative_to(study.out / 'points')}")
+        return run
+
+    return in_parallel(made, jobs, study.jobs)

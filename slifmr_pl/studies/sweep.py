@@ -1,0 +1,285 @@
+"""Searches settings: each trial is a run of `fit`, chosen by its best validation metric alone."""
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slifmr_pl.errors import RunError
+from slifmr_pl.records.files import write_json
+from slifmr_pl.records.folder import read_record, read_settings
+from slifmr_pl.studies.runs import (
+    Job,
+    finished_run,
+    fitted,
+    in_parallel,
+    newest_run,
+    run_failed,
+    start_fit,
+    tested,
+    validated_epochs,
+)
+from slifmr_pl.studies.space import optuna
+
+BEST_FILE = "best.yaml"
+TRIALS_FILE = "trials.json"
+FINAL_FILE = "final.json"
+_POLL = 0.5  # seconds between looks at a running trial
+_STARTUP, _WARMUP = 5, 5  # trials to compare with, and epochs, before one is pruned
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search for settings.
+
+    Attributes:
+        configs: Configuration files of every trial.
+        settings: Single settings of every trial, by dotted key.
+        space: Optuna's distributions, by dotted key.
+        metric: Validation metric to maximise.
+        out: Folder of the sweep.
+        storage: Journal of the trials; trials there count.
+        threads: Threads of a trial.
+        seed: Seed of the search.
+    """
+
+    configs: tuple[Path, ...]
+    settings: Mapping[str, Any]
+    space: Mapping[str, Any]
+    metric: str
+    out: Path
+    storage: Path
+    threads: int
+    seed: int
+
+
+def search(sweep: Sweep, trials: int, jobs: int) -> list[dict[str, Any]]:
+    """Runs trials until there are as many as wanted, those of earlier calls included.
+
+    Args:
+        sweep: What to search.
+        trials: Finished, pruned and diverged trials together.
+        jobs: Trials at a time.
+
+    Returns:
+        One record a trial, best first; they and the best configuration are written, too.
+
+    Raises:
+        RunError: A trial failed before its first validation, or the storage is of another sweep.
+    """
+    study = _study(sweep)
+    states = optuna().trial.TrialState
+    for lost in study.get_trials(states=(states.RUNNING,)):  # killed with an earlier call
+        _put_back(study, lost)
+    missing = max(0, trials - len(_records(study, sweep)))
+    in_parallel(lambda _: _try(study, sweep), range(missing), jobs)
+    records = _records(study, sweep)
+    write_json(sweep.out / TRIALS_FILE, records)
+    if records and records[0]["value"] is not None:
+        _write_best(records[0], sweep)
+    return records
+
+
+def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+    """Trains the best trial's settings with several seeds and reads the test part.
+
+    Args:
+        sweep: As searched.
+        best: First record of `search`.
+        seeds: Seeds; runs that are there already are kept.
+
+    Returns:
+        Mean and standard deviation of each test metric, and the runs.
+
+    Raises:
+        RunError: The test part was read for another trial, or a run failed.
+    """
+    place = sweep.out / "final"
+    own = place / f"trial{best['trial']:04}"
+    others = {path for path in place.glob("trial*") if path != own and [*path.rglob("test.json")]}
+    if others:
+        raise RunError(
+            f"the test part was read for {', '.join(sorted(path.name for path in others))}, and "
+            f"the best one is now {own.name}",
+            expected="one reading of the test part a sweep",
+            fix="report what was read, or begin a sweep with another --out",
+            path=place,
+        )
+    runs, values = [], []
+    for seed in seeds:
+        job = Job(own / f"seed{seed}", (sweep.out / BEST_FILE,), {"seed_everything": seed})
+        runs.append(fitted(job, sweep.threads))
+        values.append(tested(runs[-1], sweep.threads))
+    result = {
+        "trial": best["trial"],
+        "value": best["value"],
+        "params": best["params"],
+        "seeds": list(seeds),
+        "runs": [str(run) for run in runs],
+        "metrics": {
+            name: {
+                "mean": statistics.mean(of_seed[name] for of_seed in values),
+                "std": statistics.stdev(of_seed[name] for of_seed in values)
+                if len(values) > 1
+                else None,
+            }
+            for name in values[0]
+        },
+    }
+    write_json(sweep.out / FINAL_FILE, result)
+    return result
+
+
+def _study(sweep: Sweep) -> Any:
+    library = optuna()
+    library.logging.set_verbosity(library.logging.WARNING)
+    sweep.storage.parent.mkdir(parents=True, exist_ok=True)
+    journal = library.storages.journal
+    study = library.create_study(
+        storage=library.storages.JournalStorage(journal.JournalFileBackend(str(sweep.storage))),
+        study_name="sweep",
+        load_if_exists=True,
+        direction="maximize",
+        # Late epochs, which only the best trials reach, are compared by as many trials too.
+        pruner=library.pruners.MedianPruner(_STARTUP, _WARMUP, n_min_trials=_STARTUP),
+    )
+    # Not the same draws again where a sweep goes on.
+    study.sampler = library.samplers.TPESampler(seed=sweep.seed + len(study.trials))
+    identity = {
+        "configs": [path.read_text("utf-8") for path in sweep.configs],
+        "settings": dict(sweep.settings),
+        "space": {key: repr(distribution) for key, distribution in sweep.space.items()},
+        "metric": sweep.metric,
+    }
+    before = study.user_attrs.get("sweep", identity) if _records(study, sweep) else identity
+    changed = [key for key in identity if before[key] != identity[key]]
+    if changed:
+        raise RunError(
+            f"the trials there are of other {', '.join(changed)}",
+            expected="the same configuration, space and metric for all trials of a sweep",
+            fix="restore them, or give another --out or --storage",
+            path=sweep.storage,
+        )
+    study.set_user_attr("sweep", identity)
+    return study
+
+
+def _try(study: Any, sweep: Sweep) -> None:
+    """One trial, from the choice of its settings to its result."""
+    library = optuna()
+    states = library.trial.TrialState
+    trial = study.ask(dict(sweep.space))
+    try:
+        value = _value(trial, sweep)
+    except library.TrialPruned:
+        study.tell(trial, state=states.PRUNED)
+    except BaseException:
+        _put_back(study, trial)
+        raise
+    else:
+        study.tell(trial, value, state=states.FAIL if value is None else states.COMPLETE)
+
+
+def _put_back(study: Any, trial: Any) -> None:
+    """Gives up a trial that was not its settings' fault; a later one takes them."""
+    study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
+    if trial.params:
+        study.enqueue_trial(trial.params)
+
+
+def _value(trial: Any, sweep: Sweep) -> float | None:
+    """Trains, and gives the best validation metric; None where training diverged."""
+    job = Job(
+        sweep.out / "trials" / f"{trial.number:04}",
+        sweep.configs,
+        {
+            "early_stopping.monitor": sweep.metric,
+            "checkpoint.monitor": sweep.metric,
+            **sweep.settings,
+            **trial.params,
+        },
+    )
+    process = start_fit(job, sweep.threads)
+    epoch = -1
+    try:
+        while process.poll() is None:
+            time.sleep(_POLL)
+            epoch = _report(trial, job, sweep.metric, epoch)
+            if trial.should_prune():
+                raise optuna().TrialPruned
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    epoch = _report(trial, job, sweep.metric, epoch)
+    status = process.returncode
+    if (status and epoch < 0) or status in (130, 143):
+        raise run_failed(status, job.folder)
+    run = finished_run(job.folder)
+    if run is None:
+        trial.set_user_attr("error", f"ended with status {status} after epoch {epoch}")
+        return None
+    return float(read_record(run)["best"]["score"])
+
+
+def _report(trial: Any, job: Job, metric: str, after: int) -> int:
+    run = newest_run(job.folder)
+    for epoch, value in validated_epochs(run, metric, after) if run else ():
+        trial.report(value, epoch)
+        after = epoch
+    return after
+
+
+def _records(study: Any, sweep: Sweep) -> list[dict[str, Any]]:
+    """Trials that came to an end, best first; without those that were lost."""
+    states = optuna().trial.TrialState
+    records = []
+    for trial in study.trials:
+        diverged = trial.state == states.FAIL and "error" in trial.user_attrs
+        if trial.state not in (states.COMPLETE, states.PRUNED) and not diverged:
+            continue
+        seen = trial.intermediate_values
+        records.append(
+            {
+                "trial": trial.number,
+                "state": "diverged" if diverged else trial.state.name.lower(),
+                "value": trial.value if trial.state == states.COMPLETE else None,
+                "best_seen": max(seen.values(), default=None),
+                "epochs": len(seen),
+                "seconds": round(trial.duration.total_seconds(), 1),
+                "params": trial.params,
+                "run": _relative_run(sweep.out / "trials" / f"{trial.number:04}", sweep.out),
+            }
+        )
+    return sorted(
+        records,
+        key=lambda record: (_or_least(record["value"]), _or_least(record["best_seen"])),
+        reverse=True,
+    )
+
+
+def _or_least(value: float | None) -> float:
+    return -math.inf if value is None else value
+
+
+def _relative_run(folder: Path, out: Path) -> str | None:
+    run = newest_run(folder)
+    return None if run is None else Path(os.path.relpath(run, out)).as_posix()
+
+
+def _write_best(best: Mapping[str, Any], sweep: Sweep) -> None:
+    """Every setting of the best trial, ready for `fit --config`."""
+    settings = read_settings(sweep.out / best["run"])
+    settings["trainer"]["default_root_dir"] = "runs"
+    settings["trainer"]["enable_progress_bar"] = None
+    (sweep.out / BEST_FILE).write_text(
+        f"# Trial {best['trial']} of a sweep: {sweep.metric} {best['value']:.4f}\n"
+        + yaml.safe_dump(settings, sort_keys=False),
+        "utf-8",
+    )

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from slifmr_pl.errors import RunError
+from slifmr_pl.records.files import write_json
+from slifmr_pl.studies.runs import (
+    Job,
+    finished_run,
+    fitted,
+    in_parallel,
+    newest_run,
+    validated_epochs,
+)
+
+METRIC = "val/recall@20"
+
+
+def record(folder: Path, version: int, outcome: str) -> Path:
+    run = folder / "run" / f"version_{version}"
+    keys = ("data", "trainer", "environment", "git", "resumed_from")
+    best = {"checkpoint": "checkpoints/best.ckpt", "monitor": METRIC, "score": 0.5}
+    write_json(run / "run.json", {"outcome": outcome, "best": best, **dict.fromkeys(keys)})
+    return run
+
+
+def test_the_newest_run_counts_and_only_if_it_finished(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is finished_run(tmp_path) is None
+    first = record(tmp_path, 9, "finished")
+    assert finished_run(tmp_path) == first
+    second = record(tmp_path, 10, "interrupted")
+    assert newest_run(tmp_path) == second
+    assert finished_run(tmp_path) is None
+
+
+def test_epochs_are_read_while_they_are_written(tmp_path: Path) -> None:
+    assert list(validated_epochs(tmp_path, METRIC, -1)) == []
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"epoch,step,train/total,{METRIC}\n0,9,,0.125\n0,9,1.5,\n1,19,,0.25\n2,29,,0.1")
+    assert list(validated_epochs(tmp_path, METRIC, -1)) == [(0, 0.125), (1, 0.25)]
+    assert list(validated_epochs(tmp_path, METRIC, 0)) == [(1, 0.25)]
+    assert list(validated_epochs(tmp_path, "val/ndcg@20", -1)) == []
+
+
+def test_a_run_that_fails_is_shown_with_what_it_said(tmp_path: Path) -> None:
+    """In a process of its own, as all runs are."""
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {no_such_key: 1}\n")
+    with pytest.raises(RunError) as failed:
+        fitted(Job(tmp_path / "job", (config,), {"data.root": "nowhere"}), threads=1)
+    assert "no_such_key" in str(failed.value)
+    assert "log.txt" in str(failed.value)
+
+
+def test_after_an_error_nothing_more_is_started() -> None:
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        done.append(number)
+        if number == 1:
+            raise RunError("failed", expected="success", fix="mend it")
+        return number
+
+    with pytest.raises(RunError):
+        in_parallel(work, range(50), 1)
+    assert done == [0, 1]
+    assert in_parallel(lambda n: n * n, range(4), 3) == [0, 1, 4, 9]
