@@ -5,4 +5,4 @@ A command is a module of this room with three names: `HELP`, one line for the ov
 is imported inside `run`. The module's name is the command's, and `COMMANDS` has to list it.
 """
 
-COMMANDS = ("demo", "inspect", "metrics", "compare", "reproduce")
+COMMANDS = ("demo", "inspect", "metrics", "compare", "report", "reproduce")

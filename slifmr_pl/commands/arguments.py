@@ -1,8 +1,10 @@
 """Types of arguments, and the console, that several commands share."""
 
 import argparse
+import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +36,23 @@ def share(text: str) -> float:
 def names(text: str) -> list[str]:
     """A type of argument: names between commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def group(text: str) -> tuple[str, list[Path]]:
+    """A type of argument: NAME=RUN,RUN."""
+    name, _, runs = text.partition("=")
+    if not name or not runs.strip(","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
+    return name, [Path(run) for run in runs.split(",") if run]
+
+
+def lettered(runs: Sequence[Path]) -> list[tuple[str, list[Path]]]:
+    """Runs as groups of one, called A, B, C and so on."""
+    letters = string.ascii_uppercase
+    return [
+        (letters[number] if number < len(letters) else f"run {number + 1}", [run])
+        for number, run in enumerate(runs)
+    ]
 
 
 def console() -> "Console":
