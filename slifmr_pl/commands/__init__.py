@@ -13,6 +13,7 @@ COMMANDS = (
     "inspect",
     "metrics",
     "compare",
+    "report",
     "reproduce",
     "sweep",
     "robustness",

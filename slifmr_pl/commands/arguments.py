@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,23 @@ def threads_of(jobs: int) -> int:
     """Threads of each of several jobs at a time: `$OMP_NUM_THREADS`, or its part of the cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() else max(1, (os.cpu_count() or 1) // jobs)
+
+
+def group(text: str) -> tuple[str, list[Path]]:
+    """A type of argument: NAME=RUN,RUN."""
+    name, _, runs = text.partition("=")
+    if not name or not runs.strip(","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
+    return name, [Path(run) for run in runs.split(",") if run]
+
+
+def lettered(runs: Sequence[Path]) -> list[tuple[str, list[Path]]]:
+    """Runs as groups of one, called A, B, C and so on."""
+    letters = string.ascii_uppercase
+    return [
+        (letters[number] if number < len(letters) else f"run {number + 1}", [run])
+        for number, run in enumerate(runs)
+    ]
 
 
 def console() -> "Console":

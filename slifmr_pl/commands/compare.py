@@ -1,10 +1,9 @@
 """`compare`: tested runs against each other."""
 
 import argparse
-import string
 from pathlib import Path
 
-from slifmr_pl.commands.arguments import at_least, console, names
+from slifmr_pl.commands.arguments import at_least, console, group, lettered, names
 
 HELP = "compare tested runs: means, confidence intervals, paired significance tests"
 
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--group",
-        type=_group,
+        type=group,
         action="append",
         default=[],
         metavar="NAME=RUN,RUN",
@@ -63,14 +62,9 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.records.files import write_json
     from slifmr_pl.records.folder import read_evaluation
 
-    letters = string.ascii_uppercase
-    single = [
-        (letters[i] if i < len(letters) else f"run {i + 1}", [run])
-        for i, run in enumerate(options.runs)
-    ]
     groups = [
         Group(name, tuple(read_evaluation(run, options.stage) for run in runs))
-        for name, runs in (*single, *options.group)
+        for name, runs in (*lettered(options.runs), *options.group)
     ]
     comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
     print_comparison(comparison, console())
@@ -78,10 +72,3 @@ def run(options: argparse.Namespace) -> int:
         write_json(options.json, asdict(comparison))
         print(f"Written to {options.json}")
     return 0
-
-
-def _group(text: str) -> tuple[str, list[Path]]:
-    name, _, runs = text.partition("=")
-    if not name or not runs.strip(","):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=RUN,RUN")
-    return name, [Path(run) for run in runs.split(",") if run]

@@ -19,8 +19,8 @@ def as_page(inspected: Inspected) -> Html:
     findings, data = inspected.findings, inspected.data
     cards = ItemCards(data.items, data.item_table, Path(findings.root))
     sections = [
-        Section("What training does with it", _notes(findings)),
-        Section("Sizes", _sizes(findings)),
+        Section("What training does with it", notes_section(findings)),
+        Section("Sizes", sizes_section(findings)),
         Section("How interactions spread", _spread(findings)),
         Section("Pictures and texts", _coverage(findings)),
     ]
@@ -35,7 +35,8 @@ def as_page(inspected: Inspected) -> Html:
     return page(f"Data of {Path(findings.root).resolve().name}", lead, sections)
 
 
-def _notes(findings: Inspection) -> Html:
+def notes_section(findings: Inspection) -> Html:
+    """Oddities, and what training does with them."""
     found = notes(findings)
     if not found:
         return paragraph("Nothing odd was found.")
@@ -52,7 +53,8 @@ def _notes(findings: Inspection) -> Html:
     return element("ul", *entries, class_="findings")
 
 
-def _sizes(findings: Inspection) -> Html:
+def sizes_section(findings: Inspection) -> Html:
+    """Numbers of everything."""
     summary, knowledge = findings.summary, findings.summary.knowledge
     rows = [
         ("users", summary.users),

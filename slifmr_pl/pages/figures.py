@@ -145,7 +145,12 @@ def histograms(
 
 
 def scatter(
-    points: Floats, groups: Mapping[str, npt.NDArray[np.bool_]], caption: str, alt: str
+    points: Floats,
+    groups: Mapping[str, npt.NDArray[np.bool_]],
+    caption: str,
+    alt: str,
+    *,
+    within: float,
 ) -> Html:
     """Points of a plane whose axes have no unit.
 
@@ -155,6 +160,7 @@ def scatter(
             what belongs to no other.
         caption: What is shown.
         alt: What can be seen, in words.
+        within: The plane is drawn from minus this to this, in both directions.
     """
 
     def plot(axes: "Axes") -> None:
@@ -169,7 +175,9 @@ def scatter(
                 linewidths=0,
                 label=name,
             )
-        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.set(
+            xticks=[], yticks=[], aspect="equal", xlim=(-within, within), ylim=(-within, within)
+        )
         axes.grid(visible=False)
         if len(groups) > 1:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, markerscale=1.6)

@@ -41,7 +41,7 @@ def paragraph(*content: str) -> Html:
 
 def note(*content: str) -> Html:
     """A remark that a reader should not miss, such as what could not be shown and why."""
-    return element("p", *content, class_="note")
+    return element("p", *content, class_="missing")
 
 
 def table(

@@ -95,15 +95,15 @@ def holds_pictures(values: Sequence[str]) -> bool:
 
 
 def thumbnail(path: Path) -> str:
-    """A picture as a `data:` URI of a few kilobytes, its middle cut out as a square.
+    """A picture as a `data:` URI of a few kilobytes.
 
     Raises:
         ImageError: It cannot be decoded.
     """
-    from PIL import ImageOps
-
     content = io.BytesIO()
-    ImageOps.fit(decode_image(path), (_SIDE, _SIDE)).save(content, "JPEG", quality=80)
+    picture = decode_image(path)
+    picture.thumbnail((_SIDE, _SIDE))
+    picture.save(content, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 

@@ -23,7 +23,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(_means(comparison))
     for name, contrasts in comparison.contrasts.items():
         console.print(_contrasts(comparison, name, contrasts))
-    console.print("\n".join(_notes(comparison)), highlight=False)
+    console.print("\n".join(remarks(comparison)), highlight=False)
 
 
 def _settings(comparison: Comparison) -> Table:
@@ -45,7 +45,9 @@ def _means(comparison: Comparison) -> Table:
     for name, runs in comparison.runs.items():
         table.add_column(name if len(runs) == 1 else f"{name}, {len(runs)} runs ± std")
     for metric in next(iter(comparison.estimates.values())):
-        cells = [_estimate(metric, of_group[metric]) for of_group in comparison.estimates.values()]
+        cells = [
+            estimate_text(metric, of_group[metric]) for of_group in comparison.estimates.values()
+        ]
         table.add_row(metric, *cells)
     return table
 
@@ -66,12 +68,13 @@ def _contrasts(comparison: Comparison, name: str, contrasts: dict[str, Contrast]
             metric,
             f"{contrast.difference:+.4f} [{contrast.low:+.4f}, {contrast.high:+.4f}]",
             "" if contrast.relative is None else f"{contrast.relative:+.1%}",
-            *map(_p_value, tests),
+            *map(p_value_text, tests),
         )
     return table
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def remarks(comparison: Comparison) -> list[str]:
+    """What a reader has to know of the numbers."""
     notes = []
     if comparison.tests > 1:
         notes.append(f"p-values are corrected for {comparison.tests} tests (Holm).")
@@ -91,7 +94,8 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _estimate(metric: str, estimate: Estimate) -> str:
+def estimate_text(metric: str, estimate: Estimate) -> str:
+    """A mean with its spread over runs and its interval, as far as there are any."""
     digits = 1 if metric.startswith("popularity@") else 4
     if estimate.mean is None:
         return "not a number"
@@ -103,5 +107,6 @@ def _estimate(metric: str, estimate: Estimate) -> str:
     return text
 
 
-def _p_value(tested: Tested) -> str:
+def p_value_text(tested: Tested) -> str:
+    """The corrected p-value."""
     return "< 0.0001" if tested.holm < 0.0001 else f"{tested.holm:.4f}"

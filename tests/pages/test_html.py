@@ -47,7 +47,7 @@ def test_what_the_data_hold_stays_text_everywhere() -> None:
         curves({EVIL: ([1, 2], [3, 4]), "b": ([1], [2])}, EVIL, EVIL, x=EVIL, y=EVIL, log=True),
         bars([Bar(EVIL, 1, 0.5, 2)], EVIL, EVIL, x=EVIL),
         histograms({EVIL: values, "b": values}, EVIL, EVIL, x=EVIL, edges=values),
-        scatter(np.eye(2), {EVIL: np.array([True, False])}, EVIL, EVIL),
+        scatter(np.eye(2), {EVIL: np.array([True, False])}, EVIL, EVIL, within=1),
     ]
     document = page(EVIL, EVIL, [Section(EVIL, part) for part in content])
     elements = Elements(document)

@@ -1,0 +1,74 @@
+"""`report`: one run, or several, as a page."""
+
+import argparse
+from pathlib import Path
+
+from slifmr_pl.commands.arguments import group, lettered, names
+
+HELP = "write a page about a run, or one that compares several"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds runs, groups of runs, and where things are."""
+    parser.description = (
+        "Writes one self-contained HTML file: about one run, what was learned and whom it serves; "
+        "about several, how they compare with the first."
+    )
+    parser.epilog = "What it shows: docs/report.md."
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--group",
+        type=group,
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one configuration with different seeds; give it again for the next group",
+    )
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        metavar="METRIC@K,METRIC@K",
+        help="what a comparison shows; default: all that every run has",
+    )
+    parser.add_argument(
+        "--data.root",
+        dest="data_root",
+        type=Path,
+        metavar="PATH",
+        help="where the data folder of a single run is now; default: as configured",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: report.html in the run's folder; comparison.html for several",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the page."""
+    from slifmr_pl.errors import RunError
+    from slifmr_pl.pages.figures import require_matplotlib
+    from slifmr_pl.pages.page import write_page
+    from slifmr_pl.report.comparison import Compared, comparison_page
+    from slifmr_pl.report.page import as_page
+    from slifmr_pl.report.run import read_run
+
+    groups = [*lettered(options.runs), *options.group]
+    if not groups:
+        raise RunError(
+            "no run is named",
+            expected="one folder of a run, or several to compare",
+            fix="for example: python -m slifmr_pl report runs/slifmr/version_0",
+        )
+    require_matplotlib()
+    if len(groups) == 1 and len(groups[0][1]) == 1:
+        one = read_run(groups[0][1][0])
+        path, page = options.out or one.folder / "report.html", as_page(one, options.data_root)
+    else:
+        compared = [Compared(name, [read_run(run) for run in runs]) for name, runs in groups]
+        path = options.out or Path("comparison.html")
+        page = comparison_page(compared, options.metrics)
+    write_page(path, page)
+    print(f"Written to {path}")
+    return 0

@@ -1,0 +1,1 @@
+"""What a run learned, or how several runs compare, as one page."""

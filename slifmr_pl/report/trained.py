@@ -1,0 +1,148 @@
+"""A trained model with the data that it was trained on: what the page looks at.
+
+U = users, I = items, d = embedding size, k = length of a list.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slifmr_pl.data.dataset import RecommendationData
+from slifmr_pl.data.fingerprints import part_fingerprints
+from slifmr_pl.data.interactions import UserItems
+from slifmr_pl.data_settings import data_module
+from slifmr_pl.errors import RunError
+from slifmr_pl.inspection.inspect import Inspected, inspect
+from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.encoders import propagate_last
+from slifmr_pl.pages.pictures import ItemCards
+from slifmr_pl.records.folder import CONFIG_FILE
+from slifmr_pl.report.run import Run
+
+Integers = npt.NDArray[np.int64]
+LIST = 20  # items of a recommendation that are counted
+_USERS = 4096  # users that are ranked for at a time
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """The best checkpoint of a run, and its data.
+
+    Attributes:
+        module: With the graphs that its metric was measured with.
+        inspected: The data, read as for training.
+        cards: Titles and pictures of the items.
+        masks: Which known items the test left out of the ranking.
+    """
+
+    module: SlifMrModule
+    inspected: Inspected
+    cards: ItemCards
+    masks: str
+
+    @property
+    def data(self) -> RecommendationData:
+        """Users, items, parts and triples."""
+        return self.inspected.data
+
+    @cached_property
+    def views(self) -> dict[str, Tensor]:
+        """The items' views, float32 [I, d] each, and what they are fused to."""
+        module = self.module
+        found = module.representations()
+        views = {"interactions": found.interaction}
+        if module.network.use_modalities:
+            layers = module.network_config.modality.layers
+            for name, graph in module.propagation.modalities.items():
+                with torch.no_grad():
+                    views[name] = propagate_last(graph, module.network.item_embedding, layers, None)
+        if found.knowledge is not None:
+            views["knowledge"] = found.knowledge
+        return views | {"fused": found.items}
+
+    @cached_property
+    def lists(self) -> Integers:
+        """The items ranked best for each user, as in the test: int64 [U, k], -1 where none."""
+        data = self.data
+        parts = [data.train, *([data.valid] if self.masks == "train+valid" else [])]
+        known = UserItems.of(len(data.users), *parts)
+        found = self.module.representations()
+        ranking = ItemRanking(found.items, LIST)
+        lists = []
+        for start in range(0, len(data.users), _USERS):
+            users = np.arange(start, min(start + _USERS, len(data.users)))
+            offsets, items = map(torch.from_numpy, known.select(users))
+            lists.append(ranking.recommend(found.users[users], offsets, items).indices)
+        result: Integers = torch.cat(lists).numpy()
+        return result
+
+    @cached_property
+    def relevant(self) -> UserItems:
+        """The test items of each user."""
+        return UserItems.of(len(self.data.users), self.data.test)
+
+    @cached_property
+    def history(self) -> UserItems:
+        """The training items of each user."""
+        return UserItems.of(len(self.data.users), self.data.train)
+
+    @cached_property
+    def popularity(self) -> Integers:
+        """Training interactions of each item, int64 [I]."""
+        return np.bincount(self.data.train.items, minlength=len(self.data.items))
+
+    def is_found(self, user: int) -> npt.NDArray[np.bool_]:
+        """Which entries of a user's list are test items, bool [k]."""
+        start, stop = self.relevant.offsets[user : user + 2]
+        return np.isin(self.lists[user], self.relevant.items[start:stop])
+
+
+def load_trained(run: Run, root: Path | None) -> TrainedRun:
+    """Loads the best checkpoint of a run and the data folder it names.
+
+    Args:
+        run: With settings and record.
+        root: Where the data folder is now; None where the configuration says.
+
+    Raises:
+        UserFacingError: Something is missing, damaged, or has changed since.
+    """
+    if run.settings is None or run.record is None or run.record["best"] is None:
+        raise RunError(
+            "the run names no best checkpoint",
+            expected="config.yaml and run.json of a run that reached its first validation",
+            fix="train further, or take another run",
+            path=run.folder,
+        )
+    settings: dict[str, Any] = dict(run.settings.get("data") or {})
+    folder = Path(root or settings.get("root") or "")
+    if not folder.is_dir():
+        raise RunError(
+            "the run's data folder is not there",
+            expected="the data that the run was trained on",
+            fix="give its folder with --data.root PATH",
+            path=folder,
+        )
+    module = SlifMrModule.load_from_checkpoint(run.folder / run.record["best"]["checkpoint"])
+    data = data_module(settings | {"root": str(folder)}, run.folder / CONFIG_FILE)
+    inspected = inspect(data)
+    recorded = (run.record["data"] or {}).get("parts")
+    found = part_fingerprints(inspected.data)
+    if recorded != found:
+        changed = [name for name in found if (recorded or {}).get(name) != found[name]]
+        raise RunError(
+            f"the data have changed since the training: {', '.join(changed)}",
+            expected="the data that the run was trained on",
+            fix="restore them, or give their folder with --data.root PATH",
+            path=folder,
+        )
+    cards = ItemCards(inspected.data.items, inspected.data.item_table, folder)
+    masks = data.test_masks if run.evaluation is None else run.evaluation.masks
+    return TrainedRun(module, inspected, cards, masks)
