@@ -175,10 +175,11 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / _LOCK).open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                # Not flock, which workers that were forked would hold beyond their parent's end.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
                 logger.info("another process computes %s: waiting for it", folder)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                fcntl.lockf(file, fcntl.LOCK_EX)
             # Whoever held it may have finished the store meanwhile, and the folder with it.
             if not _is_at(file.fileno(), folder / _LOCK):
                 continue
@@ -187,8 +188,6 @@ def locked(folder: Path) -> Iterator[None]:
             finally:
                 if [path.name for path in folder.glob("*")] == [_LOCK]:
                     shutil.rmtree(folder)
-                # Closing is not enough: workers that were forked meanwhile hold the file, too.
-                fcntl.flock(file, fcntl.LOCK_UN)
             return
 
 

@@ -147,8 +147,11 @@ def _encode_share(
     encoder = load_encoder(spec, identity, place)
     part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
 
+    parent = os.getppid()
+
     def advance(count: float) -> None:
-        if stop.is_set():
+        # Without its parent it would write into what the next run takes for its own.
+        if stop.is_set() or os.getppid() != parent:
             raise _StoppedError
         with done.get_lock():
             done.value += count

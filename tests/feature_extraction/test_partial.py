@@ -151,6 +151,32 @@ def test_processes_that_want_one_store_compute_it_once(bert_folder: Path, tmp_pa
     assert not folder.exists()
 
 
+def test_lock_ends_with_its_process_though_a_worker_of_it_lives_on(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with partial.locked(tmp_path / "x.partial"):
+            worker = os.fork()
+            if worker == 0:
+                time.sleep(60)
+                os._exit(0)
+            os.write(writing, str(worker).encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    held = os.fork()
+    if held == 0:
+        with partial.locked(tmp_path / "x.partial"):
+            os._exit(0)
+    for _ in range(200):
+        if os.waitpid(held, os.WNOHANG) != (0, 0):
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(held, signal.SIGKILL)
+        pytest.fail("the lock is held by a worker of a process that is gone")
+    os.kill(int(os.read(reading, 20)), signal.SIGKILL)
+
+
 def test_items_that_change_under_way_are_refused(bert_folder: Path, tmp_path: Path) -> None:
     class Changing(Breaking):
         def __iter__(self) -> Iterator[Item]:
