@@ -23,11 +23,11 @@ import yaml
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from feature_extraction import FeatureStore
+from feature_extraction import ExtractionConfig, FeatureStore
 from slifmr_pl.cli import main as command_line
 from slifmr_pl.configuration import restored
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ExtractionConfig, ModalitySource, feature_stores
+from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.readers import RawData, read
 from slifmr_pl.datamodule import default_cache
 from slifmr_pl.recommender import Recommender

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.data import InteractionData, generate
 from benchmarks.harness import Report, Variant, compare
-from benchmarks.ours import heterogeneous_graph, lightgcn_settings, new_module
+from benchmarks.ours import arguments, heterogeneous_graph, new_module
 from benchmarks.settings import Settings
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.interactions import Interactions
@@ -77,4 +77,4 @@ def served(data: InteractionData, dim: int) -> Recommender:
     nothing = np.empty(0, np.int64)
     catalogue = Catalogue(users, items, items, Vocabulary([]), Interactions(nothing, nothing))
     inputs = ModelInputs(heterogeneous_graph(data), {}, "benchmark", "benchmark", catalogue)
-    return Recommender(new_module(inputs, lightgcn_settings(dim)), catalogue)
+    return Recommender(new_module(inputs, arguments(dim, "lightgcn")), catalogue)

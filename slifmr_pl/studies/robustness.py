@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.data_settings import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.records.folder import read_evaluation, read_settings
-from slifmr_pl.records.reproduction import data_module
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 
 GROUPS = 4  # of users, by activity
