@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Writes the page."""
     from slifmr_pl.errors import RunError
     from slifmr_pl.pages.figures import require_matplotlib
+    from slifmr_pl.pages.html import count_notes
     from slifmr_pl.pages.page import write_page
     from slifmr_pl.report.comparison import Compared, comparison_page
     from slifmr_pl.report.page import as_page
@@ -66,9 +67,15 @@ def run(options: argparse.Namespace) -> int:
         one = read_run(groups[0][1][0])
         path, page = options.out or one.folder / "report.html", as_page(one, options.data_root)
     else:
-        compared = [Compared(name, [read_run(run) for run in runs]) for name, runs in groups]
+        read = [(name, [read_run(run) for run in runs]) for name, runs in groups]
+        compared = [
+            Compared(f"{name} {runs[0].name}" if number < len(options.runs) else name, runs)
+            for number, (name, runs) in enumerate(read)
+        ]
         path = options.out or Path("comparison.html")
         page = comparison_page(compared, options.metrics)
     write_page(path, page)
-    print(f"Written to {path}")
+    missing = count_notes(page)
+    remark = f"; {missing} of its parts could not be shown, and it says why" if missing else ""
+    print(f"Written to {path}{remark}")
     return 0

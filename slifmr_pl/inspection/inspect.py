@@ -41,7 +41,8 @@ class Inspection:
         items: Interactions of an item, all parts together.
         few: Items with fewer than five training interactions, but one at least.
         times: Range of time, and leaks through it; None without times.
-        lookalikes: Some item ids that differ only in case or blanks.
+        lookalikes: Groups of item ids that differ only in case or blanks around them.
+        lookalike_examples: Some of them.
         knowledge: None where no knowledge graph is used.
         coverage: By modality.
     """
@@ -58,7 +59,8 @@ class Inspection:
     items: Degrees
     few: int
     times: Times | None
-    lookalikes: list[tuple[str, ...]]
+    lookalikes: int
+    lookalike_examples: list[tuple[str, ...]]
     knowledge: KnowledgeFindings | None
     coverage: list[Coverage]
 
@@ -99,6 +101,7 @@ def _findings(
         np.bincount(np.concatenate([getattr(part, name) for part in parts]), minlength=size)
         for name, size in (("users", len(data.users)), ("items", len(data.items)))
     )
+    alike = lookalikes(data.items.ids)
     in_training = np.bincount(data.train.items, minlength=len(data.items))
     return Inspection(
         root=str(module.root),
@@ -120,7 +123,8 @@ def _findings(
         items=degrees(items),
         few=int(((in_training > 0) & (in_training < 5)).sum()),
         times=times(raw, data, module.filters),
-        lookalikes=lookalikes(data.items.ids)[:_LOOKALIKES],
+        lookalikes=len(alike),
+        lookalike_examples=alike[:_LOOKALIKES],
         knowledge=knowledge_findings(raw, data, samples, module.split.seed),
         coverage=coverages(data, module.modalities, module.root),
     )

@@ -11,11 +11,18 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from slifmr_pl.data.dataset import RecommendationData
+from slifmr_pl.data.pairs import pack, unpack
 from slifmr_pl.data.readers import RawData
+from slifmr_pl.inspection.links import (
+    Agreement,
+    LinkSample,
+    agreement,
+    item_facts,
+    link_samples,
+)
 
 Integers = npt.NDArray[np.int64]
 _EXAMPLES = 10  # conflicts and collisions that are named
-_FACTS = 3  # facts of a sampled item
 
 
 @dataclass(frozen=True)
@@ -45,23 +52,6 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class LinkSample:
-    """A link, for a person to check.
-
-    Attributes:
-        item: Raw id.
-        entities: What it is linked to.
-        facts: Some of what the graph says of it.
-        alike: Items whose facts are most alike, rare facts counting most. A wrong link shows here.
-    """
-
-    item: str
-    entities: tuple[str, ...]
-    facts: tuple[str, ...]
-    alike: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class KnowledgeFindings:
     """What was found.
 
@@ -76,6 +66,7 @@ class KnowledgeFindings:
         conflict_examples: Some of them.
         collisions: Entities that have the id of an item that they are not linked to; some of them.
         samples: Links to check.
+        agreement: Whether facts and texts tell the same items alike; None where that is not known.
     """
 
     relations: tuple[Relation, ...]
@@ -88,6 +79,7 @@ class KnowledgeFindings:
     conflict_examples: tuple[Conflict, ...]
     collisions: tuple[str, ...]
     samples: tuple[LinkSample, ...]
+    agreement: Agreement | None
 
 
 def knowledge_findings(
@@ -109,7 +101,7 @@ def knowledge_findings(
     n_items, n_entities = len(data.items), len(data.entities)
     triples = data.triples
     distances = _distance_groups(triples.heads, triples.tails, n_items, n_entities)
-    owned = _owned(raw, data)
+    owned, facts = _owned(raw, data), item_facts(data)
     conflicts = [
         Conflict(entity, min(items), tuple(sorted(items)[1:]))
         for entity, items in sorted(_items_of_entities(raw.links, data).items())
@@ -128,21 +120,23 @@ def knowledge_findings(
         conflicts=len(conflicts),
         conflict_examples=tuple(conflicts[:_EXAMPLES]),
         collisions=_collisions(raw, data, mentioned),
-        samples=_samples(data, owned, samples, seed),
+        samples=link_samples(data, facts, owned, samples, seed),
+        agreement=agreement(data, facts, seed),
     )
 
 
 def _relations(data: RecommendationData) -> tuple[Relation, ...]:
-    triples, n_items = data.triples, len(data.items)
-    counts = np.bincount(triples.relations, minlength=len(data.relations))
-    found = []
-    for row in np.argsort(-counts, kind="stable").tolist():
-        of_relation = triples.relations == row
-        ends = np.unique(np.concatenate([triples.heads[of_relation], triples.tails[of_relation]]))
-        items = int((ends < n_items).sum())
-        name = data.relations.decode([row])[0]
-        found.append(Relation(name, int(counts[row]), items, items / n_items))
-    return tuple(found)
+    triples, n_items, n_relations = data.triples, len(data.items), len(data.relations)
+    relations, ends = np.tile(triples.relations, 2), np.concatenate([triples.heads, triples.tails])
+    at_item = ends < n_items
+    pairs = np.unique(pack(relations[at_item], ends[at_item], n_items))
+    items = np.bincount(unpack(pairs, n_items)[0], minlength=n_relations)
+    counts = np.bincount(triples.relations, minlength=n_relations)
+    order = np.argsort(-counts, kind="stable")
+    return tuple(
+        Relation(name, int(counts[row]), int(items[row]), float(items[row] / n_items))
+        for row, name in zip(order, data.relations.decode(order), strict=True)
+    )
 
 
 def _distance_groups(
@@ -177,16 +171,11 @@ def _owned(raw: RawData, data: RecommendationData) -> dict[str, list[str]]:
     """Entities of each item that has one."""
     found: dict[str, list[str]] = defaultdict(list)
     if raw.links is None:
-        rows = _items_in_triples(data)
+        rows = np.flatnonzero(np.diff(item_facts(data).indptr))
         return {item: [item] for item in data.items.decode(rows)}
     for entity, items in _items_of_entities(raw.links, data).items():
         found[min(items)].append(entity)
     return {item: sorted(entities) for item, entities in found.items()}
-
-
-def _items_in_triples(data: RecommendationData) -> Integers:
-    ends = np.unique(np.concatenate([data.triples.heads, data.triples.tails]))
-    return ends[ends < len(data.items)]
 
 
 def _collisions(
@@ -198,59 +187,3 @@ def _collisions(
     other = same.filter(pc.invert(pc.is_in(same, pc.unique(raw.links["entity_id"]))))
     ids: list[str] = other.slice(0, _EXAMPLES).to_pylist()
     return tuple(ids)
-
-
-def _samples(
-    data: RecommendationData, owned: dict[str, list[str]], n_samples: int, seed: int
-) -> tuple[LinkSample, ...]:
-    known = _items_in_triples(data)
-    rows = np.sort(np.random.default_rng(seed).permutation(known)[:n_samples])
-    if not len(rows):
-        return ()
-    facts = _facts(data)
-    # Rare facts say more: a director in common counts more than a language.
-    rarity = sparse.diags_array(1.0 / np.maximum(np.asarray(facts.sum(axis=0)).ravel(), 1.0))
-    alike = (facts[rows] @ rarity @ facts.T).toarray()
-    alike[np.arange(len(rows)), rows] = 0
-    found = []
-    for row, likeness in zip(rows.tolist(), alike, strict=True):
-        best = [other for other in np.argsort(-likeness, kind="stable")[:2] if likeness[other] > 0]
-        item = data.items.decode([row])[0]
-        found.append(
-            LinkSample(
-                item=item,
-                entities=tuple(owned.get(item, ())),
-                facts=_facts_of(data, row),
-                alike=tuple(data.items.decode(best)),
-            )
-        )
-    return tuple(found)
-
-
-def _facts(data: RecommendationData) -> sparse.csr_array:
-    """What each item has to do with which entity, by which relation: float64 [I, facts]."""
-    triples, n_items, n_relations = data.triples, len(data.items), len(data.relations)
-    ends = [(triples.heads, triples.tails, 0), (triples.tails, triples.heads, 1)]
-    rows, keys = [], []
-    for items, others, inverse in ends:
-        of_item = items < n_items
-        rows.append(items[of_item])
-        keys.append((others[of_item] * n_relations + triples.relations[of_item]) * 2 + inverse)
-    names, columns = np.unique(np.concatenate(keys), return_inverse=True)
-    row = np.concatenate(rows)
-    ones = np.ones(len(row))
-    return sparse.csr_array((ones, (row, columns)), shape=(n_items, len(names)))
-
-
-def _facts_of(data: RecommendationData, item: int) -> tuple[str, ...]:
-    """Some facts of an item, of different relations."""
-    triples = data.triples
-    found: dict[str, str] = {}
-    for index in np.flatnonzero((triples.heads == item) | (triples.tails == item)).tolist():
-        relation = data.relations.decode([triples.relations[index]])[0]
-        forward = triples.heads[index] == item
-        other = data.entities.decode([(triples.tails if forward else triples.heads)[index]])[0]
-        found.setdefault(relation if forward else f"{relation} of", other)
-        if len(found) == _FACTS:
-            break
-    return tuple(f"{relation}: {other}" for relation, other in found.items())

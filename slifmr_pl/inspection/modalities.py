@@ -30,6 +30,7 @@ class Coverage:
         missing: Items without an entry.
         unusable: Items whose entry gives nothing, by reason.
         decoded: Pictures that were decoded to see whether they are whole; None for other sources.
+        refused: Why `fit` would refuse the modality; empty where it would not.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Coverage:
     missing: int
     unusable: dict[str, int]
     decoded: int | None = None
+    refused: str = ""
 
 
 def coverages(
@@ -59,10 +61,16 @@ def coverages(
     for name, source in modalities.items():
         if source.store is not None:
             found.append(_of_store(name, source.store, data, root))
-        elif table is not None:
-            columns = [column for column in source.columns if column in table.column_names]
-            pictures = "image" in (source.kind or "")
-            found.append(_of_columns(name, table, columns, root, pictures=pictures))
+            continue
+        there = [] if table is None else table.column_names
+        absent = [column for column in source.columns if column not in there]
+        if table is None or absent or not source.columns:
+            why = "no item table" if table is None else f"no column {', '.join(absent)}".rstrip()
+            n_items = len(data.items)
+            found.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
+            continue
+        pictures = "image" in (source.kind or "")
+        found.append(_of_columns(name, table, list(source.columns), root, pictures=pictures))
     if modalities or table is None:
         return found
     return [
@@ -71,7 +79,7 @@ def coverages(
             table,
             [column],
             root,
-            pictures=holds_pictures(table[column].slice(0, 1000).to_pylist()),
+            pictures=holds_pictures(table[column]),
         )
         for column in table.column_names
         if column != "item_id"
@@ -98,9 +106,9 @@ def _of_columns(
     for column in columns:
         text = pc.utf8_trim_whitespace(table[column].combine_chunks())
         filled |= pc.not_equal(text, "").to_numpy(zero_copy_only=False)
-    source = f"{'pictures' if pictures else 'text'} of {', '.join(columns) or 'no column'}"
+    source = f"{'pictures' if pictures else 'text'} of {', '.join(columns)}"
     missing = int((~filled).sum())
-    if not pictures or not columns:
+    if not pictures:
         return Coverage(name, source, n_items, n_items - missing, missing, {})
     unusable, decoded = _broken(table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), root)
     present = n_items - missing - sum(unusable.values())

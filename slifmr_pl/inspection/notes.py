@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slifmr_pl.inspection.inspect import Inspection
+from slifmr_pl.inspection.knowledge import KnowledgeFindings
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _interactions(findings: Inspection) -> _Candidates:
     return [
         _note(
             summary.below_minimum_rating,
-            f"interactions are rated below {filters['minimum_rating']}",
+            f"interactions are rated below {filters['minimum_rating'] or 0:g}",
             "left out: they are no positive feedback (data.filters.minimum_rating)",
         ),
         _note(
@@ -64,9 +65,9 @@ def _interactions(findings: Inspection) -> _Candidates:
             "left out with their users and items (data.filters.k_core)",
         ),
         _warning(
-            len(findings.lookalikes),
-            "or more groups of item ids differ only in case or blanks, such as "
-            + "; ".join(" / ".join(map(repr, group)) for group in findings.lookalikes[:3]),
+            findings.lookalikes,
+            "groups of item ids differ only in case or blanks, such as "
+            + "; ".join(" / ".join(map(repr, group)) for group in findings.lookalike_examples[:3]),
             "they are different items to training; mend the ids if they are not",
         ),
     ]
@@ -140,7 +141,7 @@ def _catalogue(findings: Inspection) -> _Candidates:
         ),
         _note(
             summary.metadata_outside_catalogue,
-            "rows of the item table are of items that nobody interacted with",
+            "rows of the item table are of items without an interaction that counts",
             "left out; data.filters.keep_cold_items keeps them in the catalogue",
         ),
     ]
@@ -152,6 +153,7 @@ def _knowledge(findings: Inspection) -> _Candidates:
         return []
     collisions = ", ".join(knowledge.collisions[:3])
     return [
+        *_links(knowledge),
         _warning(
             knowledge.conflicts,
             "entities have several items linked to them",
@@ -192,13 +194,34 @@ def _knowledge(findings: Inspection) -> _Candidates:
     ]
 
 
+def _links(knowledge: KnowledgeFindings) -> _Candidates:
+    agreement = knowledge.agreement
+    if agreement is None:
+        return []
+    note = Note(
+        "note",
+        "items whose facts are alike have no more words in common than any two items "
+        f"({agreement.alike:.1%} and {agreement.random:.1%}, {agreement.items} items compared)",
+        "graph and texts speak of different things, or links are wrong: see the links to check",
+    )
+    return [(not agreement.certain, note)]
+
+
 def _modalities(findings: Inspection) -> _Candidates:
     found = []
     for coverage in findings.coverage:
+        if coverage.refused:
+            note = Note(
+                "warning",
+                f"{coverage.name} has no source: {coverage.refused}",
+                "training refuses the configuration; mend it or the item table",
+            )
+            found.append((1.0, note))
+            continue
         found.append(
             _note(
                 coverage.missing,
-                f"items without {coverage.name}",
+                f"items have no {coverage.name}",
                 "masked: the other views carry them",
             )
         )

@@ -82,17 +82,13 @@ def sizes_section(findings: Inspection) -> Html:
 
 def _spread(findings: Inspection) -> Html:
     of = {"users": findings.users, "items": findings.items}
-    rows = [
-        (
-            f"of {name}",
-            f"{d.minimum:,}",
-            f"{d.median:g}",
-            f"{d.mean:.1f}",
-            f"{d.ninety:g}",
-            f"{d.maximum:,}",
-        )
-        for name, d in of.items()
-    ]
+    cells = {
+        "fewest": [f"{d.minimum:,}" for d in of.values()],
+        "half have at most": [f"{d.median:,g}" for d in of.values()],
+        "mean": [f"{d.mean:,.1f}" for d in of.values()],
+        "90 % have at most": [f"{d.ninety:,g}" for d in of.values()],
+        "most": [f"{d.maximum:,}" for d in of.values()],
+    }
     figure = curves(
         {name: _curve(degrees) for name, degrees in of.items()},
         "Share of users and of items with at least so many interactions",
@@ -105,8 +101,8 @@ def _spread(findings: Inspection) -> Html:
         y="share",
         log=True,
     )
-    header = ("interactions", "fewest", "half at most", "mean", "90 % at most", "most")
-    return figures(figure, table("Interactions of a user, and of an item", header, rows))
+    rows = [(name, *values) for name, values in cells.items()]
+    return figures(figure, table("Interactions", ("", "of a user", "of an item"), rows))
 
 
 def _curve(degrees: Degrees) -> tuple[list[float], list[float]]:
@@ -182,11 +178,20 @@ def _links(inspected: Inspected, knowledge: KnowledgeFindings, cards: ItemCards)
         )
         for sample in knowledge.samples
     ]
+    agreement = knowledge.agreement
+    measured = (
+        "There are no texts, or too few items that share a fact, to compare."
+        if agreement is None
+        else f"Measured on {agreement.items} items: an item and the one whose facts are most alike "
+        f"have {agreement.alike:.1%} of their words in common; an item and any other, "
+        f"{agreement.random:.1%}."
+    )
     parts = [
         paragraph(
             "Link files map some items wrongly, and nobody notices. Do the items that share the "
             "rarest facts with an item look like it? If not, look at its link."
         ),
+        paragraph(measured),
         table(
             "Items drawn at random",
             ("item", "entity", "most alike by facts", "some of its facts"),

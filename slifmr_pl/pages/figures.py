@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _DASHES = ("-", "--", "-.", ":")
 _INK = "#010203"  # stands for the page's own text colour
 # A phone shows a figure of this width (inches) about as large as it is drawn.
 _SIZE = (4.6, 2.9)
+_LONGEST = 28  # characters of a name in a figure
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def curves(
                 color=COLOURS[number % len(COLOURS)],
                 marker=_MARKERS[number % len(_MARKERS)],
                 markersize=3 if len(xs) < 40 else 0,
-                label=name,
+                label=_short(name),
             )
         if at is not None:
             axes.axvline(at, color=_INK, linewidth=0.8, linestyle=":")
@@ -109,7 +111,7 @@ def bars(items: Sequence[Bar], caption: str, alt: str, *, x: str) -> Html:
         for row, item in zip(rows, items, strict=True):
             if item.low is not None and item.high is not None:
                 axes.plot([item.low, item.high], [row, row], color=_INK, linewidth=1.4)
-        axes.set_yticks(rows, [item.label for item in items])
+        axes.set_yticks(rows, [_short(item.label) for item in items])
         axes.invert_yaxis()
         axes.set(xlabel=x)
         axes.grid(visible=False, axis="y")
@@ -135,7 +137,7 @@ def histograms(
         for number, (name, values) in enumerate(series.items()):
             counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
             shares = counts / max(len(values), 1)
-            axes.stairs(shares, edges, color=COLOURS[number], label=name, linewidth=1.5)
+            axes.stairs(shares, edges, color=COLOURS[number], label=_short(name), linewidth=1.5)
             axes.stairs(shares, edges, color=COLOURS[number], fill=True, alpha=0.15)
         axes.set(xlabel=x, ylabel="share", ylim=(0, None))
         if len(series) > 1:
@@ -173,7 +175,7 @@ def scatter(
                 marker=_MARKERS[number - 1] if number else ".",
                 alpha=0.75 if number else 0.45,
                 linewidths=0,
-                label=name,
+                label=_short(name),
             )
         axes.set(
             xticks=[], yticks=[], aspect="equal", xlim=(-within, within), ylim=(-within, within)
@@ -197,12 +199,19 @@ def _figure(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):  # type: ignore[arg-type]  # its keys are a list of literals
+    with warnings.catch_warnings(), rc_context(_STYLE):  # type: ignore[arg-type]  # its keys are a list of literals
         figure = Figure(figsize=size, layout="constrained")
         plot(figure.subplots())
         drawn = io.StringIO()
+        # The text stays text: the reader's fonts have what those of this machine lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(drawn, format="svg", metadata=_NO_METADATA, transparent=True)
     return element("figure", element("figcaption", caption), _inline(drawn.getvalue(), alt))
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the figure; tables have the whole one."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _inline(svg: str, alt: str) -> Html:

@@ -40,8 +40,13 @@ def paragraph(*content: str) -> Html:
 
 
 def note(*content: str) -> Html:
-    """A remark that a reader should not miss, such as what could not be shown and why."""
+    """A remark that a reader should not miss: what could not be shown, and why."""
     return element("p", *content, class_="missing")
+
+
+def count_notes(page: Html) -> int:
+    """How many such remarks a page has."""
+    return page.count('<p class="missing">')
 
 
 def table(

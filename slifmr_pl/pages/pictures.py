@@ -34,12 +34,13 @@ class ItemCards:
         self._items = items
         self._table = table
         self._root = root
-        names = [] if table is None else [n for n in table.column_names if n != "item_id"]
-        self.picture_column = next((n for n in names if holds_pictures(_sample(table, n))), None)
-        titles = [n for n in names if "title" in n.lower()] + [
-            n for n in names if "name" in n.lower()
-        ]
-        self.title_column = titles[0] if titles else None
+        columns = {} if table is None else {name: table[name] for name in table.column_names}
+        self.picture_column = next(
+            (name for name, values in columns.items() if holds_pictures(values)), None
+        )
+        self.title_column = next(
+            (name for word in ("title", "name") for name in columns if word in name.lower()), None
+        )
         self._thumbnail = lru_cache(maxsize=None)(self._read)
 
     def title(self, item: int) -> str:
@@ -88,9 +89,9 @@ def cards(entries: Sequence[Html]) -> Html:
     return element("ul", *entries, class_="cards")
 
 
-def holds_pictures(values: Sequence[str]) -> bool:
-    """Whether most values that are there look like paths of pictures."""
-    there = [value for value in values if value]
+def holds_pictures(column: pa.ChunkedArray) -> bool:
+    """Whether most of the values that are there, of the first ones, look like paths of pictures."""
+    there: list[str] = [value for value in column.slice(0, _SAMPLE).to_pylist() if value]
     return 2 * sum(value.lower().endswith(_SUFFIXES) for value in there) > len(there)
 
 
@@ -105,9 +106,3 @@ def thumbnail(path: Path) -> str:
     picture.thumbnail((_SIDE, _SIDE))
     picture.save(content, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
-def _sample(table: pa.Table | None, name: str) -> list[str]:
-    assert table is not None
-    values: list[str] = table[name].slice(0, _SAMPLE).to_pylist()
-    return values

@@ -17,6 +17,7 @@ _ITEMS = 6  # whose neighbours are shown
 _NEIGHBOURS = 6  # of each
 _POINTS = 500  # items that a projection draws
 _GROUPS = 5  # colours
+_COVERED = 0.1  # of the items, by the coloured groups together: less is no grouping
 _DOMINANT = 0.9  # a group that holds more of the items tells nothing
 
 
@@ -91,16 +92,22 @@ def alignment(trained: TrainedRun) -> Html:
     picked = np.random.default_rng(0).permutation(len(trained.data.items))[:_POINTS]
     groups = _groups([labels[row] for row in picked])
     plane = principal_plane(np.concatenate(list(views.values())))
-    coloured = f"coloured by {name}, the {len(groups) - 1} largest groups" if groups else ""
+    points = {name: (view @ plane)[picked] for name, view in views.items()}
+    furthest = max(float(np.abs(drawn).max()) for drawn in points.values())
+    coloured = (
+        f"coloured by {name}, the {len(groups) - 1} largest groups"
+        if groups
+        else "in one colour: neither a text column nor a relation sorts them into a few groups"
+    )
     drawn = [
         scatter(
-            (view @ plane)[picked],  # rows have unit length
+            points[view_name],
             groups or {"items": np.ones(len(picked), np.bool_)},
             view_name.capitalize(),
             f"{len(picked)} items as points of a plane, {coloured}.",
-            within=1,
+            within=1.05 * furthest,
         )
-        for view_name, view in views.items()
+        for view_name in views
     ]
     rows = []
     names = list(views)
@@ -163,7 +170,7 @@ def grouping(data: RecommendationData, cards: ItemCards) -> tuple[str, list[str]
         for item, label in zip(heads.tolist(), tails, strict=True):
             labels[item] = label
         candidates[name] = labels
-    best, covered = ("nothing", [""] * n_items), 0.0
+    best, covered = ("nothing", [""] * n_items), _COVERED
     for name, labels in candidates.items():
         counts = Counter(label for label in labels if label).most_common(_GROUPS)
         share = sum(count for _, count in counts) / n_items

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -111,8 +112,8 @@ def test_leaks_are_counted_of_what_the_filters_keep(tmp_path: Path) -> None:
 def test_cold_users_and_items_and_lookalikes(findings: Inspection) -> None:
     assert said(findings, "users have no training").found.startswith("1 ")
     assert said(findings, "items have no training").found.startswith("2 ")
-    assert findings.lookalikes == [("A", "a")]
-    assert "keep_cold_items" in said(findings, "nobody interacted").effect
+    assert (findings.lookalikes, findings.lookalike_examples) == (1, [("A", "a")])
+    assert "keep_cold_items" in said(findings, "without an interaction that counts").effect
 
 
 def test_knowledge_graph(findings: Inspection) -> None:
@@ -157,6 +158,30 @@ def test_rare_facts_make_items_alike(tmp_path: Path) -> None:
     assert alike["b"][0] == "a"
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_texts_tell_whether_links_can_be_right(tmp_path: Path, right: bool) -> None:
+    n, kinds = 120, 12
+    order = np.arange(n) if right else np.random.default_rng(0).permutation(n)
+    tables = {
+        "interactions": ("user_id,item_id", [f"u{row % 7},i{row}" for row in range(n)]),
+        "items": ("item_id,title", [f"i{row},kind{row % kinds} number{row}" for row in range(n)]),
+        "links": ("item_id,entity_id", [f"i{row},e{entity}" for row, entity in enumerate(order)]),
+        "kg": ("head_id,relation_id,tail_id", [f"e{row},is,kind{row % kinds}" for row in range(n)]),
+    }
+    for name, (header, rows) in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]))
+    found = look(tmp_path, split=SplitConfig())
+    assert found.knowledge is not None
+    agreement = found.knowledge.agreement
+    assert agreement is not None
+    assert (agreement.items, agreement.certain) == (n, right)
+    noted = any("words in common" in note.found for note in notes(found))
+    assert noted is not right
+    if right:  # one of three words, always; at random, one time in twelve
+        assert agreement.alike == pytest.approx(1 / 3)
+        assert agreement.random < 0.1
+
+
 def test_modalities_by_column_or_as_configured(folder: Path, findings: Inspection) -> None:
     title, cover = findings.coverage
     assert (title.name, title.present, title.missing) == ("title", 2, 2)
@@ -165,6 +190,12 @@ def test_modalities_by_column_or_as_configured(folder: Path, findings: Inspectio
     text = ModalitySource("bert", "any", columns=("title", "cover"))
     (configured,) = look(folder, modalities={"text": text}).coverage
     assert (configured.name, configured.present) == ("text", 2)
+
+
+def test_modality_that_training_would_refuse_is_said(folder: Path) -> None:
+    source = ModalitySource("bert", "any", columns=("title", "blurb"))
+    refused = look(folder, modalities={"text": source})
+    assert said(refused, "text has no source: no column blurb").level == "warning"
 
 
 def test_clean_data_have_no_notes(tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ def test_figures_take_the_colour_of_the_page_and_keep_their_text() -> None:
     assert not re.search(r"<svg[^>]* (width|height)=", figure)
 
 
+@pytest.mark.filterwarnings("error")
+def test_long_names_and_foreign_scripts_leave_room() -> None:
+    names = ["很" * 200, "x" * 200]
+    figure = bars([Bar(name, 1) for name in names], "caption", "alt", x="share")
+    assert f"{'很' * 27}…" in figure
+    assert names[0] not in figure
+
+
 def test_same_data_make_the_same_page() -> None:
     one, two = (bars([Bar("a", 1), Bar("b", 2, 1, 3)], "c", "alt", x="share") for _ in range(2))
     assert one == two

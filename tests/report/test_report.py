@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 
 from slifmr_pl.__main__ import main
 from slifmr_pl.data.interactions import UserItems
+from slifmr_pl.data.knowledge import Triples
 from slifmr_pl.errors import RunError
-from slifmr_pl.report.items import principal_plane, similarities
+from slifmr_pl.report.items import grouping, principal_plane, similarities
 from slifmr_pl.report.run import Run, read_history, read_run
 from slifmr_pl.report.trained import TrainedRun, load_trained
 from slifmr_pl.report.training import Rebuild, rebuilds
@@ -94,9 +96,12 @@ def test_page_has_every_part(run_folder: Path) -> None:
         ("epoch*.ckpt", "there is no such checkpoint"),
     ],
 )
-def test_what_is_missing_is_said(copied: Copied, without: str, said: str) -> None:
+def test_what_is_missing_is_said(
+    copied: Copied, without: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = page_of(copied(without))
     assert said in page
+    assert "could not be shown, and it says why" in capsys.readouterr().out
     assert "Settings, and how to reproduce" in page
 
 
@@ -122,7 +127,13 @@ def test_several_runs_are_compared(
     other = copied()
     assert main(["report", str(run_folder), str(other)]) == 0
     page = (tmp_path / "comparison.html").read_text()
-    for expected in ("B − A", "+0.0000", "A is the baseline", "val/recall@20", "(Holm)"):
+    for expected in (
+        "B demo − A demo",
+        "+0.0000",
+        "A demo is the baseline",
+        "val/recall@20",
+        "(Holm)",
+    ):
         assert expected in page
     (other / "per_user.parquet").unlink()
     assert main(["report", "--group", f"one={run_folder}", "--group", f"two={other}"]) == 0
@@ -177,6 +188,16 @@ def test_fifths_are_in_order_and_keep_equals_together() -> None:
         assert values[one].max() < values[two].min()
     assert max(map(len, groups)) < 2 * min(map(len, groups))
     assert [len(group) for group in fifths(np.ones(7, np.int64))] == [7]
+
+
+def test_items_are_coloured_by_what_sorts_them_into_a_few_groups(trained: TrainedRun) -> None:
+    name, labels = grouping(trained.data, trained.cards)
+    assert name in trained.data.relations.decode(range(len(trained.data.relations)))
+    assert 1 < len({label for label in labels if label}) < len(labels) / 2
+    empty = np.empty(0, np.int64)
+    bare = replace(trained.data, triples=Triples(empty, empty, empty))
+    # Every description is another text.
+    assert grouping(bare, trained.cards) == ("nothing", [""] * len(labels))
 
 
 def test_plane_shows_most_of_the_differences() -> None:
