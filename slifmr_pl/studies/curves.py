@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import stdev
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def draw(points: Sequence[Point], labels: dict[str, str], metric: str, path: Pat
             lines.setdefault(model, {})[level] = values
         for model, levels in lines.items():
             means = np.array([np.mean(values) for values in levels.values()])
-            spread = np.array([np.std(values) for values in levels.values()])
+            spread = np.array([stdev(v) if len(v) > 1 else 0.0 for v in levels.values()])
             places = np.arange(len(means))
             panel.plot(places, means, marker="o", markersize=3, label=model)
             panel.fill_between(places, means - spread, means + spread, alpha=0.15)
