@@ -16,7 +16,13 @@ from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig, SlifMrModule
-from slifmr_pl.nn.config import InteractionConfig, KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.config import (
+    InteractionConfig,
+    KnowledgeConfig,
+    ModalityConfig,
+    NetworkConfig,
+    RegressionConfig,
+)
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
 LAYERS = 2
@@ -79,6 +85,7 @@ def lightgcn_settings(dim: int) -> dict[str, object]:
             interaction=InteractionConfig(layers=LAYERS),
             modality=ModalityConfig(enabled=False),
             knowledge=KnowledgeConfig(enabled=False),
+            regression=RegressionConfig(enabled=False),
         ),
         "self_loop": SelfLoopConfig(enabled=False),
         "loss": LossConfig(ranking="bpr", alignment=0.0, l2=L2),
