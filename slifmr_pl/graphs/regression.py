@@ -3,11 +3,14 @@
 U = users, I = items, d = embedding size, r = rank.
 """
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 # Up to so many items all eigenvectors take a second; of more, only the leading ones are searched.
 _DENSE_ITEMS = 2048
@@ -108,6 +111,7 @@ def _leading_eigenvectors(matrix: Any, rank: int) -> tuple[Any, Any]:
     rank = min(rank, n_users - 1, n_items - 1)
     if rank < 1:
         return np.zeros(0), np.zeros((n_items, 0))
+    logger.info("Regression of %d items: searching %d eigenvectors", n_items, rank)
     # Told where to begin: Lanczos iterations start at random otherwise.
     start = np.random.default_rng(0).standard_normal(min(matrix.shape))
     _, singular, vectors = svds(matrix, k=rank, v0=start)

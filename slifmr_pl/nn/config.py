@@ -65,7 +65,8 @@ class RegressionConfig:
     Attributes:
         enabled: Whether it takes part in the score.
         weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do.
-        rank: Most eigenvectors of YᵀY to keep. User and item vectors grow by as many numbers.
+        rank: Most eigenvectors of YᵀY to keep. User and item vectors grow by as many numbers, and
+            so does the time that ranking the catalogue takes.
         ridge: λ, how much co-interaction an item needs to count; at least 1.
     """
 
