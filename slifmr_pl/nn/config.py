@@ -64,7 +64,8 @@ class RegressionConfig:
 
     Attributes:
         enabled: Whether it takes part in the score.
-        weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do.
+        weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do. Too
+            much where users have some ten interactions: try 0.2 there, or 0.
         rank: Most eigenvectors of YᵀY to keep. User and item vectors grow by as many numbers, and
             so does the time that ranking the catalogue takes.
         ridge: λ, how much co-interaction an item needs to count; at least 1.
