@@ -19,6 +19,7 @@ ROWS = {
     "without knowledge graph": ["without_knowledge"],
     "without modality": ["without_modality"],
     "without alignment": ["without_alignment"],
+    "without regression": ["without_regression"],
     "frozen multimodal graph": ["frozen_multimodal"],
     "LightGCN, same objective": ["lightgcn"],
     "LightGCN as published": ["lightgcn_bpr"],

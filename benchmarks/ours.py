@@ -18,7 +18,13 @@ from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import OptimizerConfig, SlifMrModule
-from slifmr_pl.nn.config import InteractionConfig, KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.config import (
+    InteractionConfig,
+    KnowledgeConfig,
+    ModalityConfig,
+    NetworkConfig,
+    RegressionConfig,
+)
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
 LAYERS = 2
@@ -88,6 +94,7 @@ def arguments(dim: int, model: Model) -> dict[str, object]:
             interaction=InteractionConfig(layers=LAYERS),
             modality=ModalityConfig(enabled=full),
             knowledge=KnowledgeConfig(enabled=model != "lightgcn"),
+            regression=RegressionConfig(enabled=full),
         ),
         "self_loop": SelfLoopConfig(enabled=full),
         "loss": LossConfig(ranking="bpr", alignment=0.01 if full else 0.0, l2=L2),

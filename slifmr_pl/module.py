@@ -1,7 +1,7 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
+from slifmr_pl.graphs.regression import RegressionFactors, joined, regression_factors
 from slifmr_pl.graphs.spmm import SparseBackend
 from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
@@ -109,6 +110,7 @@ class SlifMrModule(FullRanking):
         self.inputs: ModelInputs | None = None
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
+        self._regression: RegressionFactors | None = None
         self._objective: Objective | None = None
         self._loss_sums = LossSums()
         self._random_state: Tensor | None = None
@@ -226,9 +228,31 @@ class SlifMrModule(FullRanking):
     def representations(self) -> Representations:
         """u* [U, d], i* [I, d] and the views of all users and items, with the present graph.
 
+        With the regression view, u* and i* go on with its factors: [U, d + r] and [I, d + r].
         Where processes share the columns out, all of them call this together.
         """
-        return self.network.gathered(self.network(self.propagation))
+        views = self.network.gathered(self.network(self.propagation))
+        config = self.network_config.regression
+        if not config.enabled:
+            return views
+        users, items = joined(views.users, views.items, self._regression_factors(), config.weight)
+        return replace(views, users=users, items=items)
+
+    def _regression_factors(self) -> RegressionFactors:
+        """Factors of the training interactions, on this module's device."""
+        if self._regression is None:
+            assert self.inputs is not None
+            graph, config = self.inputs.graph, self.network_config.regression
+            self._regression = regression_factors(
+                graph.users,
+                graph.items,
+                graph.n_users,
+                graph.n_items,
+                rank=config.rank,
+                ridge=config.ridge,
+            )
+        self._regression = self._regression.to(self.device)
+        return self._regression
 
     # Training
 

@@ -16,6 +16,7 @@ from slifmr_pl.nn.config import (
     ModalityConfig,
     NetworkConfig,
     NetworkSizes,
+    RegressionConfig,
 )
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
@@ -29,6 +30,7 @@ CONFIGS = [
         interaction=InteractionConfig(layers=0),
         modality=ModalityConfig(weight=0.25),
         knowledge=KnowledgeConfig(enabled=False),
+        regression=RegressionConfig(enabled=False, weight=0.5, rank=3, ridge=10.0),
         fusion="early",
         user_fusion=0.5,
     ),

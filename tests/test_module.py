@@ -71,10 +71,12 @@ def run(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(catalogue, tmp_path_factory.mktemp("run"))
 
 
+@torch.no_grad()
 def training_auc(module: SlifMrModule) -> float:
     """Chance that a training item of a user outranks another item."""
     assert module.inputs is not None
-    graph, views = module.inputs.graph, module.representations()
+    # Without the regression, whose scores of training items are of no use.
+    graph, views = module.inputs.graph, module.network(module.propagation)
     scores = views.users @ views.items.T
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive[graph.users, graph.items] = True
@@ -91,6 +93,18 @@ def test_training_lowers_the_loss_and_ranks_what_users_took_higher(run: Run) -> 
     untrained = full_model()
     untrained.build(run.data.model_inputs)
     assert training_auc(run.module) > training_auc(untrained) + 0.1
+
+
+@torch.no_grad()
+def test_regression_is_added_to_the_scores_and_to_no_other_view(run: Run) -> None:
+    views, plain = run.module.representations(), run.module.network(run.module.propagation)
+    scores, own = views.users @ views.items.T, plain.users @ plain.items.T
+    assert not torch.allclose(scores, own, rtol=0.01)
+    dim = plain.items.shape[1]
+    assert torch.equal(views.users[:, :dim], plain.users)
+    assert torch.equal(views.items[:, :dim], plain.items)
+    assert torch.equal(views.interaction, plain.interaction)
+    assert run.module.self_loop.feedback.shape == plain.items.shape
 
 
 def test_self_loop_builds_a_graph_and_changes_it(run: Run) -> None:

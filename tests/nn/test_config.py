@@ -8,6 +8,7 @@ from slifmr_pl.nn.config import (
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
+    RegressionConfig,
 )
 
 
@@ -18,6 +19,12 @@ from slifmr_pl.nn.config import (
         (lambda: NetworkConfig(interaction=InteractionConfig(-1)), "network.interaction.layers"),
         (lambda: NetworkConfig(modality=ModalityConfig(layers=0)), "network.modality.layers is 0"),
         (lambda: NetworkConfig(knowledge=KnowledgeConfig(layers=0)), "network.knowledge.layers"),
+        (lambda: NetworkConfig(regression=RegressionConfig(weight=-1)), "regression.weight is -1"),
+        (
+            lambda: NetworkConfig(regression=RegressionConfig(rank=0)),
+            "regression.rank is 0",
+        ),
+        (lambda: NetworkConfig(regression=RegressionConfig(ridge=0)), "regression.ridge is 0"),
         (lambda: NetworkConfig(fusion="middle"), "network.fusion is 'middle'"),
         (lambda: NetworkConfig(user_fusion=-0.1), "network.user_fusion is -0.1"),
         (lambda: NetworkConfig(user_fusion=float("nan")), "network.user_fusion is nan"),

@@ -1,0 +1,125 @@
+"""Closed-form regression of items on items, as factors whose products are its scores.
+
+U = users, I = items, d = embedding size, r = rank.
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+# Up to so many items all eigenvectors take a second; of more, only the leading ones are searched.
+_DENSE_ITEMS = 2048
+
+
+class RegressionFactors(NamedTuple):
+    """⟨users[u], items[i]⟩ is what the items of user u say about an item i that u has not.
+
+    For an item that u has, the product is of no use: there the item also explains itself. The
+    standard deviation of a user's products over the catalogue is 1, or 0 without interactions.
+
+    Attributes:
+        users: float32 [U, r]; zeros for users without interactions.
+        items: float32 [I, r]; zeros for items without interactions.
+    """
+
+    users: Tensor
+    items: Tensor
+
+    def to(self, device: torch.device) -> "RegressionFactors":
+        """The same factors on another device."""
+        return RegressionFactors(self.users.to(device), self.items.to(device))
+
+
+def regression_factors(
+    users: Tensor, items: Tensor, n_users: int, n_items: int, *, rank: int, ridge: float
+) -> RegressionFactors:
+    """Ridge regression of each item on all others over the users' interactions Y.
+
+    EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, eq. 8) predicts Y
+    by Y·B, where B has a zero diagonal and minimises ``‖Y - Y·B‖² + λ‖B‖²``: off the diagonal
+    ``B_ji = -P_ji / P_ii`` with ``P = (YᵀY + λ)⁻¹``. With the eigenvectors ``YᵀY = V Λ Vᵀ`` and
+    ``F = Λ / (Λ + λ)``, P is ``(1 - V F Vᵀ) / λ``. So for an item i that user u has not
+
+        (Y·B)_ui = (Y V F Vᵀ)_ui / (1 - (V F Vᵀ)_ii),
+
+    a product of factors, exact at full rank. A lower rank keeps the largest Λ, whose F are largest.
+    Each user's factor is then divided by the spread of his scores, which ranks them the same.
+
+    Args:
+        users: int64 [n], user row of each training interaction.
+        items: int64 [n], item row of each training interaction.
+        n_users: U.
+        n_items: I.
+        rank: Most eigenvectors to keep.
+        ridge: λ > 0.
+
+    Returns:
+        Factors on the CPU, the same at every call.
+    """
+    from scipy import sparse
+
+    pairs = users.cpu().numpy(), items.cpu().numpy()
+    matrix = sparse.csr_array((np.ones(len(users)), pairs), shape=(n_users, n_items))
+    eigenvalues, vectors = _leading_eigenvectors(matrix, rank)
+    shrinkage = eigenvalues / (eigenvalues + ridge)
+    halves = vectors * np.sqrt(shrinkage)
+    unexplained = 1 - np.square(halves).sum(axis=1, keepdims=True)
+    user_factors = torch.from_numpy(matrix @ halves)
+    item_factors = torch.from_numpy(halves / unexplained)
+    spread = _spread(user_factors, item_factors).unsqueeze(1)
+    user_factors = torch.where(spread > 0, user_factors / spread, 0.0)
+    return RegressionFactors(user_factors.float(), item_factors.float())
+
+
+def joined(
+    users: Tensor, items: Tensor, regression: RegressionFactors, weight: float
+) -> tuple[Tensor, Tensor]:
+    """Vectors whose products are those of users and items plus the regression's scores.
+
+    The regression gets w times the spread that a user's own scores have over the catalogue: the
+    sum is ``s + w · sd(s) · s'``, which ranks the same on whatever scale the embeddings are.
+
+    Args:
+        users: float32 [U, d].
+        items: float32 [I, d].
+        regression: Factors, on the same device.
+        weight: w.
+
+    Returns:
+        Users float32 [U, d + r] and items float32 [I, d + r].
+    """
+    scale = (weight * _spread(users.double(), items.double())).to(users.dtype)
+    return (
+        torch.cat([users, regression.users * scale.unsqueeze(1)], dim=1),
+        torch.cat([items, regression.items], dim=1),
+    )
+
+
+def _leading_eigenvectors(matrix: Any, rank: int) -> tuple[Any, Any]:
+    """Largest eigenvalues [r] of YᵀY and their vectors [I, r], float64."""
+    n_users, n_items = matrix.shape
+    if n_items <= _DENSE_ITEMS:
+        eigenvalues, vectors = np.linalg.eigh((matrix.T @ matrix).toarray())
+        return eigenvalues[-rank:].clip(min=0), vectors[:, -rank:]
+    from scipy.sparse.linalg import svds
+
+    rank = min(rank, n_users - 1, n_items - 1)
+    if rank < 1:
+        return np.zeros(0), np.zeros((n_items, 0))
+    logger.info("Regression of %d items: searching %d eigenvectors", n_items, rank)
+    # Told where to begin: Lanczos iterations start at random otherwise.
+    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+    _, singular, vectors = svds(matrix, k=rank, v0=start)
+    return np.square(singular), vectors.T
+
+
+def _spread(users: Tensor, items: Tensor) -> Tensor:
+    """Standard deviation of each user's products over the catalogue, [U]."""
+    centred = items - items.mean(0)
+    covariance = centred.T @ centred / len(items)
+    return ((users @ covariance) * users).sum(1).clamp_min(0).sqrt()
