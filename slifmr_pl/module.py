@@ -232,17 +232,21 @@ class SlifMrModule(FullRanking):
         Where processes share the columns out, all of them call this together.
         """
         views = self.network.gathered(self.network(self.propagation))
-        config = self.network_config.regression
-        if not config.enabled:
+        regression = self.regression()
+        if regression is None:
             return views
-        users, items = joined(views.users, views.items, self._regression_factors(), config.weight)
+        weight = self.network_config.regression.weight
+        users, items = joined(views.users, views.items, regression, weight)
         return replace(views, users=users, items=items)
 
-    def _regression_factors(self) -> RegressionFactors:
-        """Factors of the training interactions, on this module's device."""
+    def regression(self) -> RegressionFactors | None:
+        """Factors of the training interactions, on this module's device; None without the view."""
+        config = self.network_config.regression
+        if not config.enabled:
+            return None
         if self._regression is None:
             assert self.inputs is not None
-            graph, config = self.inputs.graph, self.network_config.regression
+            graph = self.inputs.graph
             self._regression = regression_factors(
                 graph.users,
                 graph.items,

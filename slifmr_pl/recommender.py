@@ -19,6 +19,7 @@ from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.selection import allowed_items
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
+from slifmr_pl.graphs.regression import joined
 from slifmr_pl.graphs.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
@@ -74,7 +75,11 @@ class Recommender:
         views = module.representations()
         self.user_embeddings = views.users.float().cpu()
         self.item_embeddings = views.items.float().cpu()
-        self._sent = sent_to_users(module, views).float().cpu()
+        self._dim = module.network_config.embedding_dim
+        regression = module.regression()
+        self._regression = None if regression is None else regression.to(torch.device("cpu"))
+        self._regression_weight = module.network_config.regression.weight
+        self._sent = sent_to_users(module, views.items[:, : self._dim]).float().cpu()
         self._user_fusion = module.network_config.user_fusion
         train = Interactions(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy())
         self.seen = UserItems.of(self.graph.n_users, train, catalogue.held_out)
@@ -160,17 +165,24 @@ class Recommender:
                 expected="at least one item of the training data",
                 fix="show what is popular until there is one",
             )
-        own = torch.from_numpy(trained)
-        query = self._sent[own].sum(0) / len(own) ** 0.5
-        query += self._user_fusion * self.item_embeddings[own].mean(0)
         (places,) = self._best(
-            query.unsqueeze(0),
+            self._query(torch.from_numpy(trained)),
             self.item_embeddings,
             k,
             UserItems(np.array([0, len(rows)]), rows),
             self._allowed(candidates, blocked),
         )
         return places
+
+    def _query(self, items: Tensor) -> Tensor:
+        """A representation of somebody who has the items (rows of the training data), [1, d']."""
+        known = self.item_embeddings[: len(self._sent), : self._dim]
+        query: Tensor = self._sent[items].sum(0) / len(items) ** 0.5
+        query = (query + self._user_fusion * known[items].mean(0)).unsqueeze(0)
+        if self._regression is not None:
+            regression = self._regression.of_history(items)
+            query, _ = joined(query, known, regression, self._regression_weight)
+        return query
 
     def similar_items(self, item_ids: Sequence[str], k: int = 20) -> list[list[Recommendation]]:
         """The k items whose representations have the highest cosine with each item's own.

@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         module.self_loop_config.weights,
         int(user),
         int(item),
+        module.regression(),
     )
     titles = {}
     if options.titles is not None:

@@ -25,14 +25,22 @@ class RegressionFactors(NamedTuple):
     Attributes:
         users: float32 [U, r]; zeros for users without interactions.
         items: float32 [I, r]; zeros for items without interactions.
+        sent: float32 [I, r], what an item sends to each of its users: a user's factor is the sum
+            over the user's items, divided by the spread of the scores that it gives.
     """
 
     users: Tensor
     items: Tensor
+    sent: Tensor
 
     def to(self, device: torch.device) -> "RegressionFactors":
         """The same factors on another device."""
-        return RegressionFactors(self.users.to(device), self.items.to(device))
+        return RegressionFactors(*(part.to(device) for part in self))
+
+    def of_history(self, items: Tensor) -> "RegressionFactors":
+        """The same with one user alone, who has the given items: int64 [n]."""
+        user = self.sent[items].sum(0, keepdim=True).double()
+        return self._replace(users=_spread_by_one(user, self.items.double()).float())
 
 
 def regression_factors(
@@ -71,9 +79,10 @@ def regression_factors(
     unexplained = 1 - np.square(halves).sum(axis=1, keepdims=True)
     user_factors = torch.from_numpy(matrix @ halves)
     item_factors = torch.from_numpy(halves / unexplained)
-    spread = _spread(user_factors, item_factors).unsqueeze(1)
-    user_factors = torch.where(spread > 0, user_factors / spread, 0.0)
-    return RegressionFactors(user_factors.float(), item_factors.float())
+    user_factors = _spread_by_one(user_factors, item_factors)
+    return RegressionFactors(
+        user_factors.float(), item_factors.float(), torch.from_numpy(halves).float()
+    )
 
 
 def joined(
@@ -116,6 +125,11 @@ def _leading_eigenvectors(matrix: Any, rank: int) -> tuple[Any, Any]:
     start = np.random.default_rng(0).standard_normal(min(matrix.shape))
     _, singular, vectors = svds(matrix, k=rank, v0=start)
     return np.square(singular), vectors.T
+
+
+def _spread_by_one(users: Tensor, items: Tensor) -> Tensor:
+    spread = _spread(users, items).unsqueeze(1)
+    return torch.where(spread > 0, users / spread, 0.0)
 
 
 def _spread(users: Tensor, items: Tensor) -> Tensor:

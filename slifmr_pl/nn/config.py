@@ -73,7 +73,7 @@ class RegressionConfig:
 
     enabled: bool = True
     weight: float = 0.35
-    rank: int = 512
+    rank: int = 256
     ridge: float = 200.0
 
 

@@ -65,7 +65,7 @@ class TrainedRun:
                     views[name] = propagate_last(graph, module.network.item_embedding, layers, None)
         if found.knowledge is not None:
             views["knowledge"] = found.knowledge
-        return views | {"fused": found.items}
+        return views | {"fused": found.items[:, : module.network_config.embedding_dim]}
 
     @cached_property
     def lists(self) -> Integers:

@@ -3,7 +3,8 @@
 The model is linear in its embeddings but for two factors, the attention over modalities and the
 unit length of the knowledge view. Taken at the values that they have, what reaches a user (or an
 item) in its last step of propagation is a sum over neighbours, and so is the score
-⟨u*, i*⟩ = Σ_p ⟨p, i*⟩ = Σ_q ⟨u*, q⟩ with p the parts of u* and q the parts of i*.
+⟨u*, i*⟩ = Σ_p ⟨p, i*⟩ = Σ_q ⟨u*, q⟩ with p the parts of u* and q the parts of i*. The regression's
+share of a score is a sum over the user's items, on either side.
 
 p = parts, d = embedding size.
 """
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights, Propagation
+from slifmr_pl.graphs.regression import RegressionFactors, joined
 from slifmr_pl.graphs.spmm import Csr
 from slifmr_pl.nn.encoders import propagate_last, propagate_relations
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.serving.last_step import LastStep
 
-Kind = Literal["own", "user", "item", "fused", "correlation", "modality", "fact"]
+Kind = Literal["own", "user", "item", "fused", "correlation", "modality", "fact", "regression"]
 
 
 class Part(NamedTuple):
@@ -33,7 +35,8 @@ class Part(NamedTuple):
             item of the user; "fused": an item of the user, by way of the user's mean of fused
             items; "user": a user of the item; "modality": an item with similar features;
             "fact": an entity that the knowledge graph links with the item; "correlation": an item
-            that the self-loop has found similar.
+            that the self-loop has found similar; "regression": an item of the user, by how
+            users who have it take to this one.
         view: "interaction", "knowledge" or a modality.
         row: Row of the user, item or entity; None for "own".
         relation: Row of a fact's directed relation: r, or R + r for the inverse one.
@@ -80,6 +83,7 @@ def explain(
     weights: CorrelationWeights,
     user: int,
     item: int,
+    regression: RegressionFactors | None = None,
 ) -> Explanation:
     """Splits the score of a user and an item.
 
@@ -90,15 +94,48 @@ def explain(
         weights: How strongly it is.
         user: Row.
         item: Row.
+        regression: Its factors, where it is part of the score.
     """
     views = network(graphs)
     last = LastStep.of(network, graphs, views)
     u, i = views.users[user].double(), views.items[item].double()
+    shared: list[Part] = []
+    if regression is not None:
+        shared = _regression_parts(network, graphs, views, regression, user, item)
     return Explanation(
-        float(u @ i),
-        _scored(_user_parts(network, graphs, views, last, user), i),
-        _scored(_item_parts(network, graphs, views, last, correlation, weights, item), u),
+        float(u @ i) + sum(part.score for part in shared),
+        _sorted(shared + _scored(_user_parts(network, graphs, views, last, user), i)),
+        _sorted(
+            shared
+            + _scored(_item_parts(network, graphs, views, last, correlation, weights, item), u)
+        ),
     )
+
+
+def _sorted(parts: list[Part]) -> list[Part]:
+    return sorted(parts, key=lambda part: -abs(part.score))
+
+
+def _regression_parts(
+    network: SlifMrNetwork,
+    graphs: Propagation,
+    views: Representations,
+    regression: RegressionFactors,
+    user: int,
+    item: int,
+) -> list[Part]:
+    own = regression._replace(users=regression.users[user : user + 1])
+    weight, dim = network.config.regression.weight, views.users.shape[1]
+    factor = joined(views.users[user : user + 1], views.items, own, weight)[0][0, dim:].double()
+    items, _ = _entries(graphs.interaction.user_items.forward, user)
+    sent = regression.sent[items].double()
+    # The factor is what the items send, on another scale.
+    scale = factor.norm() / sent.sum(0).norm().clamp_min(1e-12)
+    shares = (scale * (sent @ regression.items[item].double())).tolist()
+    return [
+        Part("regression", "interaction", row, None, share)
+        for row, share in zip(items.tolist(), shares, strict=True)
+    ]
 
 
 def _scored(parts: Iterator[_Vectors], other: Tensor) -> list[Part]:
@@ -111,8 +148,7 @@ def _scored(parts: Iterator[_Vectors], other: Tensor) -> list[Part]:
         ):
             key = kind, view, row, relation
             totals[key] = totals.get(key, 0.0) + score
-    found = [Part(*key, score) for key, score in totals.items()]
-    return sorted(found, key=lambda part: -abs(part.score))
+    return [Part(*key, score) for key, score in totals.items()]
 
 
 def _user_parts(

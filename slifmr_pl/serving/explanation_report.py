@@ -18,6 +18,7 @@ _MEANINGS = {
     "user": "users of the item",
     "modality": "items with similar {view}",
     "fact": "facts of the knowledge graph",
+    "regression": "items of the user whose users take to this one",
     "correlation": "similar items by the self-loop, in the {view} view",
 }
 

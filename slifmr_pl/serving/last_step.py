@@ -57,7 +57,7 @@ def _side(network: SlifMrNetwork, graphs: Propagation, views: Representations) -
 
 
 @torch.no_grad()
-def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
+def sent_to_users(module: SlifMrModule, items: Tensor) -> Tensor:
     """What an item sends to a user who has nothing else.
 
     A user of n items receives the sum over them ÷ √n. Without layers nothing is sent, and the
@@ -65,13 +65,13 @@ def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
 
     Args:
         module: With its graphs.
-        views: What its network gives for all users and items.
+        items: i* of all items, float32 [I, d], without the regression's columns.
 
     Returns:
         float32 [I, d].
     """
     if module.network_config.interaction.layers == 0:
-        return views.items
+        return items
     assert module.inputs is not None
     graph, correlation = module.inputs.graph, module.self_loop.correlation()
     degrees = torch.bincount(graph.items, minlength=graph.n_items).double()
@@ -80,5 +80,6 @@ def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
         degrees += gamma * correlation.row_sums().to(degrees)
     # An item that nobody has yet counts as one that this user alone has.
     scale = degrees.clamp_min(1).rsqrt()
-    items = LastStep.of(module.network, module.propagation, views).items
-    return items * scale.to(items).unsqueeze(1)
+    views = module.network(module.propagation)
+    sent = LastStep.of(module.network, module.propagation, views).items
+    return sent * scale.to(sent).unsqueeze(1)

@@ -44,6 +44,17 @@ def test_products_of_full_rank_are_the_regression_for_items_that_a_user_has_not(
         )
 
 
+def test_factor_of_a_history_is_that_of_a_user_who_has_it() -> None:
+    known = interactions()
+    pairs = known.nonzero(as_tuple=True)
+    factors = regression_factors(*pairs, N_USERS, N_ITEMS, rank=9, ridge=RIDGE)
+    for user in range(N_USERS - 1):
+        alone = factors.of_history(known[user].nonzero().squeeze(1))
+        torch.testing.assert_close(
+            alone.users, factors.users[user : user + 1], rtol=1e-4, atol=1e-6
+        )
+
+
 def test_scores_of_a_user_spread_by_one_or_not_at_all() -> None:
     spread = scores(N_ITEMS).std(dim=1, correction=0)
     torch.testing.assert_close(spread[:-1], torch.ones_like(spread[:-1]), rtol=1e-5, atol=0)

@@ -26,6 +26,7 @@ def test_explanation_names_ids_and_adds_up_to_the_score(
         "user": catalogue.users,
         "modality": catalogue.items,
         "correlation": catalogue.items,
+        "regression": catalogue.items,
         "fact": catalogue.entities,
     }
     for side in (why["user_side"], why["item_side"]):
@@ -38,7 +39,7 @@ def test_explanation_names_ids_and_adds_up_to_the_score(
         shown = [part for part in side["parts"] if part["kind"] in ("item", "fact")][:3]
         assert all(f"{part['score']:+.4f}" in printed for part in shown)
     kinds = {part["kind"] for part in why["item_side"]["parts"]}
-    assert kinds == {"own", "user", "modality", "fact", "correlation"}
+    assert kinds == {"own", "user", "modality", "fact", "correlation", "regression"}
 
 
 def test_items_have_the_titles_of_a_table(

@@ -10,8 +10,9 @@ from feature_extraction.store import write_store
 from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.checkpoint import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
+from slifmr_pl.graphs.regression import joined
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import InteractionConfig, NetworkConfig
+from slifmr_pl.nn.config import InteractionConfig, NetworkConfig, RegressionConfig
 from slifmr_pl.recommender import Recommender
 from slifmr_pl.serving.raw_ids import catalogue_of
 from tests.runs import demo_data, full_model
@@ -231,23 +232,33 @@ def test_history_gives_what_the_items_of_a_user_send(
     module, data = full_model(network=network), demo_data(catalogue)
     module.build(data.model_inputs)
     with torch.no_grad():
-        module.self_loop.update(0, module.representations().items, None)
+        module.self_loop.update(0, module.network(module.propagation).items, None)
     module.on_train_epoch_start()  # swaps the correlation graph in
-    views, graph = module.representations(), data.model_inputs.graph
+    views, graph = module.network(module.propagation), data.model_inputs.graph
+    regression = module.regression()
+    assert regression is not None
     recommender = Recommender(module, catalogue_of(module))
     items = recommender.items.ids.to_pylist()
     for user in (0, 17, 89):
         history = [items[row] for row in graph.items[graph.users == user].tolist()]
         places = recommender.recommend_for_history([*history, history[0]], 1000)
         own = module.network.user_embedding[user].detach() / (network.interaction.layers + 1)
-        expected = dict(zip(items, (views.items @ (views.users[user] - own)).tolist(), strict=True))
+        mine = regression._replace(users=regression.users[user : user + 1])
+        query, table = joined(
+            views.users[user : user + 1] - own, views.items, mine, network.regression.weight
+        )
+        expected = dict(zip(items, (table @ query[0]).tolist(), strict=True))
         assert {place.item_id for place in places} == set(items) - set(history)
         for place in places:
             assert place.score == pytest.approx(expected[place.item_id], abs=1e-5)
 
 
 def test_without_layers_a_new_user_is_where_the_items_are(catalogue: Path) -> None:
-    network = NetworkConfig(embedding_dim=16, interaction=InteractionConfig(layers=0))
+    network = NetworkConfig(
+        embedding_dim=16,
+        interaction=InteractionConfig(layers=0),
+        regression=RegressionConfig(enabled=False),
+    )
     module, data = full_model(network=network), demo_data(catalogue)
     module.build(data.model_inputs)
     recommender = Recommender(module, catalogue_of(module))
