@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLIFMR_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Takes back what a test leaves: Lightning says in the environment which process it is."""
+    before = set(os.environ)
+    yield
+    for name in set(os.environ) - before:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")
