@@ -44,6 +44,8 @@ def _run(arguments: list[str], log: Path) -> None:
     from slifmr_pl.cli import main
 
     torch.set_num_threads(1)
+    # A shell starts what runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
