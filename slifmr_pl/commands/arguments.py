@@ -1,4 +1,4 @@
-"""Types of arguments, and the console, that several commands share."""
+"""Arguments, their types, and the console, that several commands share."""
 
 import argparse
 import os
@@ -90,6 +90,51 @@ def lettered(runs: Sequence[Path]) -> list[tuple[str, list[Path]]]:
         (letters[number] if number < len(letters) else f"run {number + 1}", [run])
         for number, run in enumerate(runs)
     ]
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Adds runs, groups of runs and the metrics to compare: `runs`, `group`, `metrics`."""
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run; called A, B, C and so on",
+    )
+    parser.add_argument(
+        "--group",
+        type=group,
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one configuration with different seeds; give it again for the next group",
+    )
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        metavar="METRIC@K,METRIC@K",
+        help="what is compared, for example recall@20,ndcg@20; default: all that every run has",
+    )
+
+
+def add_configurations(parser: argparse.ArgumentParser) -> None:
+    """Adds what all runs of a study have in common: `configs`, `set`, `jobs`."""
+    parser.add_argument(
+        "configs",
+        type=existing_file,
+        nargs="+",
+        metavar="CONFIG",
+        help="as in fit; the later one wins",
+    )
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of all runs, for example data.root=PATH; give it again for the next",
+    )
+    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time")
 
 
 def console() -> "Console":

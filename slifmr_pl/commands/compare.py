@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from slifmr_pl.commands.arguments import at_least, console, group, lettered, names
+from slifmr_pl.commands.arguments import add_runs, at_least, console, lettered
 
 HELP = "compare tested runs: means, confidence intervals, paired significance tests"
 
@@ -15,27 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with. Give groups to average runs of one configuration with different seeds."
     )
     parser.epilog = "What each number means: docs/comparing.md."
-    parser.add_argument(
-        "runs",
-        type=Path,
-        nargs="*",
-        metavar="RUN",
-        help="folder of a run; called A, B, C and so on",
-    )
-    parser.add_argument(
-        "--group",
-        type=group,
-        action="append",
-        default=[],
-        metavar="NAME=RUN,RUN",
-        help="runs of one configuration with different seeds; give it again for the next group",
-    )
-    parser.add_argument(
-        "--metrics",
-        type=names,
-        metavar="METRIC@K,METRIC@K",
-        help="for example recall@20,ndcg@20; default: all that every run has",
-    )
+    add_runs(parser)
     parser.add_argument(
         "--stage", choices=("test", "val"), default="test", help="default: %(default)s"
     )

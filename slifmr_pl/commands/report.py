@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from slifmr_pl.commands.arguments import group, lettered, names
+from slifmr_pl.commands.arguments import add_runs, lettered
 
 HELP = "write a page about a run, or one that compares several"
 
@@ -15,21 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "about several, how they compare with the first."
     )
     parser.epilog = "What it shows: docs/report.md."
-    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--group",
-        type=group,
-        action="append",
-        default=[],
-        metavar="NAME=RUN,RUN",
-        help="runs of one configuration with different seeds; give it again for the next group",
-    )
-    parser.add_argument(
-        "--metrics",
-        type=names,
-        metavar="METRIC@K,METRIC@K",
-        help="what a comparison shows; default: all that every run has",
-    )
+    add_runs(parser)
     parser.add_argument(
         "--data.root",
         dest="data_root",

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slifmr_pl.commands.arguments import (
+    add_configurations,
     at_least,
     console,
     existing_file,
     names,
-    setting,
     threads_of,
 )
 
@@ -27,13 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stay as they are. Started again, it goes on with what is missing."
     )
     parser.epilog = "What each aspect is, and how it is measured: docs/results.md."
-    parser.add_argument(
-        "configs",
-        type=existing_file,
-        nargs="+",
-        metavar="CONFIG",
-        help="as in fit; the later one wins",
-    )
+    add_configurations(parser)
     parser.add_argument(
         "--model",
         type=_model,
@@ -54,17 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[1, 2, 3], metavar="SEED")
     parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of all runs, for example data.root=PATH; give it again for the next",
-    )
-    parser.add_argument(
         "--out", type=Path, metavar="PATH", help="default: runs/robustness/NAME, of the last CONFIG"
     )
-    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time")
     parser.add_argument("--no-plot", action="store_true", help="needs no matplotlib")
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slifmr_pl.commands.arguments import (
+    add_configurations,
     at_least,
     console,
-    existing_file,
-    setting,
     threads_of,
     validation_metric,
 )
@@ -27,24 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "validation metric. Started again, the sweep goes on. The test part is read by --final."
     )
     parser.epilog = "The format of the search space, and an example: docs/results.md."
-    parser.add_argument(
-        "configs",
-        type=existing_file,
-        nargs="+",
-        metavar="CONFIG",
-        help="as in fit; the later one wins",
-    )
+    add_configurations(parser)
     parser.add_argument("--space", type=Path, required=True, metavar="FILE")
     parser.add_argument(
         "--trials", type=at_least(1), default=20, metavar="N", help="in all; default: %(default)s"
-    )
-    parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of all trials, for example data.root=PATH; give it again for the next",
     )
     parser.add_argument(
         "--metric", type=validation_metric, default="val/recall@20", help="default: %(default)s"
@@ -55,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", type=Path, metavar="FILE", help="journal; default: journal.log in --out"
     )
-    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="trials at a time")
     parser.add_argument("--seed", type=at_least(0), default=2026, metavar="N", help="of the search")
     parser.add_argument(
         "--final",
