@@ -302,6 +302,9 @@ class SlifMrDataModule(pl.LightningDataModule):
             items=torch.from_numpy(data.train.items),
             modalities=modalities,
             present={name: feature.present for name, feature in features.items()},
+            learned=tuple(
+                name for name in modalities if self.modalities[name].missing == "learned"
+            ),
             triples=self._triples(),
         )
         catalogue = Catalogue(

@@ -158,6 +158,7 @@ class SlifMrModule(FullRanking):
             n_entities=graph.n_entities,
             n_relations=n_relations,
             modalities=tuple(graph.modalities),
+            learned=graph.learned,
             feature_dims=feature_dims,
         )
         self.network = SlifMrNetwork(sizes, config, dict(graph.present), self._columns)

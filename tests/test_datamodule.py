@@ -10,6 +10,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 from tests.runs import demo_data
 
@@ -51,7 +52,7 @@ def test_missing_modalities_follow_their_policy(catalogue: Path) -> None:
     masked = plain.model_inputs.features["image"].present
     absent = ~masked
     found = {}
-    for policy in ("zero", "neighbours"):
+    for policy in ("zero", "neighbours", "learned"):
         sources = {
             name: dataclasses.replace(source, missing=policy)
             for name, source in plain.modalities.items()
@@ -60,7 +61,10 @@ def test_missing_modalities_follow_their_policy(catalogue: Path) -> None:
         found[policy] = inputs
         assert inputs.fingerprint != plain.model_inputs.fingerprint
         assert torch.equal(inputs.graph.present["image"], inputs.features["image"].present)
+        again = HeterogeneousGraph.from_state(inputs.graph.state())
+        assert again.learned == (("image", "text") if policy == "learned" else ())
     zero, filled = found["zero"], found["neighbours"]
+    assert torch.equal(found["learned"].graph.present["image"], masked)
     assert zero.features["image"].present.all()
     assert not zero.features["image"].values[absent].any()
     assert (zero.graph.modalities["image"].indices[absent] == -1).all()

@@ -43,7 +43,8 @@ class ModalitySource:
             below the data folder or the working directory.
         missing: What stands for the features of items that have none: "mask" leaves them out of
             this modality, "zero" counts a zero vector, "neighbours" takes the mean of the items
-            with the same users in training.
+            with the same users in training, "learned" has the network learn one vector that is
+            this view of all of them.
     """
 
     kind: str | None = None

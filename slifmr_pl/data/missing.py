@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from slifmr_pl.data.interactions import Interactions
 
-Missing = Literal["mask", "zero", "neighbours"]
+Missing = Literal["mask", "zero", "neighbours", "learned"]
 
 _COLUMNS = 64  # of the features at once, so that no table of all users and features is held
 
@@ -42,13 +42,15 @@ def complete(
     Args:
         values: float32 [I, d]; rows that are not present are zero.
         present: bool [I].
-        policy: "mask" leaves the items out; "zero" counts their zero vector, which has no
-            neighbours; "neighbours" gives them the mean of the features of items with the same
-            users in training, weighted by how many they share, and masks those without any.
+        policy: "mask" leaves the items out, and so does "learned": the vector that the network
+            learns for them stands for a view, not for features; "zero" counts their zero vector,
+            which has no neighbours; "neighbours" gives them the mean of the features of items
+            with the same users in training, weighted by how many they share, and masks those
+            without any.
         train: Training interactions; nothing else is looked at.
         n_users: U.
     """
-    if policy == "mask" or present.all():
+    if policy in ("mask", "learned") or present.all():
         return Completed(values, present, present)
     if policy == "zero":
         return Completed(values, np.ones_like(present), present)

@@ -30,6 +30,7 @@ class HeterogeneousGraph:
         items: int64 [n], item row of each training interaction.
         modalities: Nearest neighbours [I, k] of each modality, by its name.
         present: bool [I] for each modality: items that have it.
+        learned: Modalities in which a learned vector stands for the items that lack them.
         triples: Directed triples whose first I entities are the items, or None.
     """
 
@@ -39,6 +40,7 @@ class HeterogeneousGraph:
     items: Tensor
     modalities: Mapping[str, Neighbours] = field(default_factory=dict)
     present: Mapping[str, Tensor] = field(default_factory=dict)
+    learned: tuple[str, ...] = ()
     triples: DirectedTriples | None = None
 
     def state(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class HeterogeneousGraph:
                     "indices": neighbours.indices.int(),
                     "weights": neighbours.weights,
                     "present": self.present[name],
+                    "learned": name in self.learned,
                 }
                 for name, neighbours in self.modalities.items()
             },
@@ -82,6 +85,7 @@ class HeterogeneousGraph:
                 for name, entry in state["modalities"].items()
             },
             present={name: entry["present"] for name, entry in state["modalities"].items()},
+            learned=tuple(name for name, entry in state["modalities"].items() if entry["learned"]),
             triples=None
             if triples is None
             else DirectedTriples(

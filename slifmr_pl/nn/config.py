@@ -138,6 +138,7 @@ class NetworkSizes:
         n_relations: Relations whose weights are learned (directed ones, and the correlation
             relation where there is one).
         modalities: Names of the modalities that have a graph.
+        learned: Those of them in which a learned vector stands for the items that lack them.
         feature_dims: Feature size by modality that the alignment projects; empty without.
     """
 
@@ -146,4 +147,5 @@ class NetworkSizes:
     n_entities: int
     n_relations: int
     modalities: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
     feature_dims: dict[str, int] = field(default_factory=dict)

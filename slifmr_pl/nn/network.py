@@ -60,8 +60,15 @@ class SlifMrNetwork(nn.Module):
     """
 
     present: Tensor
+    counted: Tensor
     # Parameters whose last dimension is the embedding's, and is shared out.
-    TABLES = ("user_embedding", "item_embedding", "entity_embedding", "relation_weight")
+    TABLES = (
+        "user_embedding",
+        "item_embedding",
+        "entity_embedding",
+        "relation_weight",
+        "missing_view",
+    )
 
     def __init__(
         self,
@@ -83,6 +90,10 @@ class SlifMrNetwork(nn.Module):
             self.fusion = ModalityFusion(dim, attention=config.modality.attention)
             masks = torch.stack([present[name] for name in sizes.modalities])
             self.register_buffer("present", masks, persistent=False)
+            learned = torch.tensor([[name in sizes.learned] for name in sizes.modalities])
+            self.register_buffer("counted", masks | learned, persistent=False)
+            if sizes.learned:
+                self.missing_view = _xavier(len(sizes.learned), dim, columns)
         if self.use_knowledge:
             self.entity_embedding = _xavier(sizes.n_entities - sizes.n_items, dim, columns)
             # Ones: before training, every relation passes its tails on as they are.
@@ -174,16 +185,10 @@ class SlifMrNetwork(nn.Module):
         config = self.config
         terms, knowledge, attention = [], None, None
         if self.use_modalities:
-            views = torch.stack(
-                [
-                    propagate_last(
-                        graphs.modalities[name], self.item_embedding, config.modality.layers, items
-                    )
-                    for name in self.sizes.modalities
-                ]
-            )
-            present = self.present if items is None else self.present[:, items]
-            modality_view, attention = self.fusion(views, present, self.columns)
+            names = self.sizes.modalities
+            views = torch.stack([self.modality_view(graphs, name, items) for name in names])
+            counted = self.counted if items is None else self.counted[:, items]
+            modality_view, attention = self.fusion(views, counted, self.columns)
             terms.append(config.modality.weight * modality_view)
         if self.use_knowledge:
             assert graphs.knowledge_items is not None
@@ -199,6 +204,22 @@ class SlifMrNetwork(nn.Module):
             knowledge = unit_rows(knowledge, self.columns)
             terms.append(config.knowledge.weight * knowledge)
         return _SideViews(sum(terms[1:], terms[0]) if terms else None, knowledge, attention)
+
+    def modality_view(self, graphs: Propagation, name: str, items: Tensor | None = None) -> Tensor:
+        """h_m float32 [r_i, d] of a modality, or the vector learned for items that lack it.
+
+        Args:
+            graphs: The epoch's matrices.
+            name: Of the modality.
+            items: int64 [r_i], wanted item rows; None for all.
+        """
+        graph, layers = graphs.modalities[name], self.config.modality.layers
+        view = propagate_last(graph, self.item_embedding, layers, items)
+        if name not in self.sizes.learned:
+            return view
+        present = self.present[self.sizes.modalities.index(name)]
+        vector = self.missing_view[self.sizes.learned.index(name)]
+        return torch.where(rows_of(present, items).unsqueeze(1), view, vector)
 
     def gathered(self, views: Representations) -> Representations:
         """Representations with all columns."""

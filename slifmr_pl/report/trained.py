@@ -21,7 +21,6 @@ from slifmr_pl.errors import RunError
 from slifmr_pl.inspection.inspect import Inspected, inspect
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.encoders import propagate_last
 from slifmr_pl.pages.pictures import ItemCards
 from slifmr_pl.records.folder import CONFIG_FILE
 from slifmr_pl.report.run import Run
@@ -59,10 +58,9 @@ class TrainedRun:
         found = module.representations()
         views = {"interactions": found.interaction}
         if module.network.use_modalities:
-            layers = module.network_config.modality.layers
-            for name, graph in module.propagation.modalities.items():
+            for name in module.propagation.modalities:
                 with torch.no_grad():
-                    views[name] = propagate_last(graph, module.network.item_embedding, layers, None)
+                    views[name] = module.network.modality_view(module.propagation, name)
         if found.knowledge is not None:
             views["knowledge"] = found.knowledge
         return views | {"fused": found.items[:, : module.network_config.embedding_dim]}

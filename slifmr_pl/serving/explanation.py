@@ -24,7 +24,9 @@ from slifmr_pl.nn.encoders import propagate_last, propagate_relations
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.serving.last_step import LastStep
 
-Kind = Literal["own", "user", "item", "fused", "correlation", "modality", "fact", "regression"]
+Kind = Literal[
+    "own", "user", "item", "fused", "correlation", "modality", "missing", "fact", "regression"
+]
 
 
 class Part(NamedTuple):
@@ -34,6 +36,7 @@ class Part(NamedTuple):
         kind: Where it comes from. "own": what the user or item has learned of itself; "item": an
             item of the user; "fused": an item of the user, by way of the user's mean of fused
             items; "user": a user of the item; "modality": an item with similar features;
+            "missing": the vector learned for items that lack a modality;
             "fact": an entity that the knowledge graph links with the item; "correlation": an item
             that the self-loop has found similar; "regression": an item of the user, by how
             users who have it take to this one.
@@ -210,7 +213,13 @@ def _modality_parts(
     gamma: float,
     item: int,
 ) -> Iterator[_Vectors]:
-    """Edges of S_m,t = (1-γ)·S_m + γ·C_t, each in its two summands."""
+    """Edges of S_m,t = (1-γ)·S_m + γ·C_t, each in its two summands; or the learned vector."""
+    if name in network.sizes.learned:
+        present = network.present[network.sizes.modalities.index(name)]
+        if not present[item]:
+            vector = network.missing_view[network.sizes.learned.index(name)]
+            yield _Vectors("missing", name, None, factor * vector.unsqueeze(0))
+            return
     graph, sources = graphs.modalities[name], network.item_embedding.detach()
     if network.config.modality.layers > 1:
         sources = propagate_last(graph, sources, network.config.modality.layers - 1)

@@ -17,6 +17,7 @@ _MEANINGS = {
     "fused": "the mean of the user's fused items",
     "user": "users of the item",
     "modality": "items with similar {view}",
+    "missing": "what training has learned of items without {view}",
     "fact": "facts of the knowledge graph",
     "regression": "items of the user whose users take to this one",
     "correlation": "similar items by the self-loop, in the {view} view",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.encoders import propagate_last, propagate_mean
+from slifmr_pl.nn.encoders import propagate_mean
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 
 
@@ -47,9 +47,7 @@ def _side(network: SlifMrNetwork, graphs: Propagation, views: Representations) -
     side = torch.zeros_like(network.item_embedding)
     if views.modality_attention is not None:
         for name, share in zip(network.sizes.modalities, views.modality_attention, strict=True):
-            view = propagate_last(
-                graphs.modalities[name], network.item_embedding, config.modality.layers
-            )
+            view = network.modality_view(graphs, name)
             side += config.modality.weight * share.unsqueeze(1) * view
     if views.knowledge is not None:
         side += config.knowledge.weight * views.knowledge

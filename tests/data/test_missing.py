@@ -27,7 +27,7 @@ def test_neighbours_give_their_mean_by_shared_users_and_others_stay_masked() -> 
     assert not VALUES[1].any()  # the store's own rows stay
 
 
-@pytest.mark.parametrize("policy", ["mask", "zero", "neighbours"])
+@pytest.mark.parametrize("policy", ["mask", "zero", "neighbours", "learned"])
 def test_nothing_happens_where_nothing_is_missing(policy: Missing) -> None:
     every = np.ones(5, dtype=bool)
     found = complete(VALUES, every, policy, TRAIN, 3)

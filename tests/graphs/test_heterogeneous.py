@@ -49,7 +49,7 @@ def assert_plain(value: Any) -> None:
             assert type(key) is str
             assert_plain(entry)
     else:
-        assert value is None or type(value) in (int, Tensor)
+        assert value is None or type(value) in (bool, int, Tensor)
 
 
 NOTHING = torch.empty(0, dtype=torch.int64)

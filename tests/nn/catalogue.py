@@ -110,6 +110,7 @@ def world(
     *,
     correlation: bool = True,
     feature_dims: dict[str, int] | None = None,
+    learned: tuple[str, ...] = (),
     seed: int = 0,
 ) -> World:
     """Builds what the module would, with random parameters that have no two entries alike."""
@@ -123,6 +124,7 @@ def world(
         n_entities=N_ENTITIES,
         n_relations=graph.triples.n_relations + correlation if config.knowledge.enabled else 0,
         modalities=tuple(graph.modalities),
+        learned=learned,
         feature_dims=feature_dims or {},
     )
     network = SlifMrNetwork(sizes, config, dict(graph.present))

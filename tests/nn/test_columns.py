@@ -42,7 +42,7 @@ def own_columns() -> Columns:
 
 
 def build(config: NetworkConfig) -> World:
-    return world(config, feature_dims=MODALITIES)
+    return world(config, feature_dims=MODALITIES, learned=("text",))
 
 
 def losses_and_gradients(

@@ -190,6 +190,22 @@ def test_attention_is_zero_exactly_where_a_modality_is_missing() -> None:
     close(attention.sum(0), present.any(0).float())
 
 
+def test_learned_vector_is_the_view_of_all_items_that_lack_a_modality() -> None:
+    built = world(CONFIGS["modality"], learned=("text",))
+    network, masked = built.network, world(CONFIGS["modality"]).network
+    view, plain = (net.modality_view(built.graphs, "text") for net in (network, masked))
+    present = features()["text"].present
+    assert torch.equal(view[~present], network.missing_view.expand(2, -1))
+    assert torch.equal(view[present], masked.modality_view(built.graphs, "text")[present])
+    assert not torch.equal(plain[~present], view[~present])
+    views = network(built.graphs)
+    assert views.modality_attention is not None
+    assert (views.modality_attention[1] > 0).all()  # an item that lacks it counts, too
+    assert (views.modality_attention[0] > 0).equal(features()["image"].present)
+    (gradient,) = torch.autograd.grad(views.items.square().sum(), [network.missing_view])
+    assert (gradient != 0).all()
+
+
 def test_projection_is_one_linear_map_for_each_modality() -> None:
     network = world(LIGHTGCN, feature_dims={"image": 5, "text": 3}).network
     x = torch.randn(4, 3, generator=generator(0))

@@ -12,7 +12,7 @@ every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @every_config
 @pytest.mark.parametrize("correlation", [True, False])
 def test_parts_of_either_side_add_up_to_the_score(config: NetworkConfig, correlation: bool) -> None:
-    built = world(config, correlation=correlation)
+    built = world(config, correlation=correlation, learned=("image",))
     with torch.no_grad():
         views = built.network(built.graphs)
     # Also a user and an item without interactions, and an item without any modality.
