@@ -25,7 +25,7 @@ from benchmarks.settings import MODELS, Model, Settings
 from benchmarks.training import Case, on_device
 from slifmr_pl.data.batches import EvalBatch, EvalBatches
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 
 SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
 QUICK_SIZES = (3_000, 12_000)
@@ -137,15 +137,10 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            f"--plot, but matplotlib cannot be imported ({error})",
-            expected="the extra `report`",
-            fix="pip install 'slifmr-pl[report]', or leave --plot out",
-        ) from error
+    library("matplotlib", "report", "the plot", "leave --plot out")
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     x = [m.interactions for m in measurements]

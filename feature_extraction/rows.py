@@ -5,13 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from feature_extraction.delimited import read_header, records, separator_of, wrong_width
-from feature_extraction.errors import TableError
 from feature_extraction.json_lines import JSON_SUFFIXES, json_objects
-from feature_extraction.tables import require_columns, require_file
+from feature_extraction.tables import parquet_file, require_columns, require_file
 from feature_extraction.text_files import plain_suffix
 
 _BATCH_ROWS = 256  # rows of a Parquet file held at once: they may carry images
@@ -55,23 +51,14 @@ def _text_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[A
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
     require_file(path)
     row = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            require_columns(file.schema_arrow.names, columns, path)
-            wanted = list(dict.fromkeys(columns))
-            for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
-                values = [batch.column(column).to_pylist() for column in columns]
-                for entries in zip(*values, strict=True):
-                    row += 1
-                    yield row, list(entries)
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"cannot be read as Parquet ({error})",
-            expected="a complete Parquet file",
-            fix="write the file again",
-            path=path,
-            row=row or None,
-        ) from error
+    with parquet_file(path) as file:
+        require_columns(file.schema_arrow.names, columns, path)
+        wanted = list(dict.fromkeys(columns))
+        for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
+            values = [batch.column(column).to_pylist() for column in columns]
+            for entries in zip(*values, strict=True):
+                row += 1
+                yield row, list(entries)
 
 
 def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:

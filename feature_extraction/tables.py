@@ -163,19 +163,24 @@ def _is_json(path: Path, sep: str | None) -> bool:
 
 
 def _read_parquet(path: Path, sep: str | None) -> pa.Table:
-    with _parquet_file(path, sep) as file:
+    with parquet_file(path, sep) as file:
         return file.read()
 
 
 def _stream_parquet(path: Path, sep: str | None) -> Generator[pa.Table]:
-    with _parquet_file(path, sep) as file:
+    with parquet_file(path, sep) as file:
         yield file.schema_arrow.empty_table()
         for batch in file.iter_batches(_PARQUET_ROWS):
             yield pa.Table.from_batches([batch])
 
 
 @contextmanager
-def _parquet_file(path: Path, sep: str | None) -> Generator[pq.ParquetFile]:
+def parquet_file(path: Path, sep: str | None = None) -> Generator[pq.ParquetFile]:
+    """Opens a Parquet file whose columns have distinct names.
+
+    Raises:
+        TableError: It cannot be read, then or within the context; or a separator was given.
+    """
     if sep is not None:
         raise TableError(
             f"a separator {sep!r} was given for a Parquet file",

@@ -79,7 +79,7 @@ class Recommender:
         regression = module.regression()
         self._regression = None if regression is None else regression.to(torch.device("cpu"))
         self._regression_weight = module.network_config.regression.weight
-        self._sent = sent_to_users(module, views.items[:, : self._dim]).float().cpu()
+        self._sent = sent_to_users(module, views).float().cpu()
         self._user_fusion = module.network_config.user_fusion
         train = Interactions(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy())
         self.seen = UserItems.of(self.graph.n_users, train, catalogue.held_out)

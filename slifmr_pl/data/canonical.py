@@ -1,9 +1,9 @@
 """The four tables of a data folder with canonical columns: what every reader ends in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pyarrow as pa
 
@@ -44,6 +44,17 @@ class RawData:
     kg: pa.Table | None
     links: pa.Table | None
     root: Path
+
+    @classmethod
+    def of(cls, tables: Mapping[Kind, pa.Table], root: Path) -> Self:
+        """Those of the four that there are; interactions always are."""
+        return cls(
+            interactions=tables["interactions"],
+            items=tables.get("items"),
+            kg=tables.get("kg"),
+            links=tables.get("links"),
+            root=root,
+        )
 
 
 def canonical(kind: Kind, table: pa.Table, origin: Origin) -> pa.Table:

@@ -82,13 +82,7 @@ def read_layout(root: Path) -> RawData:
                 require_rows(tables[kind], path)
             if kind == "items":
                 require_distinct_items(tables[kind], Origin(path))
-    return RawData(
-        interactions=tables["interactions"],
-        items=tables.get("items"),
-        kg=tables.get("kg"),
-        links=tables.get("links"),
-        root=root,
-    )
+    return RawData.of(tables, root)
 
 
 def read_recbole(root: Path, name: str | None = None) -> RawData:

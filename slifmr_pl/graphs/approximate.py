@@ -7,13 +7,12 @@ lists is exact, so any recall can be reached. Shapes: N rows, d feature size, K 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 from slifmr_pl.graphs.topk import TopK
 
 SAMPLE_ROWS = 1000
@@ -59,7 +58,7 @@ def approximate_topk(
     Raises:
         ConfigError: If faiss is not installed.
     """
-    faiss = _faiss()
+    faiss = library("faiss", "faiss", "an approximate search", "search exactly (method: exact)")
     n_rows = len(directions)
     n_lists = max(1, min(round(4 * n_rows**0.5), n_rows // 39))  # 39: what faiss trains on at least
     rows = directions.detach().float().cpu().contiguous().numpy()
@@ -106,14 +105,3 @@ def _threads(faiss: Any) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def _faiss() -> Any:
-    try:
-        return import_module("faiss")
-    except ImportError as error:
-        raise ConfigError(
-            "approximate neighbours need faiss, which is not installed",
-            expected="faiss",
-            fix="pip install faiss-cpu, or search exactly (method: exact)",
-        ) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 from slifmr_pl.pages.html import Html, element
 
 if TYPE_CHECKING:
@@ -45,14 +45,7 @@ def require_matplotlib() -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure  # noqa: F401  # only whether it is there
-    except ImportError as error:
-        raise ConfigError(
-            f"matplotlib, which draws the figures, cannot be imported ({error})",
-            expected="the extra `report`",
-            fix="pip install 'slifmr-pl[report]'",
-        ) from error
+    library("matplotlib.figure", "report", "the page")
 
 
 def curves(

@@ -21,6 +21,7 @@ from slifmr_pl.errors import RunError
 from slifmr_pl.inspection.inspect import Inspected, inspect
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.network import Representations
 from slifmr_pl.pages.pictures import ItemCards
 from slifmr_pl.records.folder import CONFIG_FILE
 from slifmr_pl.report.run import Run
@@ -52,10 +53,14 @@ class TrainedRun:
         return self.inspected.data
 
     @cached_property
+    def representations(self) -> Representations:
+        """What is ranked with."""
+        return self.module.representations()
+
+    @cached_property
     def views(self) -> dict[str, Tensor]:
         """The items' views, float32 [I, d] each, and what they are fused to."""
-        module = self.module
-        found = module.representations()
+        module, found = self.module, self.representations
         views = {"interactions": found.interaction}
         if module.network.use_modalities:
             for name in module.propagation.modalities:
@@ -71,7 +76,7 @@ class TrainedRun:
         data = self.data
         parts = [data.train, *([data.valid] if self.masks == "train+valid" else [])]
         known = UserItems.of(len(data.users), *parts)
-        found = self.module.representations()
+        found = self.representations
         ranking = ItemRanking(found.items, LIST)
         lists = []
         for start in range(0, len(data.users), _USERS):

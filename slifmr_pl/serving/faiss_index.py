@@ -1,13 +1,12 @@
 """An approximate index of the items for faiss, with the recall that it has."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 
 RECALL = 0.99
 K = 20
@@ -30,7 +29,7 @@ def write_index(users: Tensor, items: Tensor, path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the extra `faiss` is not installed.
     """
-    faiss = _faiss()
+    faiss = library("faiss", "faiss", "the index", "leave --faiss out")
     rows = items.contiguous().numpy()
     n_lists = max(1, min(round(4 * len(rows) ** 0.5), len(rows) // 39))  # 39: of faiss's training
     index = faiss.IndexIVFFlat(
@@ -57,14 +56,3 @@ def write_index(users: Tensor, items: Tensor, path: Path) -> dict[str, Any]:
         f"recall@{k}": recall,
         "sample": len(sample),
     }
-
-
-def _faiss() -> Any:
-    try:
-        return import_module("faiss")
-    except ImportError as error:
-        raise ConfigError(
-            "the index needs faiss, which is not installed",
-            expected="the extra `faiss`",
-            fix="pip install 'slifmr-pl[faiss]', or leave --faiss out",
-        ) from error

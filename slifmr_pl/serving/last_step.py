@@ -55,7 +55,7 @@ def _side(network: SlifMrNetwork, graphs: Propagation, views: Representations) -
 
 
 @torch.no_grad()
-def sent_to_users(module: SlifMrModule, items: Tensor) -> Tensor:
+def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
     """What an item sends to a user who has nothing else.
 
     A user of n items receives the sum over them ÷ √n. Without layers nothing is sent, and the
@@ -63,13 +63,13 @@ def sent_to_users(module: SlifMrModule, items: Tensor) -> Tensor:
 
     Args:
         module: With its graphs.
-        items: i* of all items, float32 [I, d], without the regression's columns.
+        views: `module.representations()`; the columns of the regression are left out.
 
     Returns:
         float32 [I, d].
     """
     if module.network_config.interaction.layers == 0:
-        return items
+        return views.items[:, : module.network_config.embedding_dim]
     assert module.inputs is not None
     graph, correlation = module.inputs.graph, module.self_loop.correlation()
     degrees = torch.bincount(graph.items, minlength=graph.n_items).double()
@@ -78,6 +78,5 @@ def sent_to_users(module: SlifMrModule, items: Tensor) -> Tensor:
         degrees += gamma * correlation.row_sums().to(degrees)
     # An item that nobody has yet counts as one that this user alone has.
     scale = degrees.clamp_min(1).rsqrt()
-    views = module.network(module.propagation)
     sent = LastStep.of(module.network, module.propagation, views).items
     return sent * scale.to(sent).unsqueeze(1)

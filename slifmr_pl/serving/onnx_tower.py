@@ -1,6 +1,5 @@
 """The scoring tower as ONNX: rows of users in, scores of all items out."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 
 OPSET = 17
 _TOLERANCE = 1e-4  # of the largest score: sums in another order
@@ -30,7 +29,10 @@ def write_tower(users: Tensor, items: Tensor, path: Path) -> dict[str, Any]:
         ConfigError: If the extra `export` is not installed.
         RuntimeError: If onnxruntime computes something else.
     """
-    onnx, onnxruntime = _imported("onnx"), _imported("onnxruntime")
+    onnx, onnxruntime = (
+        library(name, "export", "the ONNX file", "leave --onnx out")
+        for name in ("onnx", "onnxruntime")
+    )
     helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     graph = helper.make_graph(
         [
@@ -65,14 +67,3 @@ def write_tower(users: Tensor, items: Tensor, path: Path) -> dict[str, Any]:
     if not difference <= _TOLERANCE * float(expected.abs().max().clamp_min(1e-6)):
         raise RuntimeError(f"onnxruntime's scores differ from torch's by {difference:g}")
     return {"input": "user_rows", "output": "scores", "largest_difference": difference}
-
-
-def _imported(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"the ONNX export needs {name}, which is not installed",
-            expected="the extra `export`",
-            fix="pip install 'slifmr-pl[export]', or leave --onnx out",
-        ) from error

@@ -6,7 +6,7 @@ from statistics import stdev
 
 import numpy as np
 
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 from slifmr_pl.studies.robustness import Point, mean_points
 
 
@@ -22,15 +22,10 @@ def draw(points: Sequence[Point], labels: dict[str, str], metric: str, path: Pat
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            f"a plot needs matplotlib, which cannot be imported ({error})",
-            expected="the extra `report`",
-            fix="pip install 'slifmr-pl[report]', or give --no-plot",
-        ) from error
+    library("matplotlib", "report", "a plot", "give --no-plot")
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(point.aspect for point in points))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)

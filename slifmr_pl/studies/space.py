@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.extras import library
 
 # Runs that differ in these answer another question, or the same one by chance.
 _NOT_TO_TUNE = (
@@ -30,15 +31,8 @@ def optuna() -> ModuleType:
     Raises:
         ConfigError: It is not installed.
     """
-    try:
-        import optuna as library
-    except ImportError as error:
-        raise ConfigError(
-            f"a sweep needs Optuna, which cannot be imported ({error})",
-            expected="the extra `sweep`",
-            fix="pip install 'slifmr-pl[sweep]'",
-        ) from error
-    return library
+    found: ModuleType = library("optuna", "sweep", "a sweep")
+    return found
 
 
 def read_space(path: Path) -> dict[str, Any]:

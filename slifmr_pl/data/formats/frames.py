@@ -37,13 +37,7 @@ def raw_data(
     """
     frames = dict(zip(KINDS, (interactions, items, kg, links), strict=True))
     tables = {kind: _table(kind, frame) for kind, frame in frames.items() if frame is not None}
-    return RawData(
-        interactions=tables["interactions"],
-        items=tables.get("items"),
-        kg=tables.get("kg"),
-        links=tables.get("links"),
-        root=root,
-    )
+    return RawData.of(tables, root)
 
 
 def _table(kind: Kind, frame: Any) -> pa.Table:

@@ -99,13 +99,7 @@ class Source:
             tables[kind] = pa.concat_tables([table for table, _ in parts])
             if kind == "items":
                 require_distinct_items(tables[kind], parts[0][1])
-        return RawData(
-            interactions=tables["interactions"],
-            items=tables.get("items"),
-            kg=tables.get("kg"),
-            links=tables.get("links"),
-            root=root,
-        )
+        return RawData.of(tables, root)
 
 
 def parts_of(
