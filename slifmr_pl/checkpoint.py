@@ -10,7 +10,7 @@ from torch import Tensor
 from slifmr_pl.errors import CheckpointError
 
 STATE_KEY = "slifmr"
-FORMAT_VERSION = 4  # 4: raw ids, and the regression among the settings
+FORMAT_VERSION = 5  # 5: the solved regression
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:

@@ -82,10 +82,24 @@ def check_state(state: Mapping[str, Any]) -> None:
         )
         _require(_is_random_state(state["random_state"]), "random_state is none of this torch")
         _check_graph(state["graph"])
+        if state["regression"] is not None:
+            _check_regression(state["regression"], state["graph"]["n_items"])
         if state["catalogue"] is not None:
             _check_catalogue(state["catalogue"], state["graph"], state["vocabulary"])
     except (KeyError, TypeError, AttributeError) as error:
         _require(False, f"an entry is missing or of another type ({error})")
+
+
+def _check_regression(regression: Mapping[str, Tensor], n_items: int) -> None:
+    sent, unexplained = regression["sent"], regression["unexplained"]
+    _require(
+        sent.dtype == unexplained.dtype == torch.float32
+        and sent.ndim == 2
+        and len(sent) == n_items
+        and unexplained.shape == (n_items, 1)
+        and bool(sent.isfinite().all() and (unexplained > 0).all()),
+        f"the regression is not one of {n_items} items",
+    )
 
 
 def _check_graph(graph: Mapping[str, Any]) -> None:

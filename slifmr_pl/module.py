@@ -34,12 +34,13 @@ from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.knowledge import relation_attention
-from slifmr_pl.graphs.regression import RegressionFactors, joined, regression_factors
+from slifmr_pl.graphs.regression import RegressionFactors, joined
 from slifmr_pl.graphs.spmm import SparseBackend
 from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.regression import RegressionView
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from slifmr_pl.processes import check_agreement
 from slifmr_pl.strategies.columns import ColumnStrategy
@@ -110,7 +111,7 @@ class SlifMrModule(FullRanking):
         self.inputs: ModelInputs | None = None
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
-        self._regression: RegressionFactors | None = None
+        self._regression = RegressionView(network)
         self._objective: Objective | None = None
         self._loss_sums = LossSums()
         self._random_state: Tensor | None = None
@@ -242,22 +243,8 @@ class SlifMrModule(FullRanking):
 
     def regression(self) -> RegressionFactors | None:
         """Factors of the training interactions, on this module's device; None without the view."""
-        config = self.network_config.regression
-        if not config.enabled:
-            return None
-        if self._regression is None:
-            assert self.inputs is not None
-            graph = self.inputs.graph
-            self._regression = regression_factors(
-                graph.users,
-                graph.items,
-                graph.n_users,
-                graph.n_items,
-                rank=config.rank,
-                ridge=config.ridge,
-            )
-        self._regression = self._regression.to(self.device)
-        return self._regression
+        assert self.inputs is not None
+        return self._regression.factors(self.inputs, self.device)
 
     # Training
 
@@ -370,6 +357,7 @@ class SlifMrModule(FullRanking):
             "format_version": FORMAT_VERSION,
             **data_state(self.inputs),
             "feature_dims": dict(self.network.sizes.feature_dims),
+            "regression": self._regression.state(self.inputs),
             "loss_sums": self._loss_sums.state(self.device),
             "random_state": random_state(self.device),
         }
@@ -387,6 +375,7 @@ class SlifMrModule(FullRanking):
             catalogue = None if packed is None else Catalogue.from_state(packed)
             inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"], catalogue)
             self._create(inputs, state["feature_dims"])
+        self._regression.load(state["regression"])
         shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
         check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
         if self._trainer is not None and self.trainer.state.fn == "fit":

@@ -1,9 +1,10 @@
 """Closed-form regression of items on items, as factors whose products are its scores.
 
-U = users, I = items, d = embedding size, r = rank.
+U = users, I = items, d = embedding size, r = rank, q = size of a profile.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class RegressionFactors(NamedTuple):
 
     Attributes:
         users: float32 [U, r]; zeros for users without interactions.
-        items: float32 [I, r]; zeros for items without interactions.
+        items: float32 [I, r]; zeros for items that nothing is known of.
         sent: float32 [I, r], what an item sends to each of its users: a user's factor is the sum
             over the user's items, divided by the spread of the scores that it gives.
     """
@@ -43,20 +44,54 @@ class RegressionFactors(NamedTuple):
         return self._replace(users=_spread_by_one(user, self.items.double()).float())
 
 
-def regression_factors(
-    users: Tensor, items: Tensor, n_users: int, n_items: int, *, rank: int, ridge: float
-) -> RegressionFactors:
-    """Ridge regression of each item on all others over the users' interactions Y.
+class ItemRegression(NamedTuple):
+    """The solved regression; all that a checkpoint needs of it.
+
+    Attributes:
+        sent: float32 [I, r].
+        unexplained: float32 [I, 1] above 0, the share of an item that the others do not explain.
+    """
+
+    sent: Tensor
+    unexplained: Tensor
+
+    def factors(self, users: Tensor, items: Tensor, n_users: int) -> RegressionFactors:
+        """Factors on the CPU for users who have the items, int64 [n] each, the same every time."""
+        from scipy import sparse
+
+        pairs = users.cpu().numpy(), items.cpu().numpy()
+        matrix = sparse.csr_array((np.ones(len(users)), pairs), (n_users, len(self.sent)))
+        item_factors = self.sent.double() / self.unexplained.double()
+        user_factors = torch.from_numpy(matrix @ self.sent.double().numpy())
+        user_factors = _spread_by_one(user_factors, item_factors)
+        return RegressionFactors(user_factors.float(), item_factors.float(), self.sent)
+
+
+def item_regression(
+    users: Tensor,
+    items: Tensor,
+    n_users: int,
+    n_items: int,
+    *,
+    rank: int,
+    ridge: float,
+    profiles: Sequence[Any] = (),
+    profile_weight: float = 0.0,
+) -> ItemRegression:
+    """Ridge regression of each item on all others over the users' interactions Y and profiles.
 
     EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, eq. 8) predicts Y
     by Y·B, where B has a zero diagonal and minimises ``‖Y - Y·B‖² + λ‖B‖²``: off the diagonal
-    ``B_ji = -P_ji / P_ii`` with ``P = (YᵀY + λ)⁻¹``. With the eigenvectors ``YᵀY = V Λ Vᵀ`` and
-    ``F = Λ / (Λ + λ)``, P is ``(1 - V F Vᵀ) / λ``. So for an item i that user u has not
+    ``B_ji = -P_ji / P_ii`` with ``P = (YᵀY + λ)⁻¹``. Each component of a profile X [I, q] counts
+    here as one more user, who has the items to the degree that they have it, as in collective
+    regression (Jeunen et al., "Closed-Form Models for Collaborative Filtering with
+    Side-Information", RecSys 2020): YᵀY becomes ``G = YᵀY + w Σ X Xᵀ``. With the eigenvectors
+    ``G = V Λ Vᵀ`` and ``F = Λ / (Λ + λ)``, P is ``(1 - V F Vᵀ) / λ``. So for an item i that user u
+    has not
 
         (Y·B)_ui = (Y V F Vᵀ)_ui / (1 - (V F Vᵀ)_ii),
 
     a product of factors, exact at full rank. A lower rank keeps the largest Λ, whose F are largest.
-    Each user's factor is then divided by the spread of his scores, which ranks them the same.
 
     Args:
         users: int64 [n], user row of each training interaction.
@@ -65,24 +100,22 @@ def regression_factors(
         n_items: I.
         rank: Most eigenvectors to keep.
         ridge: λ > 0.
+        profiles: Float arrays [I, q] of numpy or scipy.sparse, rows of length 1 or empty.
+        profile_weight: w: a profile says as much of an item as w interactions.
 
     Returns:
-        Factors on the CPU, the same at every call.
+        The same at every call.
     """
     from scipy import sparse
 
-    pairs = users.cpu().numpy(), items.cpu().numpy()
-    matrix = sparse.csr_array((np.ones(len(users)), pairs), shape=(n_users, n_items))
-    eigenvalues, vectors = _leading_eigenvectors(matrix, rank)
+    pairs = items.cpu().numpy(), users.cpu().numpy()
+    counted = [sparse.csr_array((np.ones(len(users)), pairs), shape=(n_items, n_users))]
+    counted += [np.sqrt(profile_weight) * profile for profile in profiles]
+    eigenvalues, vectors = _leading_eigenvectors(counted, rank)
     shrinkage = eigenvalues / (eigenvalues + ridge)
-    halves = vectors * np.sqrt(shrinkage)
-    unexplained = 1 - np.square(halves).sum(axis=1, keepdims=True)
-    user_factors = torch.from_numpy(matrix @ halves)
-    item_factors = torch.from_numpy(halves / unexplained)
-    user_factors = _spread_by_one(user_factors, item_factors)
-    return RegressionFactors(
-        user_factors.float(), item_factors.float(), torch.from_numpy(halves).float()
-    )
+    sent = vectors * np.sqrt(shrinkage)
+    unexplained = 1 - np.square(sent).sum(axis=1, keepdims=True)
+    return ItemRegression(torch.from_numpy(sent).float(), torch.from_numpy(unexplained).float())
 
 
 def joined(
@@ -109,22 +142,32 @@ def joined(
     )
 
 
-def _leading_eigenvectors(matrix: Any, rank: int) -> tuple[Any, Any]:
-    """Largest eigenvalues [r] of YᵀY and their vectors [I, r], float64."""
-    n_users, n_items = matrix.shape
-    if n_items <= _DENSE_ITEMS:
-        eigenvalues, vectors = np.linalg.eigh((matrix.T @ matrix).toarray())
-        return eigenvalues[-rank:].clip(min=0), vectors[:, -rank:]
-    from scipy.sparse.linalg import svds
+def _leading_eigenvectors(parts: Sequence[Any], rank: int) -> tuple[Any, Any]:
+    """Largest eigenvalues [r] of Σ A Aᵀ over parts A [I, ·], and their vectors [I, r], float64."""
+    from scipy.sparse import issparse
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
-    rank = min(rank, n_users - 1, n_items - 1)
+    n_items = parts[0].shape[0]
+    if n_items <= _DENSE_ITEMS:
+        dense = np.zeros((n_items, n_items))
+        for part in parts:
+            product = part @ part.T
+            dense += product.toarray() if issparse(product) else product
+        eigenvalues, vectors = np.linalg.eigh(dense)
+        return eigenvalues[-rank:].clip(min=0), vectors[:, -rank:]
+    rank = min(rank, sum(part.shape[1] for part in parts) - 1, n_items - 1)
     if rank < 1:
         return np.zeros(0), np.zeros((n_items, 0))
     logger.info("Regression of %d items: searching %d eigenvectors", n_items, rank)
+    gram = LinearOperator(
+        (n_items, n_items),
+        matvec=lambda vector: sum(part @ (part.T @ vector) for part in parts),
+        dtype=np.float64,
+    )
     # Told where to begin: Lanczos iterations start at random otherwise.
-    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-    _, singular, vectors = svds(matrix, k=rank, v0=start)
-    return np.square(singular), vectors.T
+    start = np.random.default_rng(0).standard_normal(n_items)
+    eigenvalues, vectors = eigsh(gram, k=rank, v0=start)
+    return eigenvalues.clip(min=0), vectors
 
 
 def _spread_by_one(users: Tensor, items: Tensor) -> Tensor:

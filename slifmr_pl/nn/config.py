@@ -60,21 +60,26 @@ class KnowledgeConfig:
 class RegressionConfig:
     """The regression view: a closed-form regression of each item on all others, added to scores.
 
-    It has no parameters, and training does not see it.
+    It regresses the users' interactions, and with them what is known of the items: features of
+    the modalities and facts of the knowledge graph, where those views are enabled. It has no
+    parameters, and training does not see it.
 
     Attributes:
         enabled: Whether it takes part in the score.
         weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do. Too
             much where users have some ten interactions: try 0.2 there, or 0.
-        rank: Most eigenvectors of YᵀY to keep. User and item vectors grow by as many numbers, and
+        rank: Most eigenvectors to keep. User and item vectors grow by as many numbers, and
             so does the time that ranking the catalogue takes.
         ridge: λ, how much co-interaction an item needs to count; at least 1.
+        side_information: How many interactions an item's features in a modality count like, and
+            its facts; 0 regresses interactions alone.
     """
 
     enabled: bool = True
     weight: float = 0.35
     rank: int = 256
     ridge: float = 200.0
+    side_information: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class NetworkConfig:
             ("regression.weight", self.regression.weight, 0),
             ("regression.rank", self.regression.rank, 1),
             ("regression.ridge", self.regression.ridge, 1),
+            ("regression.side_information", self.regression.side_information, 0),
             ("user_fusion", self.user_fusion, 0),
         ):
             if not value >= least:

@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import sparse
 from scipy.sparse.linalg import svds
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from feature_extraction import FeatureStore
 from slifmr_pl.data.catalogue import Catalogue
@@ -23,9 +20,7 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures
-
-Facts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""Items int64 [f], and the number of the fact that each has there, int64 [f]."""
+from slifmr_pl.graphs.profiles import Facts, SharedFacts, directions, facts_of
 
 FACT_DIMS = 128
 _RIDGES = torch.logspace(-2, 4, 25, dtype=torch.float64)
@@ -92,27 +87,10 @@ def fit_feature_map(features: Tensor, representations: Tensor) -> FeatureMap:
     )
 
 
-def directions(known: ItemFeatures, new: ItemFeatures) -> tuple[Tensor, Tensor]:
-    """Unit vectors of one modality, seen from the mean of the known items.
-
-    Args:
-        known: Of I items.
-        new: Of n items.
-
-    Returns:
-        float32 [I, d_m] and [n, d_m]; zeros where an item does not have the modality.
-    """
-    mean = known.values[known.present].mean(0)
-    centred = (normalize(part.values - mean) * part.present.unsqueeze(1) for part in (known, new))
-    first, second = centred
-    return first, second
-
-
 def fact_vectors(known: Facts, new: Facts, n_known: int, n_new: int) -> tuple[Tensor, Tensor]:
     """What the knowledge graph says of items, in few dimensions.
 
-    A fact is a relation to an entity. An item is the unit vector of those facts that at least two
-    known items have, rare ones weighing more, projected on the leading directions of the known
+    Profiles of the facts that known items share, projected on the leading directions of the known
     items (truncated SVD).
 
     Args:
@@ -124,20 +102,8 @@ def fact_vectors(known: Facts, new: Facts, n_known: int, n_new: int) -> tuple[Te
     Returns:
         float32 [I, c] and [n, c] with c ≤ 128.
     """
-    # A fact of one known item alone joins it with no other.
-    facts, counts = np.unique(known[1], return_counts=True)
-    facts, counts = facts[counts > 1], counts[counts > 1]
-    rarity = np.log((n_known + 1) / counts)
-
-    def weighted(table: Facts, n: int) -> sparse.csr_array:
-        items, numbers = table
-        shared = np.isin(numbers, facts)
-        items, columns = items[shared], np.searchsorted(facts, numbers[shared])
-        matrix = sparse.csr_array((rarity[columns], (items, columns)), shape=(n, len(facts)))
-        lengths = np.sqrt(matrix.multiply(matrix).sum(axis=1))
-        return sparse.diags_array(1 / np.maximum(lengths, 1e-12)) @ matrix
-
-    table, other = weighted(known, n_known), weighted(new, n_new)
+    shared = SharedFacts.among(known, n_known)
+    table, other = shared.profiles(known, n_known), shared.profiles(new, n_new)
     dims = min(FACT_DIMS, min(table.shape) - 1)
     if dims < 1:
         return torch.zeros(n_known, 0), torch.zeros(n_new, 0)
@@ -184,11 +150,15 @@ def new_item_features(
                     fix="extract the grown item table, with the encoder of the old one",
                     path=store.path,
                 )
-        blocks.append(directions(here, there))
+        mean = here.values[here.present].mean(0)
+        blocks.append((directions(here, mean), directions(there, mean)))
     unknown = 0
     if facts:
         placed, unknown = _placed(known, graph.n_entities, new, facts)
-        blocks.append(fact_vectors(_item_facts(graph), placed, len(known.items), len(new)))
+        of_known: Facts = np.empty(0, np.int64), np.empty(0, np.int64)
+        if graph.triples is not None:
+            of_known = facts_of(graph.triples, graph.n_items)
+        blocks.append(fact_vectors(of_known, placed, len(known.items), len(new)))
     if not blocks:
         raise DataError(
             "new items without features and facts",
@@ -199,21 +169,10 @@ def new_item_features(
     return here_all, there_all, unknown
 
 
-def _item_facts(graph: HeterogeneousGraph) -> Facts:
-    triples = graph.triples
-    if triples is None:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    of_items = triples.heads < graph.n_items
-    heads, relations, tails = (
-        part[of_items].cpu() for part in (triples.heads, triples.relations, triples.tails)
-    )
-    return heads.numpy(), (relations * triples.n_entities + tails).numpy()
-
-
 def _placed(
     known: Catalogue, n_entities: int, new: Vocabulary, facts: Sequence[tuple[str, str, str]]
 ) -> tuple[Facts, int]:
-    """Facts of new items with the numbers that `_item_facts` gives."""
+    """Facts of new items with the numbers that `facts_of` gives."""
     heads, relations, tails = map(list, zip(*facts, strict=True))
     new_heads, new_tails = new.encode(heads, unknown=-1), new.encode(tails, unknown=-1)
     inverse = new_heads < 0

@@ -102,7 +102,7 @@ def test_without_faiss_the_command_that_installs_it_is_named(
     features: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ConfigError, match="pip install 'slifmr-pl\[faiss\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'slifmr-pl\[faiss\]'"):
         approximate(features, 0.9)
 
 

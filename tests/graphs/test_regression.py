@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from slifmr_pl.graphs import regression
-from slifmr_pl.graphs.regression import joined, regression_factors
+from slifmr_pl.graphs.regression import RegressionFactors, item_regression, joined
 from tests.graphs.oracles import generator
 
 N_USERS, N_ITEMS, RIDGE = 40, 25, 3.0
@@ -16,26 +19,51 @@ def interactions() -> Tensor:
     return matrix
 
 
-def ease(matrix: Tensor) -> Tensor:
-    """Y·B [U, I], solved item by item without itself, as least squares define it."""
+def profiles() -> Tensor:
+    """X [I, 4]: what is known of the items; nothing of the first."""
+    rows = torch.randn(N_ITEMS, 4, generator=generator(8), dtype=torch.float64)
+    rows[0] = 0
+    return rows
+
+
+def ease(matrix: Tensor, side: Tensor) -> Tensor:
+    """Y·B [U, I], solved item by item without itself, as least squares define it.
+
+    Args:
+        matrix: Y [U, I].
+        side: More rows to fit, [·, I].
+    """
     y = matrix.double()
+    rows = torch.cat([y, side])
     columns = []
     for item in range(N_ITEMS):
         others = [other for other in range(N_ITEMS) if other != item]
-        gram = y[:, others].T @ y[:, others] + RIDGE * torch.eye(N_ITEMS - 1)
-        columns.append(y[:, others] @ torch.linalg.solve(gram, y[:, others].T @ y[:, item]))
+        gram = rows[:, others].T @ rows[:, others] + RIDGE * torch.eye(N_ITEMS - 1)
+        columns.append(y[:, others] @ torch.linalg.solve(gram, rows[:, others].T @ rows[:, item]))
     return torch.stack(columns, dim=1)
 
 
-def scores(rank: int) -> Tensor:
+def factors(rank: int, **side: Any) -> RegressionFactors:
     users, items = interactions().nonzero(as_tuple=True)
-    factors = regression_factors(users, items, N_USERS, N_ITEMS, rank=rank, ridge=RIDGE)
-    assert factors.users.dtype == factors.items.dtype == torch.float32
-    return factors.users.double() @ factors.items.double().T
+    solved = item_regression(users, items, N_USERS, N_ITEMS, rank=rank, ridge=RIDGE, **side)
+    return solved.factors(users, items, N_USERS)
 
 
-def test_products_of_full_rank_are_the_regression_for_items_that_a_user_has_not() -> None:
-    found, expected, known = scores(N_ITEMS), ease(interactions()), interactions()
+def scores(rank: int, **side: Any) -> Tensor:
+    found = factors(rank, **side)
+    assert found.users.dtype == found.items.dtype == torch.float32
+    return found.users.double() @ found.items.double().T
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("weight", [0.0, 2.5])
+def test_products_of_full_rank_are_the_regression_for_items_that_a_user_has_not(
+    weight: float, sparse: bool
+) -> None:
+    known, x = interactions(), profiles()
+    side = [csr_array(x.numpy()) if sparse else x.numpy()]
+    found = scores(N_ITEMS, profiles=side, profile_weight=weight)
+    expected = ease(known, weight**0.5 * x.T)
     for user in range(N_USERS - 1):
         new = ~known[user]
         ratio = expected[user, new].norm() / found[user, new].norm()
@@ -46,13 +74,17 @@ def test_products_of_full_rank_are_the_regression_for_items_that_a_user_has_not(
 
 def test_factor_of_a_history_is_that_of_a_user_who_has_it() -> None:
     known = interactions()
-    pairs = known.nonzero(as_tuple=True)
-    factors = regression_factors(*pairs, N_USERS, N_ITEMS, rank=9, ridge=RIDGE)
+    all_users = factors(9)
     for user in range(N_USERS - 1):
-        alone = factors.of_history(known[user].nonzero().squeeze(1))
+        alone = all_users.of_history(known[user].nonzero().squeeze(1))
         torch.testing.assert_close(
-            alone.users, factors.users[user : user + 1], rtol=1e-4, atol=1e-6
+            alone.users, all_users.users[user : user + 1], rtol=1e-4, atol=1e-6
         )
+
+
+def test_item_without_interactions_is_scored_by_what_is_known_of_it_alone() -> None:
+    assert not scores(N_ITEMS)[:, -1].any()
+    assert scores(N_ITEMS, profiles=[profiles().numpy()], profile_weight=1.0)[:-1, -1].all()
 
 
 def test_scores_of_a_user_spread_by_one_or_not_at_all() -> None:
@@ -65,10 +97,11 @@ def test_scores_of_a_user_spread_by_one_or_not_at_all() -> None:
 def test_large_catalogues_get_the_factors_of_small_ones(
     rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = scores(rank)
+    side = {"profiles": [profiles().numpy(), csr_array(profiles().numpy())], "profile_weight": 0.7}
+    small = scores(rank, **side)
     monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
-    torch.testing.assert_close(scores(rank), small, rtol=1e-4, atol=1e-5)
-    assert torch.equal(scores(rank), scores(rank))
+    torch.testing.assert_close(scores(rank, **side), small, rtol=1e-4, atol=1e-5)
+    assert torch.equal(scores(rank, **side), scores(rank, **side))
 
 
 def test_higher_rank_comes_closer_to_the_regression() -> None:
@@ -85,9 +118,9 @@ def test_rank_above_what_there_is_keeps_all() -> None:
 def test_large_catalogue_with_one_user_has_no_regression(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
     one = torch.tensor([0])
-    factors = regression_factors(one, one, 1, 5, rank=3, ridge=RIDGE)
-    assert factors.users.shape == (1, 0)
-    assert factors.items.shape == (5, 0)
+    found = item_regression(one, one, 1, 5, rank=3, ridge=RIDGE).factors(one, one, 1)
+    assert found.users.shape == (1, 0)
+    assert found.items.shape == (5, 0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
@@ -95,14 +128,13 @@ def test_join_adds_the_regression_at_the_spread_of_the_scores(scale: float) -> N
     rng = generator(2)
     users = scale * torch.randn(N_USERS, 4, generator=rng)
     items = torch.randn(N_ITEMS, 4, generator=rng) + 1
-    pairs = interactions().nonzero(as_tuple=True)
-    factors = regression_factors(*pairs, N_USERS, N_ITEMS, rank=6, ridge=RIDGE)
-    both_users, both_items = joined(users, items, factors, weight=0.5)
+    regressed = factors(6)
+    both_users, both_items = joined(users, items, regressed, weight=0.5)
     own = users @ items.T
     spread = own.std(dim=1, correction=0, keepdim=True)
     torch.testing.assert_close(
         both_users @ both_items.T,
-        own + 0.5 * spread * (factors.users @ factors.items.T),
+        own + 0.5 * spread * (regressed.users @ regressed.items.T),
         rtol=1e-4,
         atol=1e-5 * scale,
     )

@@ -4,8 +4,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.serving.new_items import directions, fact_vectors, fit_feature_map
+from slifmr_pl.serving.new_items import fact_vectors, fit_feature_map
 from tests.graphs.oracles import generator
 
 
@@ -51,18 +50,6 @@ def test_new_items_are_as_long_as_known_ones() -> None:
     fitted = fit_feature_map(features[:1000], representations[:1000])
     lengths = fitted(features[1000:]).norm(dim=1).mean()
     assert lengths == pytest.approx(float(representations.norm(dim=1).mean()), rel=0.03)
-
-
-def test_directions_are_seen_from_the_mean_of_known_items_that_have_the_modality() -> None:
-    values = torch.randn(5, 3, generator=generator(0))
-    present = torch.tensor([True, True, False, True, True])
-    new = ItemFeatures(torch.randn(2, 3, generator=generator(1)), torch.tensor([True, False]))
-    known, other = directions(ItemFeatures(values, present), new)
-    mean = values[present].mean(0)
-    expected = torch.nn.functional.normalize(new.values[:1] - mean)
-    torch.testing.assert_close(other[:1], expected)
-    assert not known[2].any()
-    assert not other[1].any()
 
 
 def test_items_of_the_same_rare_facts_are_close() -> None:

@@ -1,0 +1,88 @@
+"""The regression view as a model keeps it: solved once from the data, then part of its state."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import CheckpointError
+from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.profiles import SharedFacts, facts_of, leading_directions
+from slifmr_pl.graphs.regression import ItemRegression, RegressionFactors, item_regression
+from slifmr_pl.nn.config import NetworkConfig
+
+
+class RegressionView:
+    """Solves the regression when it is first asked for, or takes it from a checkpoint.
+
+    Args:
+        config: Of the network: what is enabled there is regressed.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self.config = config
+        self._solved: ItemRegression | None = None
+        self._factors: RegressionFactors | None = None
+
+    def factors(self, inputs: ModelInputs, device: torch.device) -> RegressionFactors | None:
+        """Factors of the training interactions; None without the view.
+
+        Args:
+            inputs: Of the data that the model is trained on, the same at every call.
+            device: Where the factors go.
+        """
+        solved = self._solve(inputs)
+        if solved is None:
+            return None
+        if self._factors is None:
+            graph = inputs.graph
+            self._factors = solved.factors(graph.users, graph.items, graph.n_users)
+        self._factors = self._factors.to(device)
+        return self._factors
+
+    def state(self, inputs: ModelInputs) -> dict[str, Tensor] | None:
+        """For a checkpoint, from which a model scores without features."""
+        solved = self._solve(inputs)
+        return None if solved is None else solved._asdict()
+
+    def load(self, state: Mapping[str, Tensor] | None) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            CheckpointError: If the view is enabled and there is none.
+        """
+        if not self.config.regression.enabled:
+            return
+        if state is None:
+            raise CheckpointError(
+                "the checkpoint has no regression, which its settings enable",
+                expected="one that `fit` wrote",
+                fix="use another checkpoint of the run; this one was altered",
+            )
+        self._solved, self._factors = ItemRegression(**state), None
+
+    def _solve(self, inputs: ModelInputs) -> ItemRegression | None:
+        config, graph = self.config.regression, inputs.graph
+        if config.enabled and self._solved is None:
+            profiles = []
+            if config.side_information > 0 and self.config.modality.enabled:
+                profiles += [leading_directions(features) for features in inputs.features.values()]
+            if (
+                config.side_information > 0
+                and self.config.knowledge.enabled
+                and graph.triples is not None
+            ):
+                facts = facts_of(graph.triples, graph.n_items)
+                shared = SharedFacts.among(facts, graph.n_items)
+                profiles.append(shared.profiles(facts, graph.n_items))
+            self._solved = item_regression(
+                graph.users,
+                graph.items,
+                graph.n_users,
+                graph.n_items,
+                rank=config.rank,
+                ridge=config.ridge,
+                profiles=profiles,
+                profile_weight=config.side_information,
+            )
+        return self._solved

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from slifmr_pl.errors import CheckpointError
+from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.profiles import SharedFacts, facts_of, leading_directions
+from slifmr_pl.graphs.regression import item_regression
+from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, RegressionConfig
+from slifmr_pl.nn.regression import RegressionView
+from tests.runs import demo_data
+
+OFF = {"modality": ModalityConfig(enabled=False), "knowledge": KnowledgeConfig(enabled=False)}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def inputs(catalogue: Path) -> ModelInputs:
+    data = demo_data(catalogue)
+    data.prepare_data()
+    data.setup("fit")
+    return data.model_inputs
+
+
+def solved(config: NetworkConfig, inputs: ModelInputs) -> Tensor:
+    state = RegressionView(config).state(inputs)
+    assert state is not None
+    return state["sent"]
+
+
+@pytest.mark.parametrize("enabled", [[], ["modality"], ["knowledge"], ["modality", "knowledge"]])
+def test_what_is_known_of_items_is_regressed_where_its_view_is_enabled(
+    inputs: ModelInputs, enabled: list[str]
+) -> None:
+    graph = inputs.graph
+    assert graph.triples is not None
+    facts = facts_of(graph.triples, graph.n_items)
+    of = {
+        "modality": [leading_directions(features) for features in inputs.features.values()],
+        "knowledge": [SharedFacts.among(facts, graph.n_items).profiles(facts, graph.n_items)],
+    }
+    config = NetworkConfig(
+        regression=RegressionConfig(side_information=7.0, ridge=50.0, rank=30),
+        **{name: off for name, off in OFF.items() if name not in enabled},
+    )
+    expected = item_regression(
+        graph.users,
+        graph.items,
+        graph.n_users,
+        graph.n_items,
+        rank=30,
+        ridge=50.0,
+        profiles=[profile for name in enabled for profile in of[name]],
+        profile_weight=7.0,
+    )
+    assert torch.equal(solved(config, inputs), expected.sent)
+
+
+def test_side_information_of_zero_regresses_interactions_alone(inputs: ModelInputs) -> None:
+    regression = RegressionConfig(side_information=0)
+    without = solved(NetworkConfig(regression=regression, **OFF), inputs)
+    assert torch.equal(solved(NetworkConfig(regression=regression), inputs), without)
+    assert not torch.equal(solved(NetworkConfig(), inputs), without)
+
+
+def test_state_scores_alike_where_there_are_no_features(inputs: ModelInputs) -> None:
+    first, second = RegressionView(NetworkConfig()), RegressionView(NetworkConfig())
+    second.load(first.state(inputs))
+    bare = ModelInputs(inputs.graph, {}, inputs.fingerprint, inputs.vocabulary)
+    ours, theirs = first.factors(inputs, CPU), second.factors(bare, CPU)
+    assert ours is not None
+    assert theirs is not None
+    assert all(map(torch.equal, ours, theirs))
+
+
+def test_disabled_view_has_nothing_and_enabled_one_wants_its_state(inputs: ModelInputs) -> None:
+    off = RegressionView(NetworkConfig(regression=RegressionConfig(enabled=False)))
+    off.load(None)
+    assert off.state(inputs) is None
+    assert off.factors(inputs, CPU) is None
+    with pytest.raises(CheckpointError, match="has no regression"):
+        RegressionView(NetworkConfig()).load(None)
