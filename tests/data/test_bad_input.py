@@ -23,6 +23,12 @@ from tests.data.formats.folders import write
 GOOD = "user_id,item_id\na,1\na,2\nb,1\nb,2\n"
 INTER = "user_id:token\titem_id:token\na\t1\n"
 TRAIN, TEST = "0 0 1\n1 0\n", "0 2\n"
+HETREC = {
+    "user_artists.dat": "userID\tartistID\tweight\n2\t51\t13\n",
+    "artists.dat": "id\tname\turl\tpictureURL\n51\ta\tu\tp\n",
+    "tags.dat": "tagID\ttagValue\n1\tpop\n",
+    "user_taggedartists.dat": "userID\tartistID\ttagID\tday\tmonth\tyear\n2\t51\t1\t1\t4\t2009\n",
+}
 MMREC = "userID\titemID\tx_label\n0\t0\t0\n0\t1\t1\n"
 REVIEW = '{"reviewerID": "a", "asin": "1", "overall": 5, "unixReviewTime": 1}\n'
 BOM = b"\xef\xbb\xbf"
@@ -365,6 +371,22 @@ BROKEN: dict[str, Broken] = {
         {"ratings.csv": "userId,movieId,rating\n1,2,3\n"},
         "'timestamp' is missing",
         "ratings.csv",
+    ),
+    # HetRec
+    "tags lost": foreign("hetrec", {"user_artists.dat": "x"}, "no artists.dat, tags.dat", None),
+    "columns of another file": foreign(
+        "hetrec",
+        {**HETREC, "artists.dat": "id\tname\turl\timage\n"},
+        "the columns id, name, url, image",
+        "artists.dat",
+        1,
+    ),
+    "a count that is none": foreign(
+        "hetrec",
+        {**HETREC, "user_artists.dat": HETREC["user_artists.dat"] + "3\t51\tmany\n"},
+        "'many'",
+        "user_artists.dat",
+        3,
     ),
     # Amazon
     "metadata for reviews": foreign(

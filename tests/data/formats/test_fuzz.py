@@ -44,6 +44,13 @@ FILES: dict[str, dict[str, bytes]] = {
         "ratings.dat": b"1::2::3::4\n5::6::7::8\n",
         "movies.dat": b"2::T\xe9::A|B\n",
     },
+    "hetrec": {
+        "user_artists.dat": b"userID\tartistID\tweight\n2\t51\t13883\n",
+        "artists.dat": b"id\tname\turl\tpictureURL\n51\tDuran Duran\tu\tp\n",
+        "tags.dat": b"tagID\ttagValue\n1\tm\xe9tal\n",
+        "user_taggedartists.dat": b"userID\tartistID\ttagID\tday\tmonth\tyear\n"
+        b"2\t51\t1\t1\t4\t2009\n",
+    },
     "amazon": {
         "Baby.json": b'{"reviewerID": "a", "asin": "1", "overall": 5.0, "unixReviewTime": 1}\n',
         "meta_Baby.json": b"{'asin': '1', 'title': 'T', 'categories': [['a', 'b']]}\n",

@@ -1,0 +1,123 @@
+"""Last.fm of HetRec 2011 as GroupLens packs it: listeners, artists, and the artists' tags."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from slifmr_pl.data.columns import Origin
+from slifmr_pl.data.formats.lines import encoding_of, fields_of
+from slifmr_pl.data.formats.source import Part, Source, found_in
+from slifmr_pl.errors import DataError
+
+_FILES = {
+    "user_artists.dat": ("userID", "artistID", "weight"),
+    "artists.dat": ("id", "name", "url", "pictureURL"),
+    "tags.dat": ("tagID", "tagValue"),
+    "user_taggedartists.dat": ("userID", "artistID", "tagID", "day", "month", "year"),
+}
+_TAGS_IN_TEXT = 10
+_USERS_OF_A_FACT = 2
+
+TagCounts = dict[str, dict[str, int]]
+"""By artist, how many users gave each tag; the most given come first."""
+
+
+def open_source(root: Path) -> Source:
+    """Open listening counts, artists and tags.
+
+    An interaction's rating is how often the user listened. An item has its name and the ten tags
+    that most users gave it; a tag that at least two users gave is a fact of the knowledge graph.
+    Tags that are not UTF-8 are read as Latin-1, which is noted.
+
+    Raises:
+        DataError: A file is missing.
+    """
+    missing = [name for name in _FILES if not (root / name).is_file()]
+    if missing:
+        raise DataError(
+            f"no {', '.join(missing)}; {found_in(root)}",
+            expected=", ".join(_FILES),
+            fix="give the folder that hetrec2011-lastfm-2k.zip unpacks to",
+            path=root,
+        )
+    tags = cache(lambda: _tag_counts(root))  # for items and facts, read once
+    source = Source(
+        {
+            "interactions": _interactions(root),
+            "items": _items(root, tags),
+            "kg": _facts(root, tags),
+        }
+    )
+    for name in ("artists.dat", "tags.dat"):
+        if encoding_of(root / name) != "utf-8":
+            source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")
+    return source
+
+
+def _rows(path: Path) -> Iterator[Part]:
+    """The file in parts, without the line of column names that it begins with."""
+    names = _FILES[path.name]
+    read = fields_of(path, names, "\t", encoding_of(path))
+    parts = (part for part in read if len(part.table))
+    first = next(parts, None)
+    header = () if first is None else tuple(first.table[name][0].as_py() for name in names)
+    if first is None or header != names:
+        raise DataError(
+            f"the columns {', '.join(header)}" if header else "the file is empty",
+            expected=", ".join(names),
+            fix="take the file as it was unpacked",
+            path=path,
+            row=1,
+        )
+    assert first.origin.lines is not None
+    yield Part(first.table.slice(1), Origin(path, lines=first.origin.lines[1:]))
+    yield from parts
+
+
+def _interactions(root: Path) -> Iterator[Part]:
+    for part in _rows(root / "user_artists.dat"):
+        yield Part(part.table.rename_columns(["user_id", "item_id", "rating"]), part.origin)
+
+
+def _items(root: Path, tags: Callable[[], TagCounts]) -> Iterator[Part]:
+    for part in _rows(root / "artists.dat"):
+        ids = part.table["id"]
+        texts = [", ".join(list(tags().get(id, ()))[:_TAGS_IN_TEXT]) for id in ids.to_pylist()]
+        table = pa.table({"item_id": ids, "name": part.table["name"], "tags": texts})
+        yield Part(table, part.origin)
+
+
+def _facts(root: Path, tags: Callable[[], TagCounts]) -> Iterator[Part]:
+    triples = [
+        (artist, "tagged", f"tag:{tag}")
+        for artist, counts in tags().items()
+        for tag, users in counts.items()
+        if users >= _USERS_OF_A_FACT
+    ]
+    columns = zip(*triples, strict=True) if triples else [(), (), ()]
+    names = ("head_id", "relation_id", "tail_id")
+    table = {
+        name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)
+    }
+    yield Part(pa.table(table), Origin(root / "user_taggedartists.dat"))
+
+
+def _tag_counts(root: Path) -> TagCounts:
+    names = {
+        row["tagID"]: row["tagValue"]
+        for part in _rows(root / "tags.dat")
+        for row in part.table.to_pylist()
+    }
+    given = pa.concat_tables(part.table for part in _rows(root / "user_taggedartists.dat"))
+    counted = given.group_by(["artistID", "tagID"]).aggregate([("userID", "count_distinct")])
+    by_artist = defaultdict(list)
+    for row in counted.to_pylist():
+        if tag := names.get(row["tagID"]):
+            by_artist[row["artistID"]].append((-row["userID_count_distinct"], tag))
+    return {
+        artist: {tag: -negative for negative, tag in sorted(counts)}
+        for artist, counts in by_artist.items()
+    }
