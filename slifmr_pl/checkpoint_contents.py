@@ -90,8 +90,10 @@ def check_state(state: Mapping[str, Any]) -> None:
         _require(False, f"an entry is missing or of another type ({error})")
 
 
-def _check_regression(regression: Mapping[str, Tensor], n_items: int) -> None:
+def _check_regression(regression: Mapping[str, Any], n_items: int) -> None:
     sent, unexplained = regression["sent"], regression["unexplained"]
+    weight = regression["weight"]
+    _require(isinstance(weight, float) and 0 <= weight < float("inf"), "the regression weighs none")
     _require(
         sent.dtype == unexplained.dtype == torch.float32
         and sent.ndim == 2

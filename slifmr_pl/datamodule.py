@@ -5,6 +5,7 @@ It stands beside the LightningModule, since it joins two rooms: `data` and `grap
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Collection
 from functools import cached_property
@@ -215,6 +216,16 @@ class SlifMrDataModule(pl.LightningDataModule):
         """Users with their validation items; training items are masked."""
         return self._evaluation([self.unperturbed.train], self.data.valid)
 
+    def validation_sample(self, users: int = 2048) -> EvalBatches:
+        """Some users with their validation items, the same in every process.
+
+        Args:
+            users: Most users; evenly spaced among those with validation items.
+        """
+        having = np.unique(self.data.valid.users)
+        chosen = having[:: max(1, math.ceil(len(having) / users))]
+        return self._evaluation([self.unperturbed.train], self.data.valid, chosen, shared=True)
+
     def test_dataloader(self) -> EvalBatches:
         """Users with their test items; what is masked is `test_masks`."""
         valid = [self.data.valid] if self.test_masks == "train+valid" else []
@@ -238,6 +249,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         relevant: Interactions | None = None,
         users: npt.NDArray[np.int64] | None = None,
         left_out: npt.NDArray[np.int64] = NO_ITEMS,
+        shared: bool = False,
     ) -> EvalBatches:
         n_users = len(self.data.users)
         parts = [] if relevant is None else [relevant]
@@ -247,8 +259,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             UserItems.of(n_users, *parts),
             batch_size=self.eval_batch_size,
             left_out=left_out,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=0 if shared else self._rank,
+            world_size=1 if shared else self._world_size,
         )
 
     @property

@@ -44,6 +44,7 @@ from slifmr_pl.nn.regression import RegressionView
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from slifmr_pl.processes import check_agreement
 from slifmr_pl.strategies.columns import ColumnStrategy
+from slifmr_pl.weighing import best_weight
 
 
 @dataclass(frozen=True)
@@ -233,18 +234,35 @@ class SlifMrModule(FullRanking):
         With the regression view, u* and i* go on with its factors: [U, d + r] and [I, d + r].
         Where processes share the columns out, all of them call this together.
         """
-        views = self.network.gathered(self.network(self.propagation))
-        regression = self.regression()
+        views, regression = self._views(), self.regression()
         if regression is None:
             return views
-        weight = self.network_config.regression.weight
-        users, items = joined(views.users, views.items, regression, weight)
+        users, items = joined(views.users, views.items, regression)
         return replace(views, users=users, items=items)
+
+    @torch.no_grad()
+    def _views(self) -> Representations:
+        return self.network.gathered(self.network(self.propagation))
 
     def regression(self) -> RegressionFactors | None:
         """Factors of the training interactions, on this module's device; None without the view."""
         assert self.inputs is not None
         return self._regression.factors(self.inputs, self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Chooses the regression's weight where that is open, and propagates."""
+        fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        if fitting and self._regression.is_weighed:
+            regression, views = self.regression(), self._views()
+            assert regression is not None
+            self._regression.weight = best_weight(
+                views.users,
+                views.items,
+                regression,
+                self.trainer.datamodule.validation_sample(),  # type: ignore[attr-defined]
+                memory_budget_mb=self.memory_budget_mb,
+            )
+        super().on_validation_epoch_start()
 
     # Training
 
@@ -324,6 +342,8 @@ class SlifMrModule(FullRanking):
         values = {
             name: float(mean) for name, mean in self._loss_sums.take_means(self.device).items()
         }
+        if self._regression.is_weighed:
+            values["regression/weight"] = self._regression.weight
         if statistics is not None:
             values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}
         self._log_epoch(values)

@@ -78,7 +78,6 @@ class Recommender:
         self._dim = module.network_config.embedding_dim
         regression = module.regression()
         self._regression = None if regression is None else regression.to(torch.device("cpu"))
-        self._regression_weight = module.network_config.regression.weight
         self._sent = sent_to_users(module, views).float().cpu()
         self._user_fusion = module.network_config.user_fusion
         train = Interactions(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy())
@@ -181,7 +180,7 @@ class Recommender:
         query = (query + self._user_fusion * known[items].mean(0)).unsqueeze(0)
         if self._regression is not None:
             regression = self._regression.of_history(items)
-            query, _ = joined(query, known, regression, self._regression_weight)
+            query, _ = joined(query, known, regression)
         return query
 
     def similar_items(self, item_ids: Sequence[str], k: int = 20) -> list[list[Recommendation]]:

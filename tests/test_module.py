@@ -11,6 +11,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.regression import WEIGHTS
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
@@ -105,6 +106,19 @@ def test_regression_is_added_to_the_scores_and_to_no_other_view(run: Run) -> Non
     assert torch.equal(views.items[:, :dim], plain.items)
     assert torch.equal(views.interaction, plain.interaction)
     assert run.module.self_loop.feedback.shape == plain.items.shape
+
+
+def test_weight_of_the_regression_is_chosen_at_each_validation_and_kept(run: Run) -> None:
+    saved = [
+        full_checkpoint(run.folder / "epochs" / f"epoch={epoch}.ckpt")["slifmr"]["regression"]
+        for epoch in range(EPOCHS)
+    ]
+    logged = run.trainer.callback_metrics["regression/weight"]
+    assert float(logged) == pytest.approx(saved[-1]["weight"])
+    assert all(state["weight"] in WEIGHTS for state in saved)
+    loaded = SlifMrModule.load_from_checkpoint(run.folder / "epochs" / "epoch=0.ckpt").regression()
+    assert loaded is not None
+    assert loaded.weight == saved[0]["weight"]
 
 
 def test_self_loop_builds_a_graph_and_changes_it(run: Run) -> None:

@@ -28,15 +28,19 @@ class RegressionFactors(NamedTuple):
         items: float32 [I, r]; zeros for items that nothing is known of.
         sent: float32 [I, r], what an item sends to each of its users: a user's factor is the sum
             over the user's items, divided by the spread of the scores that it gives.
+        weight: ω, what the products count in a sum with other scores.
     """
 
     users: Tensor
     items: Tensor
     sent: Tensor
+    weight: float = 1.0
 
     def to(self, device: torch.device) -> "RegressionFactors":
         """The same factors on another device."""
-        return RegressionFactors(*(part.to(device) for part in self))
+        return self._replace(
+            users=self.users.to(device), items=self.items.to(device), sent=self.sent.to(device)
+        )
 
     def of_history(self, items: Tensor) -> "RegressionFactors":
         """The same with one user alone, who has the given items: int64 [n]."""
@@ -118,24 +122,21 @@ def item_regression(
     return ItemRegression(torch.from_numpy(sent).float(), torch.from_numpy(unexplained).float())
 
 
-def joined(
-    users: Tensor, items: Tensor, regression: RegressionFactors, weight: float
-) -> tuple[Tensor, Tensor]:
+def joined(users: Tensor, items: Tensor, regression: RegressionFactors) -> tuple[Tensor, Tensor]:
     """Vectors whose products are those of users and items plus the regression's scores.
 
-    The regression gets w times the spread that a user's own scores have over the catalogue: the
-    sum is ``s + w · sd(s) · s'``, which ranks the same on whatever scale the embeddings are.
+    The regression gets ω times the spread that a user's own scores have over the catalogue: the
+    sum is ``s + ω · sd(s) · s'``, which ranks the same on whatever scale the embeddings are.
 
     Args:
         users: float32 [U, d].
         items: float32 [I, d].
-        regression: Factors, on the same device.
-        weight: w.
+        regression: Factors and their weight ω, on the same device.
 
     Returns:
         Users float32 [U, d + r] and items float32 [I, d + r].
     """
-    scale = (weight * _spread(users.double(), items.double())).to(users.dtype)
+    scale = (regression.weight * _spread(users.double(), items.double())).to(users.dtype)
     return (
         torch.cat([users, regression.users * scale.unsqueeze(1)], dim=1),
         torch.cat([items, regression.items], dim=1),

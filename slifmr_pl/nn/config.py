@@ -66,8 +66,9 @@ class RegressionConfig:
 
     Attributes:
         enabled: Whether it takes part in the score.
-        weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do. Too
-            much where users have some ten interactions: try 0.2 there, or 0.
+        weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do.
+            None: before each validation of `fit`, the best for a sample of the validation users
+            is chosen among 0 and some values up to 1. Without validation it is 0.35.
         rank: Most eigenvectors to keep. User and item vectors grow by as many numbers, and
             so does the time that ranking the catalogue takes.
         ridge: λ, how much co-interaction an item needs to count; at least 1.
@@ -76,7 +77,7 @@ class RegressionConfig:
     """
 
     enabled: bool = True
-    weight: float = 0.35
+    weight: float | None = None
     rank: int = 256
     ridge: float = 200.0
     side_information: float = 20.0
@@ -113,7 +114,7 @@ class NetworkConfig:
             ("interaction.layers", self.interaction.layers, 0),
             ("modality.layers", self.modality.layers, 1),
             ("knowledge.layers", self.knowledge.layers, 1),
-            ("regression.weight", self.regression.weight, 0),
+            ("regression.weight", self.regression.weight or 0, 0),
             ("regression.rank", self.regression.rank, 1),
             ("regression.ridge", self.regression.ridge, 1),
             ("regression.side_information", self.regression.side_information, 0),

@@ -1,9 +1,9 @@
 """The regression view as a model keeps it: solved once from the data, then part of its state."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.graphs.inputs import ModelInputs
@@ -11,16 +11,26 @@ from slifmr_pl.graphs.profiles import SharedFacts, facts_of, leading_directions
 from slifmr_pl.graphs.regression import ItemRegression, RegressionFactors, item_regression
 from slifmr_pl.nn.config import NetworkConfig
 
+WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""What ω is chosen from."""
+
+_FIRST_WEIGHT = 0.35
+
 
 class RegressionView:
     """Solves the regression when it is first asked for, or takes it from a checkpoint.
 
     Args:
         config: Of the network: what is enabled there is regressed.
+
+    Attributes:
+        weight: The present ω.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         self.config = config
+        fixed = config.regression.weight
+        self.weight: float = _FIRST_WEIGHT if fixed is None else fixed
         self._solved: ItemRegression | None = None
         self._factors: RegressionFactors | None = None
 
@@ -38,14 +48,19 @@ class RegressionView:
             graph = inputs.graph
             self._factors = solved.factors(graph.users, graph.items, graph.n_users)
         self._factors = self._factors.to(device)
-        return self._factors
+        return self._factors._replace(weight=self.weight)
 
-    def state(self, inputs: ModelInputs) -> dict[str, Tensor] | None:
+    @property
+    def is_weighed(self) -> bool:
+        """Whether ω is to be chosen on validation users."""
+        return self.config.regression.enabled and self.config.regression.weight is None
+
+    def state(self, inputs: ModelInputs) -> dict[str, Any] | None:
         """For a checkpoint, from which a model scores without features."""
         solved = self._solve(inputs)
-        return None if solved is None else solved._asdict()
+        return None if solved is None else {**solved._asdict(), "weight": self.weight}
 
-    def load(self, state: Mapping[str, Tensor] | None) -> None:
+    def load(self, state: Mapping[str, Any] | None) -> None:
         """Takes what `state` gave.
 
         Raises:
@@ -59,7 +74,8 @@ class RegressionView:
                 expected="one that `fit` wrote",
                 fix="use another checkpoint of the run; this one was altered",
             )
-        self._solved, self._factors = ItemRegression(**state), None
+        self._solved = ItemRegression(state["sent"], state["unexplained"])
+        self._factors, self.weight = None, state["weight"]
 
     def _solve(self, inputs: ModelInputs) -> ItemRegression | None:
         config, graph = self.config.regression, inputs.graph

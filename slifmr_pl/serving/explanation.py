@@ -128,8 +128,8 @@ def _regression_parts(
     item: int,
 ) -> list[Part]:
     own = regression._replace(users=regression.users[user : user + 1])
-    weight, dim = network.config.regression.weight, views.users.shape[1]
-    factor = joined(views.users[user : user + 1], views.items, own, weight)[0][0, dim:].double()
+    dim = views.users.shape[1]
+    factor = joined(views.users[user : user + 1], views.items, own)[0][0, dim:].double()
     items, _ = _entries(graphs.interaction.user_items.forward, user)
     sent = regression.sent[items].double()
     # The factor is what the items send, on another scale.

@@ -129,7 +129,7 @@ def test_join_adds_the_regression_at_the_spread_of_the_scores(scale: float) -> N
     users = scale * torch.randn(N_USERS, 4, generator=rng)
     items = torch.randn(N_ITEMS, 4, generator=rng) + 1
     regressed = factors(6)
-    both_users, both_items = joined(users, items, regressed, weight=0.5)
+    both_users, both_items = joined(users, items, regressed._replace(weight=0.5))
     own = users @ items.T
     spread = own.std(dim=1, correction=0, keepdim=True)
     torch.testing.assert_close(

@@ -244,9 +244,7 @@ def test_history_gives_what_the_items_of_a_user_send(
         places = recommender.recommend_for_history([*history, history[0]], 1000)
         own = module.network.user_embedding[user].detach() / (network.interaction.layers + 1)
         mine = regression._replace(users=regression.users[user : user + 1])
-        query, table = joined(
-            views.users[user : user + 1] - own, views.items, mine, network.regression.weight
-        )
+        query, table = joined(views.users[user : user + 1] - own, views.items, mine)
         expected = dict(zip(items, (table @ query[0]).tolist(), strict=True))
         assert {place.item_id for place in places} == set(items) - set(history)
         for place in places:

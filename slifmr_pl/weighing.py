@@ -1,0 +1,51 @@
+"""Chooses the weight of the regression view: the one that ranks best for some users."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.graphs.regression import RegressionFactors, joined
+from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.metrics.ranking import RankingMetrics
+from slifmr_pl.nn.regression import WEIGHTS
+
+_K = 20
+
+
+@torch.no_grad()
+def best_weight(
+    users: Tensor,
+    items: Tensor,
+    regression: RegressionFactors,
+    batches: Iterable[EvalBatch],
+    *,
+    memory_budget_mb: int,
+) -> float:
+    """The ω of highest mean ndcg@20.
+
+    Args:
+        users: float32 [U, d], without the regression.
+        items: float32 [I, d].
+        regression: Factors, on the same device; their weight does not matter.
+        batches: Users to rank items for. Where processes are to agree, all get the same.
+        memory_budget_mb: Working memory of scoring, in MiB.
+
+    Returns:
+        One of `WEIGHTS`; the lower one where two rank alike.
+    """
+    dim, device = users.shape[1], users.device
+    users, items = joined(users, items, regression._replace(weight=1.0))
+    k = min(_K, len(items))
+    ranking = ItemRanking(items, k, memory_budget_mb=memory_budget_mb)
+    metrics = RankingMetrics((k,), n_items=len(items)).to(device)
+    totals = [0.0] * len(WEIGHTS)
+    for batch in batches:
+        rows, known_offsets, known_items, *relevant = (part.to(device) for part in batch)
+        for position, weight in enumerate(WEIGHTS):
+            scaled = torch.cat([users[rows, :dim], weight * users[rows, dim:]], dim=1)
+            best = ranking.recommend(scaled, known_offsets, known_items)
+            values = metrics.user_values(best.indices, *relevant)
+            totals[position] += float(values.metrics["ndcg"].sum())
+    return WEIGHTS[totals.index(max(totals))]
