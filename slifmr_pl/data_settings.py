@@ -11,13 +11,20 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 
 
-def read_data_settings(files: Sequence[Path]) -> dict[str, Any]:
+def read_data_settings(
+    files: Sequence[Path], settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The section `data` of some configurations; the later one wins.
+
+    Args:
+        files: Configurations.
+        settings: Single settings by dotted key, which win over all files; those of other sections
+            are left out.
 
     Raises:
         ConfigError: A file is missing or no configuration.
     """
-    settings: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for file in files:
         try:
             content = yaml.safe_load(file.read_text("utf-8"))
@@ -31,8 +38,15 @@ def read_data_settings(files: Sequence[Path]) -> dict[str, Any]:
                 fix="check the path and the file",
                 path=file,
             ) from error
-        settings = _merged(settings, section)
-    return settings
+        found = _merged(found, section)
+    for key, value in (settings or {}).items():
+        section, *names = key.split(".")
+        nested = value
+        for name in reversed(names):
+            nested = {name: nested}
+        if section == "data" and names:
+            found = _merged(found, nested)
+    return found
 
 
 def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:

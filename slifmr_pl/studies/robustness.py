@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.data_settings import data_module
+from slifmr_pl.data_settings import data_module, read_data_settings
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.records.folder import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
@@ -172,11 +172,10 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         ConfigError: An aspect has another name.
         RunError: A run failed; what has finished is kept.
     """
-    clean = [(model, seed) for model in study.models for seed in study.seeds]
-    runs = dict(zip(clean, _each(study, [_job(study, *pair) for pair in clean], say), strict=True))
-    settings = {model.name: read_settings(runs[model, study.seeds[0]]) for model in study.models}
     modalities = dict.fromkeys(
-        name for saved in settings.values() for name in saved["data"]["modalities"] or {}
+        name
+        for model in study.models
+        for name in read_data_settings(model.configs, study.settings).get("modalities") or {}
     )
     known = aspects(list(modalities))
     names = [aspect.name for aspect in known] + ["activity"]
@@ -187,6 +186,9 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
             expected=f"some of {', '.join(names)}",
             fix="take one of these",
         )
+    clean = [(model, seed) for model in study.models for seed in study.seeds]
+    runs = dict(zip(clean, _each(study, [_job(study, *pair) for pair in clean], say), strict=True))
+    settings = {model.name: read_settings(runs[model, study.seeds[0]]) for model in study.models}
     wanted = [aspect for aspect in known if chosen is None or aspect.name in chosen]
     worse = [
         (aspect, model, level, seed)

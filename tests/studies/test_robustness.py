@@ -105,14 +105,16 @@ def test_finished_points_are_not_trained_again(
     assert (study / "robustness.csv").read_text() == before
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_unknown_aspect_is_refused_with_those_there_are(
-    study: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [[], ["--set=data.modalities.sound.store=sounds"]])
+def test_unknown_aspect_is_refused_with_those_there_are_before_anything_runs(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    assert main(arguments(catalogue, study, "--aspects=noise")) == 2
+    assert main(arguments(catalogue, tmp_path / "out", "--aspects=noise", *more)) == 2
     error = capsys.readouterr().err
     assert "no aspect is called noise" in error
-    assert "interactions, training, knowledge, cold, activity" in error
+    assert "interactions, training, knowledge, cold" in error
+    assert ("missing-sound" in error) == bool(more)
+    assert not (tmp_path / "out").exists()
 
 
 def test_models_of_one_name_are_refused(
