@@ -259,7 +259,7 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
     place: dict[str, Any] = {
         "save_dir": folder.parents[1],
         "name": folder.parent.name,
-        "version": folder.name,
+        "version": int(folder.name.removeprefix("version_")),
     }
     if configured in (None, True):
         return [CSVLogger(**place), TensorBoardLogger(**place)]
