@@ -26,6 +26,7 @@ from slifmr_pl.callbacks.safety import FiniteLosses
 from slifmr_pl.callbacks.signals import GracefulStop
 from slifmr_pl.callbacks.storage import AtomicCheckpointIO
 from slifmr_pl.checkpoint import read_checkpoint
+from slifmr_pl.command_line import SettingsParser
 from slifmr_pl.configuration import flat
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
@@ -237,6 +238,7 @@ def run(args: list[str] | None) -> int:
             save_config_kwargs={"overwrite": True},
             seed_everything_default=SEED,
             trainer_defaults={"callbacks": [ResultTable()]},
+            parser_class=SettingsParser,
             args=args,
         )
     return status.code

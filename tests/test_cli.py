@@ -185,15 +185,17 @@ def test_a_run_keeps_its_folder_with_another_logger(
         (["--data.modalities.text.colums", "[title]"], "colums"),
         (["--model.network.modality.weight", "heavy"], "model.network.modality.weight"),
         (["--no_such_key", "1"], "no_such_key"),
+        (["--model.self_loop.neigbours", "5"], "did you mean model.self_loop.neighbours?"),
     ],
 )
 def test_unknown_key_or_type_is_refused_by_name(
     config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", str(config), *arguments])
-    assert stop.value.code == 2
-    assert expected in capsys.readouterr().err
+    assert main(["fit", "--config", str(config), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "fit --help" in error
+    assert len(error.splitlines()) < 12
 
 
 def test_unknown_key_in_a_file_is_refused_by_name(
@@ -201,10 +203,10 @@ def test_unknown_key_in_a_file_is_refused_by_name(
 ) -> None:
     extra = tmp_path / "extra.yaml"
     extra.write_text("model:\n  self_loop:\n    neighbors: 10\n")
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", str(config), "--config", str(extra)])
-    assert stop.value.code == 2
-    assert "neighbors" in capsys.readouterr().err
+    assert main(["fit", "--config", str(config), "--config", str(extra)]) == 2
+    error = capsys.readouterr().err
+    assert "does not accept option 'model.self_loop.neighbors'" in error
+    assert "did you mean model.self_loop.neighbours?" in error
 
 
 @pytest.mark.parametrize(
@@ -230,11 +232,7 @@ def test_wrong_input_ends_with_found_expected_and_fix(
     expected: list[str],
 ) -> None:
     root = ["--trainer.default_root_dir", str(tmp_path)]
-    try:
-        status: object = main(["fit", "--config", str(config), *root, *arguments])
-    except SystemExit as stop:  # jsonargparse reports what fails while it builds a configuration
-        status = stop.code
-    assert status == 2
+    assert main(["fit", "--config", str(config), *root, *arguments]) == 2
     printed = capsys.readouterr().err
     for part in expected:
         assert part in printed

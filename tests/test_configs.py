@@ -57,8 +57,10 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
             part = ("train", "test", "valid")[max(0, step - 9)]
             rows.append(f"{user},{(user * 7 + step * 11) % 30},{3 + step % 3},{part}")
     (folder / "interactions.csv").write_text("\n".join(rows) + "\n")
-    items = [f"{item},Movie {item},{GENRES[item % 4]}" for item in range(30)]
-    (folder / "items.csv").write_text("item_id,title,genres\n" + "\n".join(items) + "\n")
+    items = ["item_id,title,genres,name,tags"]
+    for item in range(30):
+        items.append(f"{item},Movie {item},{GENRES[item % 4]},Artist {item},rock")
+    (folder / "items.csv").write_text("\n".join(items) + "\n")
     triples = [f"{item},genre,g.{item % 4}" for item in range(30)]
     (folder / "kg.csv").write_text("head_id,relation_id,tail_id\n" + "\n".join(triples) + "\n")
     for name in ("image", "text"):
