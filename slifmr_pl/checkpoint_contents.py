@@ -93,13 +93,17 @@ def check_state(state: Mapping[str, Any]) -> None:
 def _check_regression(regression: Mapping[str, Any], n_items: int) -> None:
     sent, unexplained = regression["sent"], regression["unexplained"]
     weight = regression["weight"]
-    _require(isinstance(weight, float) and 0 <= weight < float("inf"), "the regression weighs none")
+    _require(
+        isinstance(weight, float) and 0 <= weight < float("inf"),
+        f"the regression's weight is {weight}",
+    )
     _require(
         sent.dtype == unexplained.dtype == torch.float32
         and sent.ndim == 2
         and len(sent) == n_items
         and unexplained.shape == (n_items, 1)
-        and bool(sent.isfinite().all() and (unexplained > 0).all()),
+        and bool(sent.isfinite().all() and (unexplained > 0).all())
+        and bool((unexplained <= 1).all()),
         f"the regression is not one of {n_items} items",
     )
 

@@ -8,7 +8,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from slifmr_pl.errors import ConfigError
 
-_UNKNOWN = re.compile(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'")
+_UNKNOWN = re.compile(r"unrecognized arguments: --([\w.-]+)|does not accept option '([\w.-]+)'")
 
 
 class SettingsParser(LightningArgumentParser):
@@ -24,10 +24,12 @@ class SettingsParser(LightningArgumentParser):
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
         program = parser.prog.replace(" [options]", "")
+        if parser is self:
+            program += " SUBCOMMAND"
         unknown = _UNKNOWN.search(message)
         near: list[str] = []
         if unknown is not None:
-            key = unknown[1] or unknown[2]
+            key = (unknown[1] or unknown[2]).replace("-", "_")
             settings = {action.dest for action in parser._actions}
             near = get_close_matches(key, settings, n=1)
         raise ConfigError(

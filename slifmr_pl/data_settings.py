@@ -40,12 +40,10 @@ def read_data_settings(
             ) from error
         found = _merged(found, section)
     for key, value in (settings or {}).items():
-        section, *names = key.split(".")
         nested = value
-        for name in reversed(names):
+        for name in reversed(key.split(".")):
             nested = {name: nested}
-        if section == "data" and names:
-            found = _merged(found, nested)
+        found = _merged(found, nested.get("data") or {})
     return found
 
 

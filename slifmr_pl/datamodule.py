@@ -41,6 +41,8 @@ from slifmr_pl.graphs.neighbours import NeighbourSearch
 
 logger = logging.getLogger(__name__)
 
+_SAMPLED_USERS = 2048
+
 
 def default_cache() -> Path:
     """`$SLIFMR_CACHE`, or `~/.cache/slifmr_pl`; keyed by content, so that all runs share it."""
@@ -216,14 +218,14 @@ class SlifMrDataModule(pl.LightningDataModule):
         """Users with their validation items; training items are masked."""
         return self._evaluation([self.unperturbed.train], self.data.valid)
 
-    def validation_sample(self, users: int = 2048) -> EvalBatches:
-        """Some users with their validation items, the same in every process.
+    @cached_property
+    def validation_sample(self) -> EvalBatches:
+        """At most 2,048 users with their validation items, the same in every process.
 
-        Args:
-            users: Most users; evenly spaced among those with validation items.
+        They are evenly spaced among all that have validation items.
         """
         having = np.unique(self.data.valid.users)
-        chosen = having[:: max(1, math.ceil(len(having) / users))]
+        chosen = having[:: max(1, math.ceil(len(having) / _SAMPLED_USERS))]
         return self._evaluation([self.unperturbed.train], self.data.valid, chosen, shared=True)
 
     def test_dataloader(self) -> EvalBatches:

@@ -250,18 +250,20 @@ class SlifMrModule(FullRanking):
         return self._regression.factors(self.inputs, self.device)
 
     def on_validation_epoch_start(self) -> None:
-        """Chooses the regression's weight where that is open, and propagates."""
-        fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        if fitting and self._regression.is_weighed:
-            regression, views = self.regression(), self._views()
+        """While it trains, chooses the regression's weight where that is open; propagates."""
+        trainer = self.trainer
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._regression.is_open:
+            views, regression = self._views(), self.regression()
             assert regression is not None
-            self._regression.weight = best_weight(
+            best = best_weight(
                 views.users,
                 views.items,
                 regression,
-                self.trainer.datamodule.validation_sample(),  # type: ignore[attr-defined]
+                trainer.datamodule.validation_sample,  # type: ignore[attr-defined]
                 memory_budget_mb=self.memory_budget_mb,
             )
+            # All processes rank the same users, but may round differently.
+            self._regression.weight = trainer.strategy.broadcast(best)
         super().on_validation_epoch_start()
 
     # Training
@@ -318,6 +320,8 @@ class SlifMrModule(FullRanking):
         Validation of this epoch has run already.
         """
         attention = None
+        assert self.inputs is not None
+        self._regression.solve(self.inputs)  # where nothing is validated; checkpoints follow
         _ = self.propagation  # none is there yet where a resumed run begins at an epoch's end
         if self.self_loop.attention() is not None:
             assert self._assembler is not None
@@ -342,7 +346,7 @@ class SlifMrModule(FullRanking):
         values = {
             name: float(mean) for name, mean in self._loss_sums.take_means(self.device).items()
         }
-        if self._regression.is_weighed:
+        if self._regression.is_open:
             values["regression/weight"] = self._regression.weight
         if statistics is not None:
             values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}
@@ -377,7 +381,7 @@ class SlifMrModule(FullRanking):
             "format_version": FORMAT_VERSION,
             **data_state(self.inputs),
             "feature_dims": dict(self.network.sizes.feature_dims),
-            "regression": self._regression.state(self.inputs),
+            "regression": self._regression.state,
             "loss_sums": self._loss_sums.state(self.device),
             "random_state": random_state(self.device),
         }

@@ -2,6 +2,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from feature_extraction import FeatureStore
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.neighbours import NeighbourSearch
@@ -36,6 +38,28 @@ def test_validation_masks_train_and_test_masks_what_is_configured(catalogue: Pat
             assert items_of(every.known_offsets, every.known_items, row) == train | found | tested
             assert not train & found
             assert not (train | found) & tested
+
+
+@pytest.mark.parametrize(("most", "expected"), [(2048, 90), (40, 30)])
+def test_validation_sample_is_some_users_as_validation_ranks_them_in_every_process(
+    catalogue: Path, monkeypatch: pytest.MonkeyPatch, most: int, expected: int
+) -> None:
+    monkeypatch.setattr("slifmr_pl.datamodule._SAMPLED_USERS", most)
+    monkeypatch.setattr(SlifMrDataModule, "_world_size", 2)
+    monkeypatch.setattr(SlifMrDataModule, "_rank", 1)
+    data = demo_data(catalogue)
+    having = np.unique(data.data.valid.users)
+    assert len(having) == 90
+    batches = list(data.validation_sample)
+    users = torch.cat([batch.users for batch in batches])
+    assert users.tolist() == having[:: 90 // expected].tolist()
+    for batch in batches:
+        for row, user in enumerate(batch.users.tolist()):
+            train, valid = data.data.train, data.data.valid
+            known = items_of(batch.known_offsets, batch.known_items, row)
+            assert known == set(train.items[train.users == user].tolist())
+            found = items_of(batch.relevant_offsets, batch.relevant_items, row)
+            assert found == set(valid.items[valid.users == user].tolist())
 
 
 def test_items_without_picture_are_masked_and_have_no_edges(catalogue: Path) -> None:

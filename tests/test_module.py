@@ -5,13 +5,18 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
 
 from slifmr_pl.checkpoint import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
-from slifmr_pl.nn.regression import WEIGHTS
+from slifmr_pl.nn.config import (
+    KnowledgeConfig,
+    ModalityConfig,
+    NetworkConfig,
+    RegressionConfig,
+)
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
@@ -108,17 +113,53 @@ def test_regression_is_added_to_the_scores_and_to_no_other_view(run: Run) -> Non
     assert run.module.self_loop.feedback.shape == plain.items.shape
 
 
-def test_weight_of_the_regression_is_chosen_at_each_validation_and_kept(run: Run) -> None:
+def test_weight_of_the_regression_is_chosen_at_each_validation_of_fit_and_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = iter([0.5, 0.1, 0.75])
+    asked = []
+
+    def choose(users: Tensor, items: Tensor, *others: Any, **more: Any) -> float:
+        asked.append((users.shape[1], items.shape[1]))
+        return next(weights)
+
+    monkeypatch.setattr("slifmr_pl.module.best_weight", choose)
+    module = full_model()
+    fit = trainer(tmp_path, 3, every_epoch(tmp_path), num_sanity_val_steps=1)
+    fit.fit(module, datamodule=run.data)
     saved = [
-        full_checkpoint(run.folder / "epochs" / f"epoch={epoch}.ckpt")["slifmr"]["regression"]
-        for epoch in range(EPOCHS)
+        full_checkpoint(tmp_path / f"epoch={epoch}.ckpt")["slifmr"]["regression"]["weight"]
+        for epoch in range(3)
     ]
-    logged = run.trainer.callback_metrics["regression/weight"]
-    assert float(logged) == pytest.approx(saved[-1]["weight"])
-    assert all(state["weight"] in WEIGHTS for state in saved)
-    loaded = SlifMrModule.load_from_checkpoint(run.folder / "epochs" / "epoch=0.ckpt").regression()
-    assert loaded is not None
-    assert loaded.weight == saved[0]["weight"]
+    assert saved == [0.5, 0.1, 0.75]
+    assert asked == [(16, 16)] * 3  # without what the regression adds
+    assert float(fit.callback_metrics["regression/weight"]) == 0.75
+    loaded = SlifMrModule.load_from_checkpoint(tmp_path / "epoch=1.ckpt")
+    fit.validate(loaded, datamodule=run.data, verbose=False)
+    fit.test(loaded, datamodule=run.data, verbose=False)
+    regression = loaded.regression()
+    assert regression is not None
+    assert regression.weight == 0.1
+
+
+def test_fixed_weight_is_not_chosen(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("slifmr_pl.module.best_weight")
+    regression = RegressionConfig(weight=0.2)
+    module = full_model(network=NetworkConfig(embedding_dim=16, regression=regression))
+    fit = trainer(tmp_path, 1)
+    fit.fit(module, datamodule=run.data)
+    assert "regression/weight" not in fit.callback_metrics
+
+
+def test_checkpoint_of_an_epoch_without_validation_scores_alone(run: Run, tmp_path: Path) -> None:
+    module = full_model()
+    fit = trainer(tmp_path, 1, limit_val_batches=0)
+    fit.fit(module, datamodule=run.data)
+    fit.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = SlifMrModule.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert torch.equal(loaded.representations().items, module.representations().items)
 
 
 def test_self_loop_builds_a_graph_and_changes_it(run: Run) -> None:

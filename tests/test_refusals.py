@@ -148,6 +148,18 @@ ALTERED: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
     "relations": (set_in(*GRAPH, "triples", "n_relations", value="9"), "no sizes"),
     "sums": (set_in("slifmr", "loss_sums", value=[1.0]), "loss_sums"),
     "vocabulary": (without("slifmr", "vocabulary"), "'vocabulary'"),
+    "regression rows": (
+        set_in("slifmr", "regression", "sent", value=lambda t: t[:-1]),
+        "the regression is not one of 60 items",
+    ),
+    "regression share": (
+        set_in("slifmr", "regression", "unexplained", value=lambda t: t * torch.inf),
+        "the regression is not one of 60 items",
+    ),
+    "regression weight": (
+        set_in("slifmr", "regression", "weight", value=-0.5),
+        "the regression's weight is -0.5",
+    ),
     "random state": (set_in("slifmr", "random_state", value=torch.zeros(3)), "random_state"),
 }
 TENSORS: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {

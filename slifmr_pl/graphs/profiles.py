@@ -1,4 +1,4 @@
-"""Items as unit vectors of what is known of them: features of a modality, or facts.
+"""Items as vectors of what is known of them: features of a modality, or facts.
 
 I = items, q = size of a profile.
 """
@@ -25,26 +25,28 @@ def directions(features: ItemFeatures, mean: Tensor | None = None) -> Tensor:
 
     Args:
         features: Of I items.
-        mean: float32 [d_m]; by default that of the items that have the modality.
+        mean: float32 [d_m]; by default that of the items with features.
 
     Returns:
-        float32 [I, d_m], unit vectors; zeros where an item does not have the modality.
+        float32 [I, d_m], unit vectors; zeros where an item does not have the modality, or zeros
+        stand for its features.
     """
+    having = features.present & features.values.any(1)
     if mean is None:
-        mean = features.values[features.present].mean(0)
-    return normalize(features.values - mean) * features.present.unsqueeze(1)
+        mean = features.values[having].sum(0) / having.sum().clamp_min(1)
+    return normalize(features.values - mean) * having.unsqueeze(1)
 
 
 def leading_directions(features: ItemFeatures) -> npt.NDArray[np.float64]:
-    """`directions`; wider ones are rotated, and only the 256 leading components are kept.
+    """`directions`; of more than 256 for as many items only the leading components are kept.
 
     Returns:
-        float64 [I, q] with q ≤ 256, the same at every call.
+        float64 [I, q], rows of length 1 or less, the same at every call.
     """
     found = directions(features)
     if found.shape[1] > _LEADING and len(found) > _LEADING:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the search begins at random
+            torch.default_generator.manual_seed(0)  # the search begins at random
             left, singular, _ = torch.pca_lowrank(found, q=_LEADING, center=False)
         found = left * singular
     return found.double().numpy()

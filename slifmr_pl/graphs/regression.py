@@ -104,11 +104,8 @@ def item_regression(
         n_items: I.
         rank: Most eigenvectors to keep.
         ridge: λ > 0.
-        profiles: Float arrays [I, q] of numpy or scipy.sparse, rows of length 1 or empty.
-        profile_weight: w: a profile says as much of an item as w interactions.
-
-    Returns:
-        The same at every call.
+        profiles: Float arrays [I, q] of numpy or scipy.sparse, rows of length 1 at most.
+        profile_weight: w: a profile of length 1 says as much of an item as w interactions.
     """
     from scipy import sparse
 
@@ -118,7 +115,9 @@ def item_regression(
     eigenvalues, vectors = _leading_eigenvectors(counted, rank)
     shrinkage = eigenvalues / (eigenvalues + ridge)
     sent = vectors * np.sqrt(shrinkage)
-    unexplained = 1 - np.square(sent).sum(axis=1, keepdims=True)
+    # No diagonal entry of λP is lower than its lowest eigenvalue, but rounding may be.
+    least = ridge / (eigenvalues.max(initial=0) + ridge)
+    unexplained = (1 - np.square(sent).sum(axis=1, keepdims=True)).clip(min=least)
     return ItemRegression(torch.from_numpy(sent).float(), torch.from_numpy(unexplained).float())
 
 

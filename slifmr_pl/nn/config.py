@@ -120,10 +120,10 @@ class NetworkConfig:
             ("regression.side_information", self.regression.side_information, 0),
             ("user_fusion", self.user_fusion, 0),
         ):
-            if not value >= least:
+            if not least <= value < float("inf"):
                 raise ConfigError(
                     f"network.{name} is {value}",
-                    expected=f"at least {least}",
+                    expected=f"a number of at least {least}",
                     fix=f"set model.network.{name} (views are switched off with `enabled: false`)",
                 )
         if self.fusion not in get_args(Fusion):

@@ -30,7 +30,7 @@ class RegressionView:
     def __init__(self, config: NetworkConfig) -> None:
         self.config = config
         fixed = config.regression.weight
-        self.weight: float = _FIRST_WEIGHT if fixed is None else fixed
+        self.weight = _FIRST_WEIGHT if fixed is None else float(fixed)
         self._solved: ItemRegression | None = None
         self._factors: RegressionFactors | None = None
 
@@ -41,7 +41,7 @@ class RegressionView:
             inputs: Of the data that the model is trained on, the same at every call.
             device: Where the factors go.
         """
-        solved = self._solve(inputs)
+        solved = self.solve(inputs)
         if solved is None:
             return None
         if self._factors is None:
@@ -51,37 +51,41 @@ class RegressionView:
         return self._factors._replace(weight=self.weight)
 
     @property
-    def is_weighed(self) -> bool:
+    def is_open(self) -> bool:
         """Whether ω is to be chosen on validation users."""
         return self.config.regression.enabled and self.config.regression.weight is None
 
-    def state(self, inputs: ModelInputs) -> dict[str, Any] | None:
-        """For a checkpoint, from which a model scores without features."""
-        solved = self._solve(inputs)
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """For a checkpoint, which then scores without features; None before it is solved."""
+        solved = self._solved
         return None if solved is None else {**solved._asdict(), "weight": self.weight}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Takes what `state` gave.
+        """Takes what `state` gave; ω only where it is not fixed."""
+        self._solved = self._factors = None
+        if state is None or not self.config.regression.enabled:
+            return
+        self._solved = ItemRegression(state["sent"].cpu(), state["unexplained"].cpu())
+        if self.is_open:
+            self.weight = state["weight"]
+
+    def solve(self, inputs: ModelInputs) -> ItemRegression | None:
+        """The regression, solved now if it has not been; None without the view.
 
         Raises:
-            CheckpointError: If the view is enabled and there is none.
+            CheckpointError: If it would regress features, which a checkpoint does not hold.
         """
-        if not self.config.regression.enabled:
-            return
-        if state is None:
-            raise CheckpointError(
-                "the checkpoint has no regression, which its settings enable",
-                expected="one that `fit` wrote",
-                fix="use another checkpoint of the run; this one was altered",
-            )
-        self._solved = ItemRegression(state["sent"], state["unexplained"])
-        self._factors, self.weight = None, state["weight"]
-
-    def _solve(self, inputs: ModelInputs) -> ItemRegression | None:
         config, graph = self.config.regression, inputs.graph
         if config.enabled and self._solved is None:
             profiles = []
             if config.side_information > 0 and self.config.modality.enabled:
+                if graph.modalities.keys() - inputs.features.keys():
+                    raise CheckpointError(
+                        "the checkpoint has no regression yet",
+                        expected="one saved at the end of an epoch or later",
+                        fix="use another checkpoint of the run, or resume this one with its data",
+                    )
                 profiles += [leading_directions(features) for features in inputs.features.values()]
             if (
                 config.side_information > 0

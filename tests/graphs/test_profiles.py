@@ -17,6 +17,16 @@ def test_directions_are_seen_from_the_mean_of_items_that_have_the_modality() -> 
     assert not found[2].any()
 
 
+def test_zeros_that_stand_for_features_lie_nowhere() -> None:
+    values = torch.randn(6, 3, generator=generator(2)) + 1
+    values[4] = 0
+    everywhere = ItemFeatures(values, torch.ones(6, dtype=torch.bool))
+    masked = ItemFeatures(values, torch.arange(6) != 4)
+    torch.testing.assert_close(directions(everywhere), directions(masked))
+    nowhere = ItemFeatures(torch.zeros(6, 3), torch.zeros(6, dtype=torch.bool))
+    assert not directions(nowhere).any()
+
+
 def test_directions_are_seen_from_a_mean_that_is_given() -> None:
     values, mean = torch.eye(3), torch.tensor([1.0, 0.0, 0.0])
     found = directions(ItemFeatures(values, torch.ones(3, dtype=torch.bool)), mean)

@@ -82,6 +82,12 @@ def test_factor_of_a_history_is_that_of_a_user_who_has_it() -> None:
         )
 
 
+@pytest.mark.parametrize("weight", [1e17, 1e-12])
+def test_extreme_weights_leave_finite_factors(weight: float) -> None:
+    found = factors(N_ITEMS, profiles=[profiles().numpy()], profile_weight=weight)
+    assert all(part.isfinite().all() for part in found[:3])
+
+
 def test_item_without_interactions_is_scored_by_what_is_known_of_it_alone() -> None:
     assert not scores(N_ITEMS)[:, -1].any()
     assert scores(N_ITEMS, profiles=[profiles().numpy()], profile_weight=1.0)[:-1, -1].all()

@@ -21,6 +21,10 @@ from slifmr_pl.nn.config import (
         (lambda: NetworkConfig(knowledge=KnowledgeConfig(layers=0)), "network.knowledge.layers"),
         (lambda: NetworkConfig(regression=RegressionConfig(weight=-1)), "regression.weight is -1"),
         (
+            lambda: NetworkConfig(regression=RegressionConfig(weight=float("inf"))),
+            "regression.weight is inf",
+        ),
+        (
             lambda: NetworkConfig(regression=RegressionConfig(side_information=-1)),
             "regression.side_information is -1",
         ),

@@ -25,9 +25,9 @@ def inputs(catalogue: Path) -> ModelInputs:
 
 
 def solved(config: NetworkConfig, inputs: ModelInputs) -> Tensor:
-    state = RegressionView(config).state(inputs)
-    assert state is not None
-    return state["sent"]
+    found = RegressionView(config).solve(inputs)
+    assert found is not None
+    return found.sent
 
 
 @pytest.mark.parametrize("enabled", [[], ["modality"], ["knowledge"], ["modality", "knowledge"]])
@@ -65,22 +65,48 @@ def test_side_information_of_zero_regresses_interactions_alone(inputs: ModelInpu
     assert not torch.equal(solved(NetworkConfig(), inputs), without)
 
 
+def bare(inputs: ModelInputs) -> ModelInputs:
+    """As from a checkpoint: without features."""
+    return ModelInputs(inputs.graph, {}, inputs.fingerprint, inputs.vocabulary)
+
+
 def test_state_scores_alike_where_there_are_no_features(inputs: ModelInputs) -> None:
     first, second = RegressionView(NetworkConfig()), RegressionView(NetworkConfig())
+    first.solve(inputs)
     first.weight = 0.75
-    second.load(first.state(inputs))
-    bare = ModelInputs(inputs.graph, {}, inputs.fingerprint, inputs.vocabulary)
-    ours, theirs = first.factors(inputs, CPU), second.factors(bare, CPU)
+    second.load(first.state)
+    ours, theirs = first.factors(inputs, CPU), second.factors(bare(inputs), CPU)
     assert ours is not None
     assert theirs is not None
     assert all(map(torch.equal, ours[:3], theirs[:3]))
     assert ours.weight == theirs.weight == 0.75
 
 
-def test_disabled_view_has_nothing_and_enabled_one_wants_its_state(inputs: ModelInputs) -> None:
+@pytest.mark.parametrize("weight", [0, 0.5])
+def test_fixed_weight_stays_whatever_is_loaded(inputs: ModelInputs, weight: float) -> None:
+    fixed = RegressionView(NetworkConfig(regression=RegressionConfig(weight=weight)))
+    assert not fixed.is_open
+    other = RegressionView(NetworkConfig())
+    other.solve(inputs)
+    other.weight = 0.75
+    fixed.load(other.state)
+    assert fixed.state is not None
+    assert fixed.state["weight"] == weight
+    assert isinstance(fixed.state["weight"], float)
+
+
+def test_regression_of_features_cannot_be_solved_without_them(inputs: ModelInputs) -> None:
+    unsolved = RegressionView(NetworkConfig())
+    unsolved.load(RegressionView(NetworkConfig()).state)
+    with pytest.raises(CheckpointError, match="has no regression yet"):
+        unsolved.factors(bare(inputs), CPU)
+    assert unsolved.factors(inputs, CPU) is not None
+    assert solved(NetworkConfig(**OFF), bare(inputs)).shape[0] == inputs.graph.n_items
+
+
+def test_disabled_view_has_nothing(inputs: ModelInputs) -> None:
     off = RegressionView(NetworkConfig(regression=RegressionConfig(enabled=False)))
     off.load(None)
-    assert off.state(inputs) is None
+    assert off.state is None
     assert off.factors(inputs, CPU) is None
-    with pytest.raises(CheckpointError, match="has no regression"):
-        RegressionView(NetworkConfig()).load(None)
+    assert not off.is_open

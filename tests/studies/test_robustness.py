@@ -105,7 +105,14 @@ def test_finished_points_are_not_trained_again(
     assert (study / "robustness.csv").read_text() == before
 
 
-@pytest.mark.parametrize("more", [[], ["--set=data.modalities.sound.store=sounds"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["--set=data.modalities.sound.store=sounds"],
+        ["--set=data={modalities: {sound: {store: sounds}}}"],
+    ],
+)
 def test_unknown_aspect_is_refused_with_those_there_are_before_anything_runs(
     catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from slifmr_pl.data.columns import Origin
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
@@ -112,11 +113,12 @@ def _tag_counts(root: Path) -> TagCounts:
         for row in part.table.to_pylist()
     }
     given = pa.concat_tables(part.table for part in _rows(root / "user_taggedartists.dat"))
-    counted = given.group_by(["artistID", "tagID"]).aggregate([("userID", "count_distinct")])
+    tags = pa.array([names.get(tag) for tag in given["tagID"].to_pylist()], pa.string())
+    named = given.append_column("tag", tags).filter(pc.is_valid(tags))
+    counted = named.group_by(["artistID", "tag"]).aggregate([("userID", "count_distinct")])
     by_artist = defaultdict(list)
     for row in counted.to_pylist():
-        if tag := names.get(row["tagID"]):
-            by_artist[row["artistID"]].append((-row["userID_count_distinct"], tag))
+        by_artist[row["artistID"]].append((-row["userID_count_distinct"], row["tag"]))
     return {
         artist: {tag: -negative for negative, tag in sorted(counts)}
         for artist, counts in by_artist.items()

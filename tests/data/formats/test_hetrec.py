@@ -41,6 +41,13 @@ def test_listening_artists_and_tags_become_the_tables(tmp_path: Path) -> None:
     assert report.notes == ["tags.dat is not UTF-8 and was read as Latin-1"]
 
 
+def test_tags_of_one_text_are_one_tag(tmp_path: Path) -> None:
+    files = {**FILES, "tags.dat": "tagID\ttagValue\n1\tpop\n2\tpop\n3\trock\n"}
+    raw, _ = imported(tmp_path, "hetrec", files)
+    assert raw.items is not None
+    assert raw.items["tags"][0].as_py() == "pop"
+
+
 @pytest.mark.parametrize("count", [9, 12])
 def test_text_names_the_ten_tags_that_most_users_gave(tmp_path: Path, count: int) -> None:
     """Tag n is given by n users."""
