@@ -39,7 +39,7 @@ class Part(NamedTuple):
             "missing": the vector learned for items that lack a modality;
             "fact": an entity that the knowledge graph links with the item; "correlation": an item
             that the self-loop has found similar; "regression": an item of the user, by how
-            users who have it take to this one.
+            it goes with this one for users, features and facts together.
         view: "interaction", "knowledge" or a modality.
         row: Row of the user, item or entity; None for "own".
         relation: Row of a fact's directed relation: r, or R + r for the inverse one.

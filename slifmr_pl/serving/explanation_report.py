@@ -19,7 +19,7 @@ _MEANINGS = {
     "modality": "items with similar {view}",
     "missing": "what training has learned of items without {view}",
     "fact": "facts of the knowledge graph",
-    "regression": "items of the user whose users take to this one",
+    "regression": "items of the user that go with this one",
     "correlation": "similar items by the self-loop, in the {view} view",
 }
 
