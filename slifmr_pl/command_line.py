@@ -24,7 +24,7 @@ class SettingsParser(LightningArgumentParser):
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
         program = parser.prog.replace(" [options]", "")
-        if parser is self:
+        if " " not in program:
             program += " SUBCOMMAND"
         unknown = _UNKNOWN.search(message)
         near: list[str] = []
