@@ -3,11 +3,9 @@
 It stands beside the LightningModule, since it joins two rooms: `data` and `graphs`.
 """
 
-import hashlib
 import logging
 import math
 import os
-from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,27 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
 from feature_extraction.config import ExtractionConfig
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
-from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import ModalitySource, aligned_features, feature_stores
+from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.missing import Completed, complete
-from slifmr_pl.data.perturbations import Perturbations, kept_features, perturbed
+from slifmr_pl.data.perturbations import Perturbations, perturbed
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.data.selection import Selection
-from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
-from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
-from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.errors import DataError
+from slifmr_pl.graphs.building import GraphBuilder
+from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 
 logger = logging.getLogger(__name__)
@@ -162,7 +155,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         """Filters, splits and joins the data, and builds the static graphs, once."""
         if self._inputs is None:
             logger.info("%s", self.data.summary)
-            self._inputs = self._build_inputs()
+            self._inputs = self._builder.build(self.data, self.stores)
             vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
             pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
@@ -282,103 +275,14 @@ class SlifMrDataModule(pl.LightningDataModule):
         """The feature store of each modality; extracted now, unless they are cached."""
         return feature_stores(self._raw, self.modalities, self.cache / "features", self.extraction)
 
-    def _build_inputs(self) -> ModelInputs:
-        data = self.data
-        digest = hashlib.sha256(data.fingerprint.encode())
-        digest.update(f"{self.neighbours} {self.centre_features}".encode())
-        features, modalities = {}, {}
-        self._require_modalities(self.perturbations.missing_features)
-        for name, store in self.stores.items():
-            completed = self._features(name, store)
-            features[name] = ItemFeatures(
-                torch.from_numpy(completed.values), torch.from_numpy(completed.present)
-            )
-            modalities[name] = cached_neighbours(
-                self.cache / "neighbours",
-                features[name].values,
-                self.neighbours,
-                present=torch.from_numpy(completed.searched),
-                memory_budget_mb=self.memory_budget_mb,
-                centre=self.centre_features,
-                search=self.neighbour_search,
-            )
-            if not self.neighbour_search.is_exact(len(completed.values)):
-                digest.update(f"approximate {self.neighbour_search.recall}".encode())
-            digest.update(f"{name} {store.manifest['content_key']}".encode())
-            if self.modalities[name].missing != "mask":
-                digest.update(f"missing {self.modalities[name].missing}".encode())
-            if lost := self.perturbations.missing_features.get(name):
-                digest.update(f"lost {lost} {self.perturbations.seed}".encode())
-        graph = HeterogeneousGraph(
-            n_users=len(data.users),
-            n_items=len(data.items),
-            users=torch.from_numpy(data.train.users),
-            items=torch.from_numpy(data.train.items),
-            modalities=modalities,
-            present={name: feature.present for name, feature in features.items()},
-            learned=tuple(
-                name for name in modalities if self.modalities[name].missing == "learned"
-            ),
-            triples=self._triples(),
-        )
-        catalogue = Catalogue(
-            data.users,
-            data.items,
-            data.entities,
-            data.relations,
-            Interactions(
-                np.concatenate([data.valid.users, data.test.users]),
-                np.concatenate([data.valid.items, data.test.items]),
-            ),
-        )
-        return ModelInputs(
-            graph, features, digest.hexdigest(), data.vocabulary_fingerprint, catalogue
-        )
-
-    def _features(self, name: str, store: FeatureStore) -> Completed:
-        """Features of the catalogue's items, with whatever stands for those that have none."""
-        values, present = aligned_features(store, self.data.items, self.cache / "aligned")
-        lost = self.perturbations.missing_features.get(name, 0.0)
-        if lost:
-            present = kept_features(present, lost, self.perturbations.seed, name)
-            values = np.where(present[:, None], values, np.float32(0))
-        if not present.any():
-            raise DataError(
-                f"modality {name}: none of the {len(present)} items has features",
-                expected="features of at least one item of the catalogue",
-                fix="check that the store was extracted from these items",
-                path=store.path,
-            )
-        policy = self.modalities[name].missing
-        completed = complete(values, present, policy, self.data.train, len(self.data.users))
-        logger.info(
-            "modality %s: %d of %d items have features, %d count with missing: %s",
-            name,
-            present.sum(),
-            len(present),
-            completed.present.sum(),
-            policy,
-        )
-        return completed
-
-    def _require_modalities(self, names: Collection[str]) -> None:
-        unknown = sorted(set(names) - set(self.modalities))
-        if unknown:
-            raise ConfigError(
-                f"data.perturbations.missing_features names {', '.join(unknown)}",
-                expected=f"some of {', '.join(self.modalities) or 'no modality'}",
-                fix="name modalities of data.modalities",
-            )
-
-    def _triples(self) -> DirectedTriples | None:
-        triples = self.data.triples
-        if not len(triples.heads):
-            return None
-        return cached_triples(
-            self.cache / "triples",
-            torch.from_numpy(triples.heads),
-            torch.from_numpy(triples.relations),
-            torch.from_numpy(triples.tails),
-            n_entities=len(self.data.entities),
-            n_relations=len(self.data.relations),
+    @property
+    def _builder(self) -> GraphBuilder:
+        return GraphBuilder(
+            self.cache,
+            missing={name: source.missing for name, source in self.modalities.items()},
+            neighbours=self.neighbours,
+            centre_features=self.centre_features,
+            search=self.neighbour_search,
+            perturbations=self.perturbations,
+            memory_budget_mb=self.memory_budget_mb,
         )

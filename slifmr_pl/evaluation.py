@@ -131,7 +131,9 @@ class FullRanking(pl.LightningModule):
         self._close_ranking()
 
     def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
-        views = self.representations()
+        self._rank_by(self.representations(), k, allowed)
+
+    def _rank_by(self, views: Scoring, k: int, allowed: Tensor | None = None) -> None:
         self._users = views.users
         self._ranking = ItemRanking(
             views.items, k, allowed=allowed, memory_budget_mb=self.memory_budget_mb

@@ -234,15 +234,19 @@ class SlifMrModule(FullRanking):
         With the regression view, u* and i* go on with its factors: [U, d + r] and [I, d + r].
         Where processes share the columns out, all of them call this together.
         """
-        views, regression = self._views(), self.regression()
-        if regression is None:
-            return views
-        users, items = joined(views.users, views.items, regression)
-        return replace(views, users=users, items=items)
+        return self._scored(self._views())
 
     @torch.no_grad()
     def _views(self) -> Representations:
         return self.network.gathered(self.network(self.propagation))
+
+    def _scored(self, views: Representations) -> Representations:
+        """The views, with the regression where it takes part."""
+        regression = self.regression()
+        if regression is None:
+            return views
+        users, items = joined(views.users, views.items, regression)
+        return replace(views, users=users, items=items)
 
     def regression(self) -> RegressionFactors | None:
         """Factors of the training interactions, on this module's device; None without the view."""
@@ -250,10 +254,10 @@ class SlifMrModule(FullRanking):
         return self._regression.factors(self.inputs, self.device)
 
     def on_validation_epoch_start(self) -> None:
-        """While it trains, chooses the regression's weight where that is open; propagates."""
-        trainer = self.trainer
+        """Propagates once; while it trains, chooses the regression's weight where that is open."""
+        views, trainer = self._views(), self.trainer
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._regression.is_open:
-            views, regression = self._views(), self.regression()
+            regression = self.regression()
             assert regression is not None
             best = best_weight(
                 views.users,
@@ -264,7 +268,7 @@ class SlifMrModule(FullRanking):
             )
             # All processes rank the same users, but may round differently.
             self._regression.weight = trainer.strategy.broadcast(best)
-        super().on_validation_epoch_start()
+        self._rank_by(self._scored(views), max(self.ks))
 
     # Training
 
