@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from feature_extraction import write_store
 from slifmr_pl.cli import main
@@ -108,6 +109,24 @@ def test_config_runs_one_batch(
         arguments += ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
     arguments += ["--trainer.default_root_dir", str(tmp_path), "--trainer.fast_dev_run", "1"]
     assert main(["fit", *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bpr_mf",
+        "matrix_factorisation",
+        "lightgcn",
+        "lightgcn_bpr",
+        "frozen_multimodal",
+        "knowledge_only",
+    ],
+)
+def test_baseline_has_neither_regression_nor_feedback_nor_alignment(name: str) -> None:
+    settings = yaml.safe_load((ROOT / "configs" / "model" / f"{name}.yaml").read_text())["model"]
+    assert settings["network"]["regression"] == {"enabled": False}
+    assert settings["self_loop"] == {"enabled": False}
+    assert settings["loss"]["alignment"] == 0
 
 
 def test_there_is_a_config_for_each_baseline_and_ablation() -> None:
