@@ -1,4 +1,4 @@
-"""The section `data` of a configuration, without the command line around it."""
+"""Configuration files without the command line around them, and their section `data`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +11,12 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 
 
-def read_data_settings(
-    files: Sequence[Path], settings: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The section `data` of some configurations; the later one wins.
+def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What some configurations say together; the later one wins.
 
     Args:
         files: Configurations.
-        settings: Single settings by dotted key, which win over all files; those of other sections
-            are left out.
+        settings: Single settings by dotted key, which win over all files.
 
     Raises:
         ConfigError: A file is missing or no configuration.
@@ -28,23 +25,45 @@ def read_data_settings(
     for file in files:
         try:
             content = yaml.safe_load(file.read_text("utf-8"))
-            section = content.get("data") or {}
-            if not isinstance(section, dict):
-                raise ValueError(f"a section data that is a {type(section).__name__}")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            if not isinstance(content, dict):
+                raise ValueError(f"a {type(content).__name__}")
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConfigError(
                 f"the configuration cannot be read ({type(error).__name__}: {error})",
                 expected="a YAML file as `fit --config` takes it",
                 fix="check the path and the file",
                 path=file,
             ) from error
-        found = _merged(found, section)
+        found = _merged(found, content)
     for key, value in (settings or {}).items():
         nested = value
         for name in reversed(key.split(".")):
             nested = {name: nested}
-        found = _merged(found, nested.get("data") or {})
+        found = _merged(found, nested)
     return found
+
+
+def read_data_settings(
+    files: Sequence[Path], settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The section `data` of what some configurations say together.
+
+    Args:
+        files: Configurations.
+        settings: Single settings by dotted key, of any section.
+
+    Raises:
+        ConfigError: A file is missing or no configuration.
+    """
+    section = composed(files, settings).get("data") or {}
+    if not isinstance(section, dict):
+        raise ConfigError(
+            f"a section data that is a {type(section).__name__}",
+            expected="settings of the data",
+            fix="write data: and its settings below it",
+            path=files[-1] if files else None,
+        )
+    return section
 
 
 def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:

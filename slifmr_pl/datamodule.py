@@ -83,7 +83,7 @@ class SlifMrDataModule(pl.LightningDataModule):
         centre_features: bool = True,
         neighbour_search: NeighbourSearch = NeighbourSearch(),
         batch_size: int = 2048,
-        negatives: int = 1,
+        negatives: int = 32,
         eval_batch_size: int = 1024,
         test_masks: Literal["train", "train+valid"] = "train+valid",
         test_items: Literal["all", "cold"] = "all",

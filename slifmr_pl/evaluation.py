@@ -14,6 +14,9 @@ from slifmr_pl.graphs.topk import TopK
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.ranking import RankingMetrics
 
+DEFAULT_KS = (5, 10, 20, 50)
+"""Cut-offs k of the metrics, unless others are asked for."""
+
 
 class Scoring(Protocol):
     """Anything with vectors of all users and items whose products are scores."""

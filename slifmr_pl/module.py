@@ -29,7 +29,7 @@ from slifmr_pl.configuration import plain, restored
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.evaluation import FullRanking, inputs_of
+from slifmr_pl.evaluation import DEFAULT_KS, FullRanking, inputs_of
 from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
@@ -56,7 +56,7 @@ class OptimizerConfig:
         fused: Use torch's fused implementation: the same update, several times faster.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     fused: bool = True
 
 
@@ -86,7 +86,7 @@ class SlifMrModule(FullRanking):
         self_loop: SelfLoopConfig = SelfLoopConfig(),
         loss: LossConfig = LossConfig(),
         optimizer: OptimizerConfig = OptimizerConfig(),
-        ks: Sequence[int] = (5, 10, 20, 50),
+        ks: Sequence[int] = DEFAULT_KS,
         top_k: int = 20,
         sparse_backend: SparseBackend = "auto",
         memory_budget_mb: int = 1024,

@@ -12,7 +12,7 @@ from slifmr_pl.checkpoint_contents import check_data, check_tensors, data_state,
 from slifmr_pl.data.batches import EvalBatch, TrainBatch
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.evaluation import FullRanking, inputs_of
+from slifmr_pl.evaluation import DEFAULT_KS, FullRanking, inputs_of
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.topk import TopK
 from slifmr_pl.metrics.full_ranking import rank_scores
@@ -27,7 +27,7 @@ class Baseline(FullRanking):
     inputs: ModelInputs
 
     def __init__(self) -> None:
-        super().__init__(ks=(5, 10, 20, 50), top_k=20, memory_budget_mb=1024)
+        super().__init__(ks=DEFAULT_KS, top_k=20, memory_budget_mb=1024)
 
     def evaluate_like(self, other: FullRanking) -> None:
         """Takes over the settings of another module's evaluation."""

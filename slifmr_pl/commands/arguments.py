@@ -35,8 +35,24 @@ def share(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """A type of argument: names between commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """A type of argument: names between commas, at least one."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"there is no name in {text!r}")
+    return found
+
+
+def metric_names(text: str) -> list[str]:
+    """A type of argument: metrics of single users between commas, each as METRIC@K."""
+    from slifmr_pl.metrics.definitions import DEFINITIONS
+
+    known = [definition.name for definition in DEFINITIONS if definition.per_user]
+    found = names(text)
+    for name in found:
+        metric, _, cutoff = name.partition("@")
+        if metric not in known or not cutoff.isdigit() or int(cutoff) < 1:
+            raise argparse.ArgumentTypeError(f"{name!r} is not METRIC@K with {', '.join(known)}")
+    return found
 
 
 def existing_file(text: str) -> Path:

@@ -9,6 +9,7 @@ from slifmr_pl.commands.arguments import (
     at_least,
     console,
     existing_file,
+    metric_names,
     names,
     threads_of,
 )
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HELP = "train models on data made worse, and draw what they withstand"
-METRICS = ("recall@20", "ndcg@20")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of interactions, training, knowledge, cold, missing-MODALITY and activity; "
         "default: all",
     )
+    parser.add_argument(
+        "--metrics",
+        type=metric_names,
+        default=["recall@20", "ndcg@20"],
+        metavar="METRIC@K,METRIC@K",
+        help="what is written; the first is printed and drawn; default: recall@20,ndcg@20",
+    )
     parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[1, 2, 3], metavar="SEED")
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="default: runs/robustness/NAME, of the last CONFIG"
@@ -71,32 +78,33 @@ def run(options: argparse.Namespace) -> int:
         out=out,
         jobs=options.jobs,
         threads=threads_of(options.jobs),
+        metrics=tuple(options.metrics),
     )
     screen = console()
     points = measure(study, options.aspects, lambda line: screen.print(line, highlight=False))
-    rows = records(points, METRICS)
+    rows = records(points, study.metrics)
     write_json(out / "robustness.json", rows)
     with (out / "robustness.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
     for aspect in dict.fromkeys(row["aspect"] for row in rows):
-        screen.print(_table(aspect, [row for row in rows if row["aspect"] == aspect]))
+        of_aspect = [row for row in rows if row["aspect"] == aspect]
+        screen.print(_table(aspect, of_aspect, study.metrics[0]))
     written = ["robustness.csv", "robustness.json"]
     if not options.no_plot:
         modalities = [a.removeprefix("missing-") for a in {p.aspect for p in points}]
         labels = {aspect.name: aspect.label for aspect in aspects(modalities)}
         labels["activity"] = "training interactions of a user"
-        draw(points, labels, METRICS[0], out / "robustness.svg")
+        draw(points, labels, study.metrics[0], out / "robustness.svg")
         written.append("robustness.svg")
     screen.print(f"Written to {out}: {', '.join(written)}", highlight=False)
     return 0
 
 
-def _table(aspect: str, rows: list[dict[str, Any]]) -> "Table":
+def _table(aspect: str, rows: list[dict[str, Any]], metric: str) -> "Table":
     from rich.table import Table
 
-    metric = METRICS[0]
     levels = list(dict.fromkeys(row["level"] for row in rows))
     table = Table(title=f"{aspect}: {metric}", title_justify="left")
     table.add_column("model")

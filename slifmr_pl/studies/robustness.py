@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.data_settings import data_module, read_data_settings
+from slifmr_pl.data_settings import composed, data_module, read_data_settings
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.evaluation import DEFAULT_KS
 from slifmr_pl.records.folder import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 
@@ -138,6 +139,7 @@ class Study:
         out: Folder; points that it holds are not measured again.
         jobs: Runs at a time.
         threads: Threads of each.
+        metrics: What is reported, for example `recall@20`.
     """
 
     models: tuple[Model, ...]
@@ -146,6 +148,7 @@ class Study:
     out: Path
     jobs: int
     threads: int
+    metrics: tuple[str, ...] = ("recall@20", "ndcg@20")
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -177,6 +180,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         for model in study.models
         for name in read_data_settings(model.configs, study.settings).get("modalities") or {}
     )
+    _require_cutoffs(study)
     known = aspects(list(modalities))
     names = [aspect.name for aspect in known] + ["activity"]
     unknown = sorted(set(chosen or ()) - set(names))
@@ -213,6 +217,20 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
     if chosen is None or "activity" in chosen:
         points += _activity(runs)
     return points
+
+
+def _require_cutoffs(study: Study) -> None:
+    """Refuses metrics that the runs would not measure, before any of them trains."""
+    for model in study.models:
+        cutoffs = composed(model.configs, study.settings).get("model", {}).get("ks", DEFAULT_KS)
+        unmeasured = [name for name in study.metrics if int(name.split("@")[1]) not in cutoffs]
+        if unmeasured:
+            raise ConfigError(
+                f"{model.name} measures at {', '.join(map(str, cutoffs))}, and "
+                f"{', '.join(unmeasured)} is wanted",
+                expected="cut-offs of model.ks",
+                fix=f"--metrics recall@{cutoffs[-1]}, or add the cut-off to model.ks",
+            )
 
 
 def mean_points(points: Sequence[Point], metric: str) -> dict[tuple[str, str, str], list[float]]:
@@ -276,7 +294,9 @@ def _job(
     study: Study, model: Model, seed: int, aspect: Aspect | None = None, level: float = 0.0
 ) -> Job:
     place = Path("clean") if aspect is None else Path(aspect.name, f"{level:g}")
-    worse = {} if aspect is None else aspect.settings(level)
+    worse = {}
+    if aspect is not None:
+        worse = {**aspect.settings(level), f"{_PREFIX}.seed": seed}
     return Job(
         study.out / "points" / model.name / place / f"seed{seed}",
         model.configs,
@@ -289,8 +309,8 @@ def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list
 
     def made(job: Job) -> Path:
         run = fitted(job, study.threads)
-        recall = tested(run, study.threads)["recall@20"]
-        say(f"recall@20 {recall:.4f}  {job.folder.relative_to(study.out / 'points')}")
+        metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
+        say(f"{metric} {tested(run, study.threads)[metric]:.4f}  {place}")
         return run
 
     return in_parallel(made, jobs, study.jobs)

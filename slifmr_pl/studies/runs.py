@@ -4,23 +4,35 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from slifmr_pl.configuration import flat
+from slifmr_pl.data_settings import composed
 from slifmr_pl.errors import RunError
-from slifmr_pl.records.folder import CONFIG_FILE, read_record, read_result
+from slifmr_pl.records.files import write_json
+from slifmr_pl.records.folder import CONFIG_FILE, RECORD_FILE, read_record, read_result
+from slifmr_pl.run_folders import last_path
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NAME = "run"
 LOG_FILE = "log.txt"
+JOB_FILE = "job.json"  # the settings that the runs in a job's folder are of
 _LOG_LINES = 15  # of a run that failed, as shown
+_started: "WeakSet[subprocess.Popen[bytes]]" = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,8 @@ class Job:
     settings: Mapping[str, Any]
 
 
-def start_fit(job: Job, threads: int) -> "subprocess.Popen[bytes]":
-    """Starts `fit`; what it says goes to the job's log."""
+def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Starts `fit`, anew or from a checkpoint; what it says goes to the job's log."""
     settings = {
         "trainer.enable_progress_bar": False,
         "trainer.enable_model_summary": False,
@@ -49,24 +61,67 @@ def start_fit(job: Job, threads: int) -> "subprocess.Popen[bytes]":
     }
     arguments = [f"--config={path}" for path in job.configs]
     arguments += [f"--{key}={_argument(value)}" for key, value in settings.items()]
+    if checkpoint is not None:
+        arguments.append(f"--ckpt_path={checkpoint}")
     return _start(["fit", *arguments], job.folder, threads)
 
 
 def fitted(job: Job, threads: int) -> Path:
-    """Makes the run, unless one in its folder has finished already.
+    """Makes the run, unless one in its folder has finished already; one that was stopped goes on.
 
     Returns:
         Folder of the finished run.
 
     Raises:
-        RunError: It failed.
+        RunError: It failed, or the runs in its folder are of other settings.
     """
+    _claim(job)
     done = finished_run(job.folder)
     if done is None:
-        _wait(start_fit(job, threads), job.folder)
+        _wait(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
         done = finished_run(job.folder)
-        assert done is not None
+    if done is None:
+        raise RunError(
+            "the run finished without a best checkpoint",
+            expected="a run that validates and keeps its best epoch",
+            fix="leave checkpoint and validation settings of the trainer as they are",
+            path=job.folder,
+        )
     return done
+
+
+def _claim(job: Job) -> None:
+    """Says in the job's folder of which settings its runs are.
+
+    Raises:
+        RunError: They are of other settings.
+    """
+    path = job.folder / JOB_FILE
+    wanted = json.loads(json.dumps(composed(job.configs, job.settings), default=str))
+    if not path.is_file():
+        write_json(path, wanted)
+        return
+    before, now = flat(json.loads(path.read_text("utf-8"))), flat(wanted)
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        key = changed[0]
+        raise RunError(
+            f"the runs there are of other settings: {key} was {before.get(key)!r} and is "
+            f"{now.get(key)!r}" + (f" ({len(changed)} differ)" if len(changed) > 1 else ""),
+            expected="the same settings whenever a study goes on",
+            fix="restore the settings, or give another --out",
+            path=job.folder,
+        )
+
+
+def _stopped_at(folder: Path) -> Path | None:
+    """The last checkpoint of the newest run in a job's folder, if something stopped that run."""
+    run = newest_run(folder)
+    if run is None or not (run / RECORD_FILE).is_file():
+        return None
+    stopped = read_record(run)["outcome"] in ("interrupted", "running")
+    last = last_path(run)
+    return last if stopped and last.is_file() else None
 
 
 def tested(run: Path, threads: int) -> dict[str, float]:
@@ -93,7 +148,7 @@ def newest_run(folder: Path) -> Path | None:
 def finished_run(folder: Path) -> Path | None:
     """The newest run in a job's folder, if it has finished."""
     run = newest_run(folder)
-    if run is None or not (run / "run.json").is_file():
+    if run is None or not (run / RECORD_FILE).is_file():
         return None
     record = read_record(run)
     return run if record["outcome"] == "finished" and record["best"] else None
@@ -125,7 +180,10 @@ def last_words(folder: Path) -> str:
 def in_parallel(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
 ) -> list[Result]:
-    """Applies a function that waits for a process; after an error no further one is started."""
+    """Applies a function that waits for a process.
+
+    After an error no further process is started; SIGINT and SIGTERM stop those that run, too.
+    """
     pool = ThreadPoolExecutor(jobs)
 
     def applied(item: Item) -> Result:
@@ -135,15 +193,39 @@ def in_parallel(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    try:
-        futures = [pool.submit(applied, item) for item in items]
-        wait(futures, return_when=FIRST_EXCEPTION)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with _raised_on_sigterm():
+        try:
+            futures = [pool.submit(applied, item) for item in items]
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_started):
+                if process.poll() is None:
+                    process.terminate()  # it saves and stops
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     for future in futures:
         if not future.cancelled() and (error := future.exception()) is not None:
             raise error
     return [future.result() for future in futures]
+
+
+@contextmanager
+def _raised_on_sigterm() -> Iterator[None]:
+    """SIGTERM becomes an exception, as SIGINT is one; only a main thread hears of either."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise SIGTERMException
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _argument(value: Any) -> str:
@@ -153,12 +235,14 @@ def _argument(value: Any) -> str:
 def _start(arguments: list[str], folder: Path, threads: int) -> "subprocess.Popen[bytes]":
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG_FILE).open("ab") as log:
-        return subprocess.Popen(  # noqa: S603  # our own command line, no shell
+        process = subprocess.Popen(  # noqa: S603  # our own command line, no shell
             [sys.executable, "-m", "slifmr_pl.cli", *arguments],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+    _started.add(process)
+    return process
 
 
 def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from slifmr_pl.errors import RunError
+from slifmr_pl.data_settings import composed
+from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.records.files import write_json
-from slifmr_pl.records.folder import read_record, read_settings
+from slifmr_pl.records.folder import RECORD_FILE, read_record, read_settings
 from slifmr_pl.studies.runs import (
     Job,
     finished_run,
@@ -64,18 +66,20 @@ def search(sweep: Sweep, trials: int, jobs: int) -> list[dict[str, Any]]:
 
     Args:
         sweep: What to search.
-        trials: Finished, pruned and diverged trials together.
+        trials: Finished and pruned trials together, with those that diverged or failed twice.
         jobs: Trials at a time.
 
     Returns:
         One record a trial, best first; they and the best configuration are written, too.
 
     Raises:
-        RunError: A trial failed before its first validation, or the storage is of another sweep.
+        RunError: A trial failed before its first validation, another process is at this sweep, or
+            the storage is of another one.
     """
     study = _study(sweep)
     states = optuna().trial.TrialState
     for lost in study.get_trials(states=(states.RUNNING,)):  # killed with an earlier call
+        _require_dead(lost, sweep)
         _put_back(study, lost)
     missing = max(0, trials - len(_records(study, sweep)))
     in_parallel(lambda _: _try(study, sweep), range(missing), jobs)
@@ -170,31 +174,72 @@ def _study(sweep: Sweep) -> Any:
     return study
 
 
+class _FailedOnceError(Exception):
+    """A trial failed after it had validated, for whatever reason but divergence."""
+
+
 def _try(study: Any, sweep: Sweep) -> None:
-    """One trial, from the choice of its settings to its result."""
+    """One trial, from the choice of its settings to its result; one that fails is tried again."""
+    while not _concluded(study, sweep):
+        pass
+
+
+def _concluded(study: Any, sweep: Sweep) -> bool:
+    """Makes a trial, and says whether it counts."""
     library = optuna()
     states = library.trial.TrialState
     trial = study.ask(dict(sweep.space))
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
     try:
         value = _value(trial, sweep)
     except library.TrialPruned:
         study.tell(trial, state=states.PRUNED)
+    except _FailedOnceError:
+        _put_back(study, trial, failed=True)
+        return False
     except BaseException:
         _put_back(study, trial)
         raise
     else:
         study.tell(trial, value, state=states.FAIL if value is None else states.COMPLETE)
+    return True
 
 
-def _put_back(study: Any, trial: Any) -> None:
-    """Gives up a trial that was not its settings' fault; a later one takes them."""
+def _require_dead(trial: Any, sweep: Sweep) -> None:
+    """Refuses to take over a trial whose process is alive; of another host, none is.
+
+    Raises:
+        RunError: If it is.
+    """
+    host, process = trial.user_attrs.get("process", (None, 0))
+    if host != socket.gethostname():
+        return
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return
+    raise RunError(
+        f"process {process} is at trial {trial.number} of this sweep",
+        expected="one call of `sweep` at a time; --jobs runs several trials",
+        fix="wait for it, or give another --out and --storage",
+        path=sweep.storage,
+    )
+
+
+def _put_back(study: Any, trial: Any, failed: bool = False) -> None:
+    """Gives up a trial that may not be its settings' fault; a later one takes them."""
     study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
     if trial.params:
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.params, user_attrs={"failed before": failed})
 
 
 def _value(trial: Any, sweep: Sweep) -> float | None:
-    """Trains, and gives the best validation metric; None where training diverged."""
+    """Trains, and gives the best validation metric; None where training diverged or failed twice.
+
+    Raises:
+        RunError: It was stopped, or failed before its first validation.
+        _FailedOnceError: It failed later, for the first time.
+    """
     job = Job(
         sweep.out / "trials" / f"{trial.number:04}",
         sweep.configs,
@@ -219,13 +264,21 @@ def _value(trial: Any, sweep: Sweep) -> float | None:
             process.wait()
     epoch = _report(trial, job, sweep.metric, epoch)
     status = process.returncode
-    if (status and epoch < 0) or status in (130, 143):
+    run = newest_run(job.folder)
+    if status and run is not None and (run / RECORD_FILE).is_file():
+        record = read_record(run)
+        if (record["outcome"], record["error"]) == ("failed", DivergenceError.__name__):
+            trial.set_user_attr("gave up", "diverged")
+            return None
+    finished = finished_run(job.folder)
+    if finished is not None and not status:
+        return float(read_record(finished)["best"]["score"])
+    if epoch < 0 or status in (130, 143):
         raise run_failed(status, job.folder)
-    run = finished_run(job.folder)
-    if run is None:
-        trial.set_user_attr("error", f"ended with status {status} after epoch {epoch}")
-        return None
-    return float(read_record(run)["best"]["score"])
+    if not trial.user_attrs.get("failed before"):
+        raise _FailedOnceError
+    trial.set_user_attr("gave up", "failed")
+    return None
 
 
 def _report(trial: Any, job: Job, metric: str, after: int) -> int:
@@ -241,14 +294,14 @@ def _records(study: Any, sweep: Sweep) -> list[dict[str, Any]]:
     states = optuna().trial.TrialState
     records = []
     for trial in study.trials:
-        diverged = trial.state == states.FAIL and "error" in trial.user_attrs
-        if trial.state not in (states.COMPLETE, states.PRUNED) and not diverged:
+        gave_up = trial.user_attrs.get("gave up") if trial.state == states.FAIL else None
+        if trial.state not in (states.COMPLETE, states.PRUNED) and gave_up is None:
             continue
         seen = trial.intermediate_values
         records.append(
             {
                 "trial": trial.number,
-                "state": "diverged" if diverged else trial.state.name.lower(),
+                "state": gave_up or trial.state.name.lower(),
                 "value": trial.value if trial.state == states.COMPLETE else None,
                 "best_seen": max(seen.values(), default=None),
                 "epochs": len(seen),
@@ -276,8 +329,12 @@ def _relative_run(folder: Path, out: Path) -> str | None:
 def _write_best(best: Mapping[str, Any], sweep: Sweep) -> None:
     """Every setting of the best trial, ready for `fit --config`."""
     settings = read_settings(sweep.out / best["run"])
-    settings["trainer"]["default_root_dir"] = "runs"
-    settings["trainer"]["enable_progress_bar"] = None
+    given = composed(sweep.configs, sweep.settings)
+    settings["name"] = given.get("name", sweep.out.name)
+    for key in ("default_root_dir", "enable_progress_bar", "enable_model_summary"):
+        settings["trainer"].pop(key)
+        if key in given.get("trainer", {}):
+            settings["trainer"][key] = given["trainer"][key]
     (sweep.out / BEST_FILE).write_text(
         f"# Trial {best['trial']} of a sweep: {sweep.metric} {best['value']:.4f}\n"
         + yaml.safe_dump(settings, sort_keys=False),

@@ -1,7 +1,13 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from slifmr_pl.data_settings import composed
 from slifmr_pl.errors import RunError
 from slifmr_pl.records.files import write_json
 from slifmr_pl.studies.runs import (
@@ -65,3 +71,62 @@ def test_after_an_error_nothing_more_is_started() -> None:
         in_parallel(work, range(50), 1)
     assert done == [0, 1]
     assert in_parallel(lambda n: n * n, range(4), 3) == [0, 1, 4, 9]
+
+
+def test_runs_of_other_settings_are_refused(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {top_k: 5}\n")
+    job = Job(tmp_path / "job", (config,), {"data.root": "here", "trainer.max_epochs": 3})
+    write_json(job.folder / "job.json", composed(job.configs, job.settings))
+    done = record(job.folder, 0, "finished")
+    assert fitted(job, threads=1) == done
+    config.write_text("# the same\nmodel:\n  top_k: 5\n")
+    assert fitted(job, threads=1) == done
+    config.write_text("model: {top_k: 6}\n")
+    with pytest.raises(RunError, match=r"model\.top_k was 5 and is 6"):
+        fitted(job, threads=1)
+
+
+def test_run_that_was_stopped_goes_on_and_one_that_failed_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path | None] = []
+
+    def start(job: Job, threads: int, checkpoint: Path | None) -> "subprocess.Popen[bytes]":
+        started.append(checkpoint)
+        record(job.folder, 1, "finished")
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr("slifmr_pl.studies.runs.start_fit", start)
+    for outcome, goes_on in (("interrupted", True), ("running", True), ("failed", False)):
+        job = Job(tmp_path / outcome, (), {})
+        last = record(job.folder, 0, outcome) / "checkpoints" / "last.ckpt"
+        last.parent.mkdir()
+        last.touch()
+        assert fitted(job, threads=1) == job.folder / "run" / "version_1"
+        assert started.pop() == (last if goes_on else None)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_the_processes_that_run(tmp_path: Path, signum: signal.Signals) -> None:
+    """A study in a process of its own, whose runs are programs that sleep."""
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    sleeper.chmod(0o755)
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom slifmr_pl.studies import runs\n"
+        f"sys.executable = {str(sleeper)!r}\n"
+        f"job = runs.Job(Path({str(tmp_path / 'job')!r}), (), {{}})\n"
+        "runs.in_parallel(lambda job: runs.fitted(job, 1), [job], 1)\n"
+    )
+    study = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    pid = tmp_path / "pid"
+    deadline = time.monotonic() + 60
+    while not (pid.is_file() and pid.read_text().strip()):
+        assert time.monotonic() < deadline
+        assert study.poll() is None
+        time.sleep(0.05)
+    study.send_signal(signum)
+    study.wait(30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)

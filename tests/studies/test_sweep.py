@@ -1,6 +1,8 @@
 """Sweeps of EASE on the demo catalogue, and of a stand-in that only writes metrics."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,10 +137,13 @@ def test_test_metrics_cannot_be_searched_for(
 
 # A process that writes what `fit` would, an epoch every tenth of a second.
 STAND_IN = """
-import sys, time
+import json, sys, time
 from pathlib import Path
-run, level, epochs, status = Path(sys.argv[1]), *map(float, sys.argv[2:])
+run, level, epochs, status = Path(sys.argv[1]), *map(float, sys.argv[2:5])
 run.mkdir(parents=True)
+keys = ("best", "data", "trainer", "environment", "git", "resumed_from")
+record = {"outcome": "failed", "error": sys.argv[5], **dict.fromkeys(keys)}
+(run / "run.json").write_text(json.dumps(record))
 with (run / "metrics.csv").open("w", buffering=1) as file:
     file.write("epoch,val/recall@20\\n")
     for epoch in range(int(epochs)):
@@ -166,13 +171,17 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     )
 
 
-def starts(monkeypatch: pytest.MonkeyPatch, *arguments: tuple[float, int, int]) -> None:
+def starts(
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: tuple[float, int, int],
+    error: str = "DivergenceError",
+) -> None:
     """Makes the next trials stand-ins with these levels, epochs and exit statuses."""
     rest = list(arguments)
 
     def start(job: Job, threads: int) -> "subprocess.Popen[bytes]":
-        run = job.folder / "run" / "version_0"
-        return subprocess.Popen([sys.executable, "-c", STAND_IN, str(run), *map(str, rest.pop(0))])
+        words = [str(job.folder / "run" / "version_0"), *map(str, rest.pop(0)), error]
+        return subprocess.Popen([sys.executable, "-c", STAND_IN, *words])
 
     monkeypatch.setattr(sweeping, "start_fit", start)
 
@@ -218,3 +227,25 @@ def test_interrupted_trial_is_not_counted_and_its_settings_come_again(
     starts(monkeypatch, (0.5, 2, 2))
     (record,) = search(replace(stand_in, seed=7), 1, jobs=1)
     assert record["params"] == interrupted.params
+
+
+def test_trial_that_fails_is_tried_once_more_and_the_sweep_goes_on(
+    stand_in: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts(monkeypatch, (0.5, 2, 1), (0.5, 3, 1), (0.25, 1, 2), error="OutOfMemoryError")
+    with pytest.raises(IndexError):  # the third one is put back as well, and there is no fourth
+        search(stand_in, 2, jobs=1)
+    study = sweeping._study(stand_in)
+    first, again, other, *_ = study.trials
+    assert first.params == again.params != other.params
+    (record,) = sweeping._records(study, stand_in)
+    assert (record["trial"], record["state"], record["epochs"]) == (1, "failed", 3)
+
+
+def test_sweep_that_another_process_is_at_is_refused(stand_in: Sweep) -> None:
+    study = sweeping._study(stand_in)
+    trial = study.ask(dict(stand_in.space))
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+    with pytest.raises(RunError, match=f"process {os.getpid()} is at trial 0"):
+        search(stand_in, 1, jobs=1)
+    assert study.trials[0].state.name == "RUNNING"
