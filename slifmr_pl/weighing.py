@@ -7,11 +7,12 @@ from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.graphs.regression import RegressionFactors, joined
-from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.metrics.full_ranking import rank_scores
 from slifmr_pl.metrics.ranking import RankingMetrics
 from slifmr_pl.nn.regression import WEIGHTS
 
 _K = 20
+_TABLES = 4  # of scores [b, I] that are held at a time, with what ranking them takes
 
 
 @torch.no_grad()
@@ -35,17 +36,20 @@ def best_weight(
     Returns:
         One of `WEIGHTS`; the lower one where two rank alike.
     """
-    dim, device = users.shape[1], users.device
+    dim = users.shape[1]
     users, items = joined(users, items, regression._replace(weight=1.0))
     k = min(_K, len(items))
-    ranking = ItemRanking(items, k, memory_budget_mb=memory_budget_mb)
-    metrics = RankingMetrics((k,), n_items=len(items)).to(device)
+    metrics = RankingMetrics((k,), n_items=len(items)).to(users.device)
+    rows = max(1, (memory_budget_mb << 20) // (_TABLES * len(items) * users.element_size()))
     totals = [0.0] * len(WEIGHTS)
     for batch in batches:
-        rows, known_offsets, known_items, *relevant = (part.to(device) for part in batch)
-        for position, weight in enumerate(WEIGHTS):
-            scaled = torch.cat([users[rows, :dim], weight * users[rows, dim:]], dim=1)
-            best = ranking.recommend(scaled, known_offsets, known_items)
-            values = metrics.user_values(best.indices, *relevant)
-            totals[position] += float(values.metrics["ndcg"].sum())
+        for part in batch.split(rows):
+            chosen, known_offsets, known_items, *relevant = (t.to(users.device) for t in part)
+            own = users[chosen, :dim] @ items[:, :dim].T
+            regressed = users[chosen, dim:] @ items[:, dim:].T
+            for position, weight in enumerate(WEIGHTS):
+                scores = torch.add(own, regressed, alpha=weight)
+                best = rank_scores(scores, k, known_offsets, known_items)
+                values = metrics.user_values(best.indices, *relevant)
+                totals[position] += float(values.metrics["ndcg"].sum())
     return WEIGHTS[totals.index(max(totals))]

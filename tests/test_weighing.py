@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +40,9 @@ def factors(users: Tensor, items: Tensor) -> RegressionFactors:
     return RegressionFactors(users / spread, items, items, weight=0.0)
 
 
-def weight(noise: float, regression_noise: float, sign: float = 1.0, size: int = 60) -> float:
+def weight(
+    noise: float, regression_noise: float, sign: float = 1.0, size: int = 60, budget: int = 64
+) -> float:
     """The weight for scores and a regression that know the truth up to noise of their own."""
     users, items = truth()
     rng = generator(5)
@@ -51,7 +55,7 @@ def weight(noise: float, regression_noise: float, sign: float = 1.0, size: int =
         noisy(items, noise),
         factors(sign * noisy(users, regression_noise), noisy(items, regression_noise)),
         batches(size),
-        memory_budget_mb=64,
+        memory_budget_mb=budget,
     )
 
 
@@ -71,3 +75,25 @@ def test_of_equal_rankings_the_lowest_weight_is_chosen() -> None:
 @pytest.mark.parametrize("size", [1, 7, 59])
 def test_batches_do_not_matter(size: int) -> None:
     assert weight(noise=0.5, regression_noise=0.8, size=size) == weight(0.5, 0.8)
+
+
+def test_memory_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slifmr_pl.weighing._TABLES", (1 << 20) // (N_ITEMS * 4) // 7)
+    splits: list[int] = []
+    split = EvalBatch.split
+
+    def noted(batch: EvalBatch, users: int) -> Iterator[EvalBatch]:
+        splits.append(users)
+        return split(batch, users)
+
+    monkeypatch.setattr(EvalBatch, "split", noted)
+    assert weight(noise=0.5, regression_noise=0.8, budget=1) == weight(0.5, 0.8)
+    assert splits[0] < N_USERS
+
+
+def test_parts_of_a_batch_are_the_batch() -> None:
+    (batch,) = batches(N_USERS)
+    parts = list(batch.split(7))
+    assert [len(part.users) for part in parts] == [7] * 8 + [4]
+    for part, expected in zip(parts, batches(7), strict=True):
+        assert all(map(torch.equal, part, expected))

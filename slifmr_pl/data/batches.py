@@ -62,6 +62,22 @@ class EvalBatch(NamedTuple):
     relevant_offsets: Tensor
     relevant_items: Tensor
 
+    def split(self, users: int) -> Iterator["EvalBatch"]:
+        """The same in batches of at most so many users."""
+        for first in range(0, len(self.users), users):
+            rows = slice(first, first + users)
+            known, known_items = _part(self.known_offsets, self.known_items, first, users)
+            relevant, relevant_items = _part(
+                self.relevant_offsets, self.relevant_items, first, users
+            )
+            yield EvalBatch(self.users[rows], known, known_items, relevant, relevant_items)
+
+
+def _part(offsets: Tensor, items: Tensor, first: int, users: int) -> tuple[Tensor, Tensor]:
+    """Offsets and items of some of the users, who follow each other."""
+    offsets = offsets[first : first + users + 1]
+    return offsets - offsets[0], items[int(offsets[0]) : int(offsets[-1])]
+
 
 class TrainBatches:
     """The training loader: an epoch of shuffled positives, each with its negatives.
