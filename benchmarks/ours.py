@@ -17,7 +17,7 @@ from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
-from slifmr_pl.module import OptimizerConfig, SlifMrModule
+from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import (
     InteractionConfig,
     KnowledgeConfig,
@@ -26,6 +26,7 @@ from slifmr_pl.nn.config import (
     RegressionConfig,
 )
 from slifmr_pl.nn.self_loop import SelfLoopConfig
+from slifmr_pl.optimizer import OptimizerConfig
 
 LAYERS = 2
 BATCH_SIZE = 2048

@@ -99,10 +99,17 @@ def require_columns(found: Sequence[str], required: Sequence[str], path: Path) -
         if name in found:
             continue
         close = difflib.get_close_matches(name, found, n=1)
+        fix = f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}"
+        separators = [mark for mark in ";|\t," if mark in found[0]] if len(found) == 1 else []
+        if separators:
+            fix = (
+                f"the columns seem to be separated by {separators[0]!r}: save the file with commas "
+                "as .csv, or with tabs as .tsv"
+            )
         raise TableError(
             f"column {name!r} is missing; found {', '.join(map(repr, found))}",
             expected=f"columns {', '.join(map(repr, required))}",
-            fix=f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}",
+            fix=fix,
             path=path,
         )
 

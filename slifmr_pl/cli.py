@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slifmr_pl import __version__
+
 SUBCOMMANDS = {
     "fit": "train; checkpoints, metrics and configuration go to a new folder below runs/",
     "validate": "rank items for the validation part with a checkpoint",
@@ -31,13 +33,20 @@ def main(args: list[str] | None = None) -> int:
     if given in (["-h"], ["--help"]):
         print(_overview(Path(sys.argv[0]).name))
         return 0
+    if given == ["--version"]:
+        print(f"slifmr_pl {__version__}")
+        return 0
     if "--print_metric_definitions" in given:
         from slifmr_pl.metrics.definitions import as_markdown
 
         print(as_markdown(), end="")
         return 0
-    with _everything_kept():
-        from slifmr_pl.subcommands import run
+    try:
+        with _everything_kept():
+            from slifmr_pl.subcommands import run
+    except KeyboardInterrupt:
+        print("Stopped before anything began.", file=sys.stderr)
+        return 130
     return run(args)
 
 
@@ -50,7 +59,8 @@ Train, evaluate and use SLIF-MR recommenders.
 subcommands:
 {lines}
 
-SUBCOMMAND --help lists every setting; SUBCOMMAND --print_config prints them as a file.
+SUBCOMMAND --help lists every setting; SUBCOMMAND --print_config prints them as a file;
+--version prints the version.
 --print_metric_definitions prints what each metric means, exactly."""
 
 

@@ -29,7 +29,7 @@ def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -
                 raise ValueError(f"a {type(content).__name__}")
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConfigError(
-                f"the configuration cannot be read ({type(error).__name__}: {error})",
+                f"the configuration cannot be read ({_reason(error)})",
                 expected="a YAML file as `fit --config` takes it",
                 fix="check the path and the file",
                 path=file,
@@ -89,6 +89,13 @@ def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:
         ) from error
     data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
     return data
+
+
+def _reason(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"{type(error).__name__}: {error}"
+    return f"{getattr(error, 'problem', None) or 'it is no YAML'}, line {mark.line + 1}"
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class SlifMrDataModule(pl.LightningDataModule):
         self.selection = Selection()  # of `predict`
         self._inputs: ModelInputs | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r})"
+
+    __str__ = __repr__  # Lightning's own counts the rows of every loader
+
     @classmethod
     def from_frames(
         cls,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.topk import TopK
@@ -48,15 +49,18 @@ def inputs_of(trainer: pl.Trainer) -> ModelInputs:
     Raises:
         ConfigError: If it has none.
     """
-    inputs = getattr(getattr(trainer, "datamodule", None), "model_inputs", None)
-    if inputs is None:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, SlifMrDataModule):
+        name = "the Trainer has no data module"
+        if data is not None:
+            name = f"the data module is a {type(data).__name__}"
+        stage = "fit" if trainer.state.fn is None else trainer.state.fn.value
         raise ConfigError(
-            "the Trainer has no SlifMrDataModule",
-            expected="graphs and features besides the batches",
-            fix=f"call Trainer.{trainer.state.fn}(module, datamodule=SlifMrDataModule(…))",
+            name,
+            expected="a SlifMrDataModule: graphs and features besides the batches",
+            fix=f"call Trainer.{stage}(module, datamodule=SlifMrDataModule(…))",
         )
-    assert isinstance(inputs, ModelInputs)
-    return inputs
+    return data.model_inputs
 
 
 class FullRanking(pl.LightningModule):
@@ -166,4 +170,8 @@ class FullRanking(pl.LightningModule):
         values = metrics.compute()
         metrics.reset()
         self._close_ranking()
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(named)
+        if stage == "val":
+            shown = f"val/recall@{20 if 20 in self.ks else max(self.ks)}"
+            self.log("recall", named[shown], prog_bar=True, logger=False)

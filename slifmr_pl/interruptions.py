@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -36,7 +37,7 @@ def exit_status() -> Iterator[ExitStatus]:
     status = ExitStatus()
     try:
         yield status
-    except UserFacingError as error:
+    except (UserFacingError, MisconfigurationException) as error:  # ours, and the Trainer's
         status.code = _said(f"error: {error}", 2)
     except StoppedError as stopped:
         # All processes stop together, and the first one speaks for them. Lightning would kill it

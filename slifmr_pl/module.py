@@ -1,12 +1,12 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
+import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from slifmr_pl.checkpoint import (
@@ -25,7 +25,7 @@ from slifmr_pl.checkpoint_contents import (
     data_state,
     require_finite,
 )
-from slifmr_pl.configuration import plain, restored
+from slifmr_pl.configuration import plain
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import ConfigError
@@ -42,22 +42,13 @@ from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.regression import RegressionView
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
+from slifmr_pl.optimizer import OptimizerConfig, adam
 from slifmr_pl.processes import check_agreement
+from slifmr_pl.stored_settings import check_settings, module_settings
 from slifmr_pl.strategies.columns import ColumnStrategy
 from slifmr_pl.weighing import best_weight
 
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam (Kingma & Ba 2015).
-
-    Attributes:
-        learning_rate: Step size.
-        fused: Use torch's fused implementation: the same update, several times faster.
-    """
-
-    learning_rate: float = 5e-3
-    fused: bool = True
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class SlifMrModule(FullRanking):
@@ -122,14 +113,8 @@ class SlifMrModule(FullRanking):
 
     def setup(self, stage: str) -> None:
         """Takes graphs and features from the data module."""
-        inputs = inputs_of(self.trainer)
-        if self.trainer.strategy.root_device.type == "mps":
-            raise ConfigError(
-                "the accelerator is MPS, which has no sparse CSR product",
-                expected="a CPU or a CUDA device",
-                fix="Trainer(accelerator='cpu')",
-            )
-        self.build(inputs)
+        _check_hardware(self.trainer)
+        self.build(inputs_of(self.trainer))
 
     def build(self, inputs: ModelInputs) -> None:
         """Creates parameters and state for the data, or checks that those there fit it.
@@ -177,12 +162,7 @@ class SlifMrModule(FullRanking):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        config, trainer = self.optimizer_config, self._trainer
-        # Lightning clips no gradients of a fused optimizer in mixed precision.
-        clipped = trainer is not None and bool(trainer.gradient_clip_val)
-        mixed = trainer is not None and isinstance(trainer.precision_plugin, MixedPrecision)
-        fused = config.fused and not (clipped and mixed)
-        return torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=fused)
+        return adam(self.optimizer_config, self.parameters(), self._trainer)
 
     @property
     def column_parameters(self) -> frozenset[str]:
@@ -271,6 +251,12 @@ class SlifMrModule(FullRanking):
         self._rank_by(self._scored(views), max(self.ks))
 
     # Training
+
+    def on_fit_start(self) -> None:
+        """Solves the regression in one process for all."""
+        assert self.inputs is not None
+        if self.trainer.world_size > 1:
+            self._regression.share(self.inputs, self.trainer.strategy)
 
     def on_train_start(self) -> None:
         """Moves the frozen features to the device."""
@@ -393,6 +379,8 @@ class SlifMrModule(FullRanking):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the module from the checkpoint, or checks that it fits the data at hand."""
         check_checkpoint(checkpoint)
+        training = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_settings(self.hparams, checkpoint, training)
         state = checkpoint[STATE_KEY]
         check_state(state)
         if self.inputs is not None:
@@ -406,7 +394,7 @@ class SlifMrModule(FullRanking):
         self._regression.load(state["regression"])
         shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
         check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
-        if self._trainer is not None and self.trainer.state.fn == "fit":
+        if training:
             check_resume(self, checkpoint, self.trainer.max_epochs)
             self._loss_sums.load(state["loss_sums"])
             self._random_state = state["random_state"]
@@ -420,27 +408,40 @@ class SlifMrModule(FullRanking):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # one way in: plain types, no unpickling
-        cls, checkpoint_path: str | Path, map_location: Any = "cpu"
+        cls,
+        checkpoint_path: str | Path,
+        map_location: torch.device | str | None = None,
+        **run_time: Any,
     ) -> Self:
         """Loads a module that scores without the data it was trained on.
 
         Args:
             checkpoint_path: A file that `fit` wrote.
-            map_location: Where tensors go, as in `torch.load`.
+            map_location: The device of the module; default the CPU.
+            **run_time: `ks`, `top_k`, `sparse_backend` or `memory_budget_mb`, to be otherwise than
+                in training.
 
         Raises:
             CheckpointError: If the file is absent, damaged or foreign.
+            ConfigError: If another setting is given.
         """
-        checkpoint = read_checkpoint(checkpoint_path, map_location)
-        values = dict(checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY])
-        for name, kind in (
-            ("network", NetworkConfig),
-            ("self_loop", SelfLoopConfig),
-            ("loss", LossConfig),
-            ("optimizer", OptimizerConfig),
-        ):
-            values[name] = restored(kind, values[name], name)
-        module = cls(**values)
+        checkpoint = read_checkpoint(checkpoint_path)
+        module = cls(**module_settings(checkpoint, run_time))
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-        return module.eval()
+        return module.to(map_location or "cpu").eval()
+
+
+def _check_hardware(trainer: pl.Trainer) -> None:
+    if trainer.strategy.root_device.type == "mps":
+        raise ConfigError(
+            "the accelerator is MPS, which has no sparse CSR product",
+            expected="a CPU or a CUDA device",
+            fix="Trainer(accelerator='cpu')",
+        )
+    if trainer.precision not in _PRECISIONS:
+        raise ConfigError(
+            f"precision {trainer.precision}: features, graphs and scores are float32",
+            expected=f"one of {', '.join(_PRECISIONS)}",
+            fix="Trainer(precision='bf16-mixed') is the fast one on a GPU",
+        )

@@ -1,11 +1,12 @@
 """Folders of runs: `ROOT/NAME/version_N`, one for each start of `fit`."""
 
+import shutil
 from pathlib import Path
 
 from slifmr_pl.errors import CheckpointError, StorageError
 
 _CHECKPOINTS = "checkpoints"
-_CONFIG = "config.yaml"
+_RECORD = "run.json"  # written when training begins
 
 
 def new_run_folder(root: Path, *, claim: bool) -> Path:
@@ -41,18 +42,24 @@ def run_folder(checkpoint: Path) -> Path:
     return folder.parent if folder.name == _CHECKPOINTS else folder
 
 
+def remove_unless_begun(folder: Path) -> None:
+    """Removes the folder of a run that ended before it began to train."""
+    if not (folder / _RECORD).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def last_path(folder: Path) -> Path:
     """Where the run in a folder keeps its last checkpoint."""
     return folder / _CHECKPOINTS / "last.ckpt"
 
 
 def last_of_newest_run(root: Path) -> Path:
-    """`last.ckpt` of the newest run below `root` that began to train: it saved its configuration.
+    """`last.ckpt` of the newest run below `root` that began to train: it has a record.
 
     Raises:
         CheckpointError: If there is none: an older run is not taken in its place.
     """
-    began = [v for v, folder in _versions(root).items() if (folder / _CONFIG).is_file()]
+    began = [v for v, folder in _versions(root).items() if (folder / _RECORD).is_file()]
     if not began:
         raise CheckpointError(
             "there is no such checkpoint: `last` of a run that never began",
@@ -62,10 +69,13 @@ def last_of_newest_run(root: Path) -> Path:
     folder = _versions(root)[max(began)]
     path = last_path(folder)
     if not path.is_file():
+        others = (last_path(_versions(root)[version]) for version in sorted(began))
+        saved = [other for other in others if other.is_file()]
         raise CheckpointError(
             f"there is no such checkpoint: the newest run, {folder}, ended before its first save",
             expected=f"{path.relative_to(folder)} in the run's folder",
-            fix="start again without --ckpt_path; or give the path of an older run's checkpoint",
+            fix="start again without --ckpt_path"
+            + (f", or give --ckpt_path {saved[-1]}" if saved else ""),
         )
     return path
 

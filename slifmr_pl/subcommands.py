@@ -5,7 +5,6 @@ import shlex
 import signal
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,15 +25,23 @@ from slifmr_pl.callbacks.safety import FiniteLosses
 from slifmr_pl.callbacks.signals import GracefulStop
 from slifmr_pl.callbacks.storage import AtomicCheckpointIO
 from slifmr_pl.checkpoint import read_checkpoint
-from slifmr_pl.command_line import SettingsParser
+from slifmr_pl.command_line import SettingsParser, configuration_files, program, refusal
 from slifmr_pl.configuration import flat
+from slifmr_pl.data_settings import composed
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.interruptions import exit_status
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.processes import is_first_process, lost_process
 from slifmr_pl.records.files import write_whole
-from slifmr_pl.run_folders import last_of_newest_run, last_path, new_run_folder, run_folder
+from slifmr_pl.run_folders import (
+    last_of_newest_run,
+    last_path,
+    new_run_folder,
+    remove_unless_begun,
+    run_folder,
+)
+from slifmr_pl.stored_settings import RUN_TIME
 
 SEED = 2026
 MONITOR = "val/recall@20"
@@ -51,8 +58,6 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 1,
     "trainer.default_root_dir": "runs",
 }
-# Settings of the model that concern a run, not what was trained.
-RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
 # Lightning's remarks on things that are right as they are here.
 REMARKS = (
     ".*isinstance.treespec, LeafSpec.* is deprecated",
@@ -60,6 +65,7 @@ REMARKS = (
     "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
     "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
     "The dirpath has changed",  # a resumed run writes into a folder of its own
+    "Checkpoint directory .* exists and is not empty",  # what a resumed run goes on from
     ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
 )
 
@@ -103,7 +109,10 @@ class SlifMrCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and settles what a checkpoint says about the model before anything is built."""
-        self.command = _command_line(args)
+        given = sys.argv[1:] if args is None else args
+        self.command = shlex.join(["slifmr", *given])
+        for file in configuration_files(given):
+            composed([file])  # names the file where it is none of settings
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         config = self.config[subcommand]
@@ -161,7 +170,13 @@ class SlifMrCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Builds data, model and trainer; a baseline takes the model's place."""
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            refused = refusal(error)
+            if refused is None:
+                raise
+            raise refused from error
         baseline = self._get(self.config_init, "baseline")
         if baseline is not None:
             baseline.evaluate_like(self.model)
@@ -193,12 +208,17 @@ class SlifMrCLI(LightningCLI):
             callbacks = [config["recommendations"], config["per_user"]]
         settings["default_root_dir"] = str(folder)
         settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
-        return self._instantiate_trainer(settings, callbacks)
+        try:
+            return self._instantiate_trainer(settings, callbacks)
+        except Exception:
+            if self.subcommand == "fit" and is_first_process():
+                remove_unless_begun(folder)
+            raise
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; where another process is gone, says so and ends those that were started here.
 
-        Leaves no empty folder of a run that ended before it began to train.
+        Leaves no folder of a run that ended before it began to train.
         """
         try:
             super()._run_subcommand(subcommand)
@@ -212,8 +232,7 @@ class SlifMrCLI(LightningCLI):
             raise lost from error
         finally:
             if subcommand == "fit" and is_first_process():
-                with suppress(OSError):  # it has files
-                    Path(self.trainer.default_root_dir).rmdir()
+                remove_unless_begun(Path(self.trainer.default_root_dir))
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and how to test it."""
@@ -223,7 +242,8 @@ class SlifMrCLI(LightningCLI):
             config = run_folder(Path(best)) / "config.yaml"
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
-                f"Test it with\n  python lightning_cli.py test --config {config} --ckpt_path {best}"
+                f"Test it with\n  {program()} test --config {shlex.quote(str(config))} "
+                f"--ckpt_path {shlex.quote(best)}"
             )
 
 
@@ -242,10 +262,6 @@ def run(args: list[str] | None) -> int:
             args=args,
         )
     return status.code
-
-
-def _command_line(args: list[str] | None) -> str:
-    return shlex.join(["slifmr", *(sys.argv[1:] if args is None else args)])
 
 
 def _listed(configured: Any) -> list[Any]:

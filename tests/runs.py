@@ -12,8 +12,9 @@ from slifmr_pl.data.dataset import FilterConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.losses.objective import LossConfig
-from slifmr_pl.module import OptimizerConfig, SlifMrModule
+from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.optimizer import OptimizerConfig
 
 
 def demo_data(catalogue: Path, **options: Any) -> SlifMrDataModule:

@@ -9,7 +9,6 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.losses.objective import LossConfig
-from slifmr_pl.module import OptimizerConfig
 from slifmr_pl.nn.config import (
     InteractionConfig,
     KnowledgeConfig,
@@ -19,6 +18,7 @@ from slifmr_pl.nn.config import (
     RegressionConfig,
 )
 from slifmr_pl.nn.self_loop import SelfLoopConfig
+from slifmr_pl.optimizer import OptimizerConfig
 
 # No field has its default, so that a value which is dropped on the way shows.
 CONFIGS = [

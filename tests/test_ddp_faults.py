@@ -17,7 +17,8 @@ from slifmr_pl.callbacks.safety import FiniteLosses
 from slifmr_pl.callbacks.signals import GracefulStop, StoppedError
 from slifmr_pl.cli import main
 from slifmr_pl.errors import DivergenceError
-from slifmr_pl.module import OptimizerConfig, SlifMrModule
+from slifmr_pl.module import SlifMrModule
+from slifmr_pl.optimizer import OptimizerConfig
 from slifmr_pl.run_folders import last_path
 from tests.ddp_run import VARIANTS, load, options, read
 from tests.faults import rows_of, small_config

@@ -1,6 +1,8 @@
 """`sweep`: settings searched on the validation part."""
 
 import argparse
+import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Searches, prints the trials, and tests the best on request."""
+    from slifmr_pl.command_line import program
     from slifmr_pl.studies.space import read_space
     from slifmr_pl.studies.sweep import Sweep, final, search
 
@@ -67,14 +70,16 @@ def run(options: argparse.Namespace) -> int:
         threads=threads_of(options.jobs),
         seed=options.seed,
     )
-    records = search(sweep, options.trials, options.jobs)
     screen = console()
+    say = partial(screen.print, highlight=False, markup=False, soft_wrap=True)
+    records = search(sweep, options.trials, options.jobs, say)
     screen.print(_trials(records, sweep.metric))
     screen.print(f"All trials: {out / 'trials.json'}", highlight=False)
     if records[0]["value"] is None:
         screen.print("No trial finished.")
         return 1
-    screen.print(f"Best settings: fit --config {out / 'best.yaml'}", highlight=False)
+    best = shlex.quote(str(out / "best.yaml"))
+    screen.print(f"Best settings: {program()} fit --config {best}", highlight=False)
     if options.final:
         result = final(sweep, records[0], options.seeds)
         screen.print(_final(result))
@@ -91,8 +96,8 @@ def _trials(records: list[dict[str, Any]], metric: str) -> "Table":
     for column in ("trial", "state", metric, "epochs", "seconds"):
         table.add_column(column, justify="right" if column != "state" else "left")
     keys = list(records[0]["params"])
-    for key in keys:
-        table.add_column(key, justify="right")
+    for name in _short_names(keys):
+        table.add_column(name, justify="right")
     for record in records[:_SHOWN]:
         value = record["value"] if record["value"] is not None else record["best_seen"]
         table.add_row(
@@ -106,6 +111,16 @@ def _trials(records: list[dict[str, Any]], metric: str) -> "Table":
     return table
 
 
+def _short_names(keys: list[str]) -> list[str]:
+    """The ends of dotted keys, with as many of their parts as tell them apart."""
+    parts = 1
+    while True:
+        ends = [".".join(key.split(".")[-parts:]) for key in keys]
+        if len(set(ends)) == len(keys):
+            return ends
+        parts += 1
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -114,7 +129,8 @@ def _final(result: dict[str, Any]) -> "Table":
     from rich.table import Table
 
     seeds = result["seeds"]
-    table = Table(title=f"Test, {len(seeds)} seeds, trial {result['trial']}", title_justify="left")
+    number = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    table = Table(title=f"Test, {number}, trial {result['trial']}", title_justify="left")
     table.add_column("metric")
     table.add_column("mean ± std", justify="right")
     for name, value in result["metrics"].items():

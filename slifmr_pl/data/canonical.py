@@ -15,6 +15,7 @@ from slifmr_pl.data.columns import (
     require_distinct_ids,
     split_column,
     text_column,
+    time_column,
 )
 from slifmr_pl.errors import DataError
 
@@ -104,9 +105,9 @@ def _interactions(table: pa.Table, origin: Origin) -> pa.Table:
             path=origin.path,
         )
     columns = {name: id_column(table, name, origin) for name in ("user_id", "item_id")}
-    for name in ("rating", "timestamp"):
+    for name, read in (("rating", number_column), ("timestamp", time_column)):
         if name in table.column_names:
-            columns[name] = number_column(table, name, origin)
+            columns[name] = read(table, name, origin)
     for name in ("split", "x_label"):
         if name in table.column_names:
             columns["split"] = split_column(table, name, origin)

@@ -1,6 +1,7 @@
 """Turn columns of a table into ids, numbers and split names; say which row stands in the way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -93,23 +94,42 @@ def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
 
 
 def number_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
-    """Read a column of finite numbers as float64; Parquet timestamps become seconds.
+    """Read a column of finite numbers as float64.
 
     Raises:
         DataError: A value is missing, not a number, NaN or infinite.
     """
+    return _numbers(table, name, origin, _as_floats, "number")
+
+
+def time_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read a column of times as seconds since 1970, float64.
+
+    They are numbers already, timestamps of a Parquet file, or ISO 8601 texts, in UTC unless they
+    name another offset.
+
+    Raises:
+        DataError: A value is missing or none of these.
+    """
+    return _numbers(table, name, origin, _as_seconds, "number or ISO 8601 time")
+
+
+def _numbers(
+    table: pa.Table,
+    name: str,
+    origin: Origin,
+    parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None],
+    what: str,
+) -> pa.ChunkedArray:
     column = table[name]
-    if pa.types.is_timestamp(column.type):
-        micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
-        column = pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
-    numbers = _as_floats(column)
+    numbers = parsed(column)
     if numbers is None:
-        index = _first_not_a_number(column)
+        index = _first_unparsed(column, parsed)
         _raise_at(
             index,
             origin,
-            f"{name} is {column[index].as_py()!r}, which is not a number",
-            "a finite number in every row",
+            f"{name} is {column[index].as_py()!r}, which is no {what}",
+            f"a {what} in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
         )
     finite = pc.fill_null(pc.is_finite(numbers), False)
@@ -174,12 +194,30 @@ def _as_floats(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
         return None
 
 
-def _first_not_a_number(column: pa.ChunkedArray) -> int:
-    """Bisect for the first value that Arrow cannot parse, which it does not tell itself."""
+def _as_seconds(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if not pa.types.is_timestamp(column.type):
+        numbers = _as_floats(column)
+        if numbers is not None:
+            return numbers
+        for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                return _as_seconds(column.cast(kind))
+        return None
+    micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
+    return pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
+
+
+def _first_unparsed(
+    column: pa.ChunkedArray, parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None]
+) -> int:
+    """Bisect for the first value that Arrow cannot parse, which it does not tell itself.
+
+    Where each could be parsed alone, it is the first that the ones before it do not go with.
+    """
     start, stop = 0, len(column)
     while stop - start > 1:
         middle = (start + stop) // 2
-        if _as_floats(column.slice(start, middle - start)) is not None:
+        if parsed(column.slice(0, middle)) is not None:
             start = middle
         else:
             stop = middle

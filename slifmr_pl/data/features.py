@@ -103,18 +103,15 @@ def feature_stores(
         DataError: If there is no item table or no such column.
         FeatureError: If an encoder or a store cannot be used.
     """
-    return {
-        name: FeatureStore.open(Path(_located(source.store, raw.root)))
-        if source.store is not None
-        else extract(
-            _inputs(raw, name, source),
-            source.spec(name, raw.root),
-            cache,
-            name=name,
-            config=extraction,
-        )
-        for name, source in modalities.items()
-    }
+    opened, jobs = {}, {}
+    for name, source in modalities.items():  # all are checked before the first is computed
+        if source.store is not None:
+            opened[name] = FeatureStore.open(Path(_located(source.store, raw.root)))
+        else:
+            jobs[name] = _inputs(raw, name, source), source.spec(name, raw.root)
+    for name, (inputs, spec) in jobs.items():
+        opened[name] = extract(inputs, spec, cache, name=name, config=extraction)
+    return {name: opened[name] for name in modalities}
 
 
 def aligned_features(

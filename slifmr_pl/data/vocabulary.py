@@ -96,7 +96,9 @@ class Vocabulary:
         rows = pc.index_in(strings, self._ids)
         if unknown is None and rows.null_count:
             missing = strings.filter(rows.is_null())[0].as_py()
-            close = difflib.get_close_matches(missing, self._ids[:100_000].to_pylist(), n=1)
+            some = self._ids[:100_000].to_pylist()
+            close = [raw for raw in some if raw.lstrip("0") == missing.lstrip("0")]
+            close = close or difflib.get_close_matches(missing, some, n=1)
             raise DataError(
                 f"{rows.null_count} of {len(rows)} ids are unknown, the first is {missing!r}",
                 expected=f"ids among the {len(self)} of the vocabulary",

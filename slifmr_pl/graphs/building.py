@@ -31,7 +31,7 @@ class GraphBuilder:
     """Builds graphs and features of data sets.
 
     Attributes:
-        cache: Where aligned features, neighbours and sorted triples are kept.
+        cache: Where aligned features, neighbours, sorted triples and regressions are kept.
         missing: By modality, what stands for items without features; also the modalities there are.
         neighbours: k of the modality graphs.
         centre_features: Subtract the mean feature before neighbours are searched.
@@ -104,7 +104,12 @@ class GraphBuilder:
         )
         catalogue = Catalogue(data.users, data.items, data.entities, data.relations, held_out)
         return ModelInputs(
-            graph, features, digest.hexdigest(), data.vocabulary_fingerprint, catalogue
+            graph,
+            features,
+            digest.hexdigest(),
+            data.vocabulary_fingerprint,
+            catalogue,
+            self.cache,
         )
 
     def _origin(self, name: str, store: FeatureStore, n_items: int) -> str:

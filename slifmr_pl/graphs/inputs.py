@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -32,6 +33,7 @@ class ModelInputs:
         fingerprint: Content hash of the data that the graphs were made from.
         vocabulary: Hash of the raw ids and their rows alone, which the fingerprint covers too.
         catalogue: The raw ids; None for graphs that were made without any.
+        cache: Folder that keeps what takes long to compute of them; None keeps nothing.
     """
 
     graph: HeterogeneousGraph
@@ -39,3 +41,4 @@ class ModelInputs:
     fingerprint: str
     vocabulary: str
     catalogue: Catalogue | None = None
+    cache: Path | None = None

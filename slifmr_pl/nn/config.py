@@ -93,9 +93,9 @@ class NetworkConfig:
         modality: The modality views.
         knowledge: The knowledge view.
         regression: The regression view.
-        fusion: "late" adds the modality and knowledge views to the propagated items; "early" adds
-            them to the item embeddings before they propagate over interactions, so that users
-            receive them too.
+        fusion: "early" adds the modality and knowledge views to the item embeddings before they
+            propagate over interactions, so that users receive them too; "late" adds them to the
+            propagated items.
         user_fusion: Weight of the mean of a user's fused items in the user's representation;
             0 leaves u* = u_ui.
     """
@@ -105,7 +105,7 @@ class NetworkConfig:
     modality: ModalityConfig = field(default_factory=ModalityConfig)
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
-    fusion: Fusion = "late"
+    fusion: Fusion = "early"
     user_fusion: float = 0.0
 
     def __post_init__(self) -> None:

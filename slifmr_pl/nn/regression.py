@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pytorch_lightning.strategies import Strategy
 
 from slifmr_pl.errors import CheckpointError
+from slifmr_pl.graphs.cache import cached_regression
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.profiles import SharedFacts, facts_of, leading_directions
-from slifmr_pl.graphs.regression import ItemRegression, RegressionFactors, item_regression
+from slifmr_pl.graphs.regression import ItemRegression, RegressionFactors
 from slifmr_pl.nn.config import NetworkConfig
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -70,6 +72,11 @@ class RegressionView:
         if self.is_open:
             self.weight = state["weight"]
 
+    def share(self, inputs: ModelInputs, strategy: Strategy) -> None:
+        """Solves it in the first process, unless that has; all processes call this together."""
+        solved = self.solve(inputs) if strategy.is_global_zero else None
+        self._solved, self._factors = strategy.broadcast(solved), None
+
     def solve(self, inputs: ModelInputs) -> ItemRegression | None:
         """The regression, solved now if it has not been; None without the view.
 
@@ -95,7 +102,8 @@ class RegressionView:
                 facts = facts_of(graph.triples, graph.n_items)
                 shared = SharedFacts.among(facts, graph.n_items)
                 profiles.append(shared.profiles(facts, graph.n_items))
-            self._solved = item_regression(
+            self._solved = cached_regression(
+                inputs.cache,
                 graph.users,
                 graph.items,
                 graph.n_users,

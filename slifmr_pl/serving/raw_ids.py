@@ -48,6 +48,13 @@ class RowLookup:
         """
         if isinstance(ids, str):
             raise DataError(f"one string, {ids!r}", expected="a list of ids", fix=f"give [{ids!r}]")
+        for raw in ids:
+            if not isinstance(raw, str):
+                raise DataError(
+                    f"{raw!r} is a {type(raw).__name__}",
+                    expected="ids as text, as the data has them",
+                    fix=f"give {str(raw)!r}",
+                )
         try:
             return np.array([self._rows[raw] for raw in ids], dtype=np.int64)
         except KeyError:

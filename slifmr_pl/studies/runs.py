@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from pytorch_lightning.utilities.exceptions import SIGTERMException
-
 from slifmr_pl.configuration import flat
 from slifmr_pl.data_settings import composed
 from slifmr_pl.errors import RunError
@@ -219,7 +217,7 @@ def _raised_on_sigterm() -> Iterator[None]:
         return
 
     def stop(signum: int, frame: object) -> None:
-        raise SIGTERMException
+        raise KeyboardInterrupt(signum)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

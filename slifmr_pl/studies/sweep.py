@@ -2,10 +2,11 @@
 
 import math
 import os
+import shutil
 import socket
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from slifmr_pl.studies.space import optuna
 BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.json"
 FINAL_FILE = "final.json"
+_TRIALS = "trials"  # folder of their runs
+_NAME = "sweep"  # of the study in its journal
 _POLL = 0.5  # seconds between looks at a running trial
 _STARTUP, _WARMUP = 5, 5  # trials to compare with, and epochs, before one is pruned
 
@@ -61,13 +64,16 @@ class Sweep:
     seed: int
 
 
-def search(sweep: Sweep, trials: int, jobs: int) -> list[dict[str, Any]]:
+def search(
+    sweep: Sweep, trials: int, jobs: int, say: Callable[[str], None] = lambda line: None
+) -> list[dict[str, Any]]:
     """Runs trials until there are as many as wanted, those of earlier calls included.
 
     Args:
         sweep: What to search.
         trials: Finished and pruned trials together, with those that diverged or failed twice.
         jobs: Trials at a time.
+        say: Is told of each trial that ends.
 
     Returns:
         One record a trial, best first; they and the best configuration are written, too.
@@ -82,7 +88,7 @@ def search(sweep: Sweep, trials: int, jobs: int) -> list[dict[str, Any]]:
         _require_dead(lost, sweep)
         _put_back(study, lost)
     missing = max(0, trials - len(_records(study, sweep)))
-    in_parallel(lambda _: _try(study, sweep), range(missing), jobs)
+    in_parallel(lambda _: _try(study, sweep, say), range(missing), jobs)
     records = _records(study, sweep)
     write_json(sweep.out / TRIALS_FILE, records)
     if records and records[0]["value"] is not None:
@@ -144,26 +150,22 @@ def _study(sweep: Sweep) -> Any:
     library = optuna()
     library.logging.set_verbosity(library.logging.WARNING)
     sweep.storage.parent.mkdir(parents=True, exist_ok=True)
-    journal = library.storages.journal
-    study = library.create_study(
-        storage=library.storages.JournalStorage(journal.JournalFileBackend(str(sweep.storage))),
-        study_name="sweep",
-        load_if_exists=True,
-        direction="maximize",
-        # Late epochs, which only the best trials reach, are compared by as many trials too.
-        pruner=library.pruners.MedianPruner(_STARTUP, _WARMUP, n_min_trials=_STARTUP),
-    )
-    # Not the same draws again where a sweep goes on.
-    study.sampler = library.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     identity = {
         "configs": [path.read_text("utf-8") for path in sweep.configs],
         "settings": dict(sweep.settings),
         "space": {key: repr(distribution) for key, distribution in sweep.space.items()},
         "metric": sweep.metric,
     }
-    before = study.user_attrs.get("sweep", identity) if _records(study, sweep) else identity
+    journal = library.storages.journal
+    storage = library.storages.JournalStorage(journal.JournalFileBackend(str(sweep.storage)))
+    study = _opened(storage)
+    before = study.user_attrs.get("sweep", identity)
     changed = [key for key in identity if before[key] != identity[key]]
-    if changed:
+    if changed and not _records(study, sweep):  # what was to be tried is of no use any more
+        library.delete_study(study_name=_NAME, storage=storage)
+        shutil.rmtree(sweep.out / _TRIALS, ignore_errors=True)
+        study = _opened(storage)
+    elif changed:
         raise RunError(
             f"the trials there are of other {', '.join(changed)}",
             expected="the same configuration, space and metric for all trials of a sweep",
@@ -171,20 +173,34 @@ def _study(sweep: Sweep) -> Any:
             path=sweep.storage,
         )
     study.set_user_attr("sweep", identity)
+    # Not the same draws again where a sweep goes on.
+    study.sampler = library.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     return study
+
+
+def _opened(storage: Any) -> Any:
+    library = optuna()
+    return library.create_study(
+        storage=storage,
+        study_name=_NAME,
+        load_if_exists=True,
+        direction="maximize",
+        # Late epochs, which only the best trials reach, are compared by as many trials too.
+        pruner=library.pruners.MedianPruner(_STARTUP, _WARMUP, n_min_trials=_STARTUP),
+    )
 
 
 class _FailedOnceError(Exception):
     """A trial failed after it had validated, for whatever reason but divergence."""
 
 
-def _try(study: Any, sweep: Sweep) -> None:
+def _try(study: Any, sweep: Sweep, say: Callable[[str], None]) -> None:
     """One trial, from the choice of its settings to its result; one that fails is tried again."""
-    while not _concluded(study, sweep):
+    while not _concluded(study, sweep, say):
         pass
 
 
-def _concluded(study: Any, sweep: Sweep) -> bool:
+def _concluded(study: Any, sweep: Sweep, say: Callable[[str], None]) -> bool:
     """Makes a trial, and says whether it counts."""
     library = optuna()
     states = library.trial.TrialState
@@ -197,12 +213,23 @@ def _concluded(study: Any, sweep: Sweep) -> bool:
     except _FailedOnceError:
         _put_back(study, trial, failed=True)
         return False
-    except BaseException:
-        _put_back(study, trial)
+    except BaseException as error:
+        _put_back(study, trial, failed=isinstance(error, RunError))
         raise
     else:
         study.tell(trial, value, state=states.FAIL if value is None else states.COMPLETE)
+    say(_line(study.trials[trial.number], sweep.metric))
     return True
+
+
+def _line(trial: Any, metric: str) -> str:
+    """A trial that ended, as progress shows it."""
+    seen = trial.value
+    if seen is None:
+        seen = max(trial.intermediate_values.values(), default=math.nan)
+    state = trial.user_attrs.get("gave up", trial.state.name.lower())
+    settings = "  ".join(f"{key}={value}" for key, value in trial.params.items())
+    return f"trial {trial.number}  {state}  {metric} {seen:.4f}  {settings}"
 
 
 def _require_dead(trial: Any, sweep: Sweep) -> None:
@@ -241,7 +268,7 @@ def _value(trial: Any, sweep: Sweep) -> float | None:
         _FailedOnceError: It failed later, for the first time.
     """
     job = Job(
-        sweep.out / "trials" / f"{trial.number:04}",
+        sweep.out / _TRIALS / f"{trial.number:04}",
         sweep.configs,
         {
             "early_stopping.monitor": sweep.metric,
@@ -273,9 +300,11 @@ def _value(trial: Any, sweep: Sweep) -> float | None:
     finished = finished_run(job.folder)
     if finished is not None and not status:
         return float(read_record(finished)["best"]["score"])
-    if epoch < 0 or status in (130, 143):
+    if status in (130, 143):
         raise run_failed(status, job.folder)
     if not trial.user_attrs.get("failed before"):
+        if epoch < 0 and not _records(trial.study, sweep):
+            raise run_failed(status, job.folder)  # no trial has worked: most likely none can
         raise _FailedOnceError
     trial.set_user_attr("gave up", "failed")
     return None
@@ -307,7 +336,7 @@ def _records(study: Any, sweep: Sweep) -> list[dict[str, Any]]:
                 "epochs": len(seen),
                 "seconds": round(trial.duration.total_seconds(), 1),
                 "params": trial.params,
-                "run": _relative_run(sweep.out / "trials" / f"{trial.number:04}", sweep.out),
+                "run": _relative_run(sweep.out / _TRIALS / f"{trial.number:04}", sweep.out),
             }
         )
     return sorted(

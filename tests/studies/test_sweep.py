@@ -216,7 +216,7 @@ def test_trial_worse_than_a_completed_one_is_stopped(
 def test_interrupted_trial_is_not_counted_and_its_settings_come_again(
     stand_in: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts(monkeypatch, (0.5, 2, 143))
+    starts(monkeypatch, (0.5, 2, 143), error="StoppedError")
     with pytest.raises(RunError, match="status 143"):
         search(stand_in, 1, jobs=1)
     study = sweeping._study(stand_in)
@@ -249,3 +249,34 @@ def test_sweep_that_another_process_is_at_is_refused(stand_in: Sweep) -> None:
     with pytest.raises(RunError, match=f"process {os.getpid()} is at trial 0"):
         search(stand_in, 1, jobs=1)
     assert study.trials[0].state.name == "RUNNING"
+
+
+def test_settings_that_cannot_begin_stop_the_sweep_only_where_none_have_worked(
+    stand_in: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts(monkeypatch, (0.5, 0, 2), error="ConfigError")
+    with pytest.raises(RunError, match="status 2"):
+        search(stand_in, 1, jobs=1)
+    # Once more they fail, and count; then others fail twice, and those after them go on.
+    starts(monkeypatch, (0.5, 0, 2), (0.5, 0, 2), (0.5, 0, 2), error="ConfigError")
+    lines: list[str] = []
+    records = search(stand_in, 2, jobs=1, say=lines.append)
+    assert [record["state"] for record in records] == ["failed", "failed"]
+    assert [line.split()[:3] for line in lines] == [
+        ["trial", "1", "failed"],
+        ["trial", "3", "failed"],
+    ]
+
+
+def test_space_can_be_mended_before_anything_was_found(
+    stand_in: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts(monkeypatch, (0.5, 0, 2), error="ConfigError")
+    with pytest.raises(RunError, match="status 2"):
+        search(stand_in, 1, jobs=1)
+    mended = replace(stand_in, space={"a": FloatDistribution(5, 6)})
+    starts(monkeypatch, (0.5, 2, 2))
+    (record,) = search(mended, 1, jobs=1)
+    assert 5 <= record["params"]["a"] <= 6
+    with pytest.raises(RunError, match="trials there are of other space"):
+        search(stand_in, 2, jobs=1)
