@@ -47,8 +47,9 @@ class Addition(NamedTuple):
     """How well items could be added.
 
     Attributes:
-        explained: Share of the variance of the known items' representations that features and facts
-            explain where an item is left out; near 0 they say little of who likes an item.
+        explained: Share of the variance of the known items' representations, the regression apart,
+            that features and facts explain where an item is left out; near 0 they say little of
+            who likes an item.
         unknown_facts: Facts whose relation or entity is not in the model's knowledge graph, and
             which say nothing therefore.
     """
@@ -186,6 +187,8 @@ class Recommender:
     def similar_items(self, item_ids: Sequence[str], k: int = 20) -> list[list[Recommendation]]:
         """The k items whose representations have the highest cosine with each item's own.
 
+        The regression, which is on a scale of its own, takes no part.
+
         Args:
             item_ids: Raw ids.
             k: Items a list; the item itself is left out.
@@ -196,7 +199,7 @@ class Recommender:
         """
         rows = self._item_ids.rows(item_ids)
         if self._directions is None:
-            self._directions = normalize(self.item_embeddings)
+            self._directions = normalize(self.item_embeddings[:, : self._dim])
         itself = UserItems(np.arange(len(rows) + 1), rows)
         return self._best(self._directions[torch.from_numpy(rows)], self._directions, k, itself)
 
@@ -240,10 +243,15 @@ class Recommender:
         known, own, unknown = new_item_features(
             self.catalogue, self.graph, new, dict(stores or {}), facts
         )
-        fitted = fit_feature_map(known[warm], self.item_embeddings[: len(warm)][warm])
-        self.item_embeddings = torch.cat([self.item_embeddings, fitted(own)])
+        embeddings = self.item_embeddings[: len(warm)][warm]
+        # The regression's part is on a scale of its own, and has a map of its own.
+        maps = [fit_feature_map(known[warm], embeddings[:, : self._dim])]
+        if self._regression is not None:
+            maps.append(fit_feature_map(known[warm], embeddings[:, self._dim :]))
+        added = torch.cat([fitted(own) for fitted in maps], dim=1)
+        self.item_embeddings = torch.cat([self.item_embeddings, added])
         self.items, self._item_ids, self._directions = grown, RowLookup(grown), None
-        return Addition(fitted.explained, unknown)
+        return Addition(maps[0].explained, unknown)
 
     def _allowed(
         self, candidates: Sequence[str] | None, blocked: Sequence[str] | None
