@@ -23,7 +23,7 @@ BATCH_SIZE = 131  # no world size of the tests divides it
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "late": {},
+    "late": {"network": NetworkConfig(embedding_dim=16, fusion="late")},
     "early": {"network": NetworkConfig(embedding_dim=16, fusion="early", user_fusion=0.3)},
     "lightgcn": {
         "network": NetworkConfig(

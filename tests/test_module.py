@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
+from slifmr_pl.baselines.most_popular import MostPopular
 from slifmr_pl.checkpoint import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
@@ -18,6 +19,7 @@ from slifmr_pl.nn.config import (
     RegressionConfig,
 )
 from slifmr_pl.nn.self_loop import SelfLoopConfig
+from slifmr_pl.optimizer import OptimizerConfig
 from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
 EPOCHS = 4
@@ -368,9 +370,76 @@ def test_unusable_checkpoint_is_refused_with_a_reason(
         SlifMrModule.load_from_checkpoint(path)
 
 
+class OtherData(pl.LightningDataModule):
+    """Somebody's own."""
+
+    def train_dataloader(self) -> list[int]:
+        return [1]
+
+
 def test_trainer_without_data_module_is_refused(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(ConfigError, match="no SlifMrDataModule"):
+    with pytest.raises(ConfigError, match="no data module") as refused:
         trainer(tmp_path, 1).fit(full_model(), run.data.train_dataloader())
+    assert "Trainer.fit(module, datamodule=SlifMrDataModule(…))" in str(refused.value)
+    with pytest.raises(ConfigError, match="the data module is a OtherData"):
+        trainer(tmp_path, 1).fit(full_model(), datamodule=OtherData())
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
+def test_precision_that_the_graphs_do_not_have_is_refused(
+    tmp_path: Path, run: Run, precision: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"precision {precision}"):
+        trainer(tmp_path, 1, precision=precision).fit(full_model(), datamodule=run.data)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"network": NetworkConfig(embedding_dim=16, fusion="late")}, "network.fusion"),
+        ({"self_loop": SelfLoopConfig(momentum=0.5)}, "self_loop.momentum"),
+    ],
+)
+def test_checkpoint_of_other_settings_is_refused_by_every_stage(
+    run: Run, tmp_path: Path, options: dict[str, Any], key: str
+) -> None:
+    path = str(run.folder / "epochs" / "epoch=1.ckpt")
+    for stage in ("fit", "validate", "predict"):
+        with pytest.raises(CheckpointError, match=f"{key} is .* in the checkpoint"):
+            getattr(trainer(tmp_path, EPOCHS), stage)(
+                full_model(**options), datamodule=run.data, ckpt_path=path
+            )
+
+
+def test_settings_of_training_alone_may_differ_where_nothing_is_trained(
+    run: Run, tmp_path: Path
+) -> None:
+    path = str(run.folder / "epochs" / "epoch=1.ckpt")
+    other = full_model(optimizer=OptimizerConfig(learning_rate=0.5), ks=(5, 20))
+    found = trainer(tmp_path, 1).validate(other, run.data, ckpt_path=path, verbose=False)[0]
+    assert found == run.metrics.epochs[1]
+    with pytest.raises(CheckpointError, match=r"optimizer\.learning_rate is 0\.5"):
+        trainer(tmp_path, EPOCHS).fit(other, datamodule=run.data, ckpt_path=path)
+
+
+def test_loaded_module_takes_settings_of_a_run_and_no_others(run: Run) -> None:
+    path = run.folder / "epochs" / "epoch=1.ckpt"
+    module = SlifMrModule.load_from_checkpoint(path, top_k=3, ks=(1,))
+    assert (module.top_k, module.ks) == (3, (1,))
+    with pytest.raises(ConfigError, match="load_from_checkpoint with network"):
+        SlifMrModule.load_from_checkpoint(path, network=NetworkConfig())
+
+
+def test_checkpoint_of_a_baseline_is_named_as_one(run: Run, tmp_path: Path) -> None:
+    fit = trainer(tmp_path, 1)
+    fit.fit(MostPopular(), datamodule=run.data)
+    fit.save_checkpoint(tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="of a baseline"):
+        SlifMrModule.load_from_checkpoint(tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="of a baseline"):
+        trainer(tmp_path, 1).test(full_model(), run.data, ckpt_path=str(tmp_path / "x.ckpt"))
+    with pytest.raises(CheckpointError, match="loaded without its data"):
+        MostPopular.load_from_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_predictions_are_unseen_items_best_first(run: Run) -> None:

@@ -11,7 +11,7 @@ from slifmr_pl.checkpoint import FORMAT_VERSION, STATE_KEY, check_checkpoint
 from slifmr_pl.checkpoint_contents import check_data, check_tensors, data_state, require_finite
 from slifmr_pl.data.batches import EvalBatch, TrainBatch
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.evaluation import DEFAULT_KS, FullRanking, inputs_of
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.topk import TopK
@@ -64,8 +64,18 @@ class Baseline(FullRanking):
         checkpoint[STATE_KEY] = {"format_version": FORMAT_VERSION, **data_state(self.inputs)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of other data or of another model."""
+        """Refuses a checkpoint of other data or of another model.
+
+        Raises:
+            CheckpointError: If it is, or no data is at hand, which a baseline takes from a Trainer.
+        """
         check_checkpoint(checkpoint)
+        if not hasattr(self, "inputs"):
+            raise CheckpointError(
+                f"{type(self).__name__} is loaded without its data",
+                expected="a Trainer with a SlifMrDataModule, which baselines take their data from",
+                fix="Trainer.test(module, datamodule=…, ckpt_path=…), or the same of predict",
+            )
         check_data(self.inputs, checkpoint[STATE_KEY])
         check_tensors(self, checkpoint["state_dict"], self.inputs.graph.n_items)
 

@@ -71,12 +71,15 @@ def catalogue(*, modalities: bool = True, knowledge: bool = True) -> Heterogeneo
 
 NO_MODALITY = ModalityConfig(enabled=False)
 NO_KNOWLEDGE = KnowledgeConfig(enabled=False)
-LIGHTGCN = NetworkConfig(embedding_dim=DIM, modality=NO_MODALITY, knowledge=NO_KNOWLEDGE)
+LIGHTGCN = NetworkConfig(
+    embedding_dim=DIM, modality=NO_MODALITY, knowledge=NO_KNOWLEDGE, fusion="late"
+)
 ALL_VIEWS = NetworkConfig(
     embedding_dim=DIM,
     interaction=InteractionConfig(layers=3),
     modality=ModalityConfig(layers=2, weight=0.7),
     knowledge=KnowledgeConfig(layers=2, weight=0.5),
+    fusion="late",
     user_fusion=0.4,
 )
 # Every combination of views, by name.
