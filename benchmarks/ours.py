@@ -86,7 +86,7 @@ def arguments(dim: int, model: Model) -> dict[str, object]:
     Args:
         dim: Embedding size d.
         model: LightGCN (configs/model/lightgcn_bpr.yaml), the same with a knowledge view, or all of
-            SLIF-MR (configs/model/slifmr.yaml).
+            SLIF-MR with late fusion.
     """
     full = model == "full"
     return {
@@ -96,6 +96,7 @@ def arguments(dim: int, model: Model) -> dict[str, object]:
             modality=ModalityConfig(enabled=full),
             knowledge=KnowledgeConfig(enabled=model != "lightgcn"),
             regression=RegressionConfig(enabled=full),
+            fusion="late",
         ),
         "self_loop": SelfLoopConfig(enabled=full),
         "loss": LossConfig(ranking="bpr", alignment=0.01 if full else 0.0, l2=L2),
