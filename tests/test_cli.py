@@ -6,6 +6,8 @@ import pytest
 import torch
 import yaml
 
+from slifmr_pl import __version__
+from slifmr_pl.__main__ import main as commands
 from slifmr_pl.cli import main
 
 
@@ -14,6 +16,7 @@ def config(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's configuration, on the small catalogue, two epochs."""
     values = yaml.safe_load(Path("configs/demo.yaml").read_text())
     values["data"]["root"] = str(catalogue)
+    values["model"] = {"network": {"embedding_dim": 48}, "loss": {"l2": 2.0e-2}}
     values["trainer"] |= {"max_epochs": 2, "enable_progress_bar": False}
     path = tmp_path_factory.mktemp("config") / "small.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -52,10 +55,7 @@ def test_fit_ends_with_the_best_checkpoint_and_the_command_that_tests_it(
     assert main([*arguments, "--trainer.max_epochs", "1"]) == 0
     folder = tmp_path / "demo" / "version_0"
     assert best(folder) in caplog.text
-    assert (
-        f"lightning_cli.py test --config {folder / 'config.yaml'} --ckpt_path {best(folder)}"
-        in caplog.text
-    )
+    assert f" test --config {folder / 'config.yaml'} --ckpt_path {best(folder)}" in caplog.text
 
 
 def test_running_again_opens_a_new_folder(config: Path, run: Path) -> None:
@@ -222,6 +222,14 @@ def test_unknown_key_in_a_file_is_refused_by_name(
         (["--ckpt_path", "no.ckpt"], ["no such checkpoint", "fix:"]),
         (["--ckpt_path", "last"], ["no such checkpoint", "fix:"]),
         (["--data.split.ratios", "[1.0, 0.0, 0.0]"], ["the valid part of the split is empty"]),
+        pytest.param(
+            ["--trainer.accelerator", "gpu"],
+            ["error: No supported gpu backend"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        (["--trainer.precision", "64-true"], ["precision 64-true", "bf16-mixed", "fix:"]),
+        (["--trainer.logger", "CometLogger"], ["CometLogger cannot be made", "pip install"]),
+        (["--trainer.max_epoch", "3"], ["did you mean trainer.max_epochs?"]),
     ],
 )
 def test_wrong_input_ends_with_found_expected_and_fix(
@@ -237,6 +245,38 @@ def test_wrong_input_ends_with_found_expected_and_fix(
     for part in expected:
         assert part in printed
     assert "Traceback" not in printed
+    assert not list(tmp_path.glob("*/version_*"))  # no run began
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "NoneType"), ("a: [1\n", "line 2")])
+def test_file_that_holds_no_settings_is_named(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(content)
+    for arguments in (["--config", str(config), "--config", str(other)], [f"--config={other}"]):
+        assert main(["fit", *arguments]) == 2
+        printed = capsys.readouterr().err
+        assert str(other) in printed
+        assert said in printed
+
+
+def test_refused_resume_is_no_run(config: Path, run: Path) -> None:
+    """The next `--ckpt_path last` would go on from it."""
+    root = run.parents[1]
+    before = set(run.parent.iterdir())
+    arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(root)]
+    arguments += ["--ckpt_path", best(run), "--trainer.max_epochs", "9"]
+    assert main([*arguments, "--data.split.seed", "7"]) == 2
+    assert set(run.parent.iterdir()) == before
+
+
+def test_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        commands(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == 2 * f"slifmr_pl {__version__}\n"
 
 
 def test_test_without_a_checkpoint_is_refused(

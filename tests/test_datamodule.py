@@ -176,3 +176,23 @@ def test_neighbours_are_searched_once_and_not_again_for_other_data_of_the_same_i
     assert second.model_inputs.fingerprint != first.model_inputs.fingerprint
     for name, neighbours in second.model_inputs.graph.modalities.items():
         assert torch.equal(neighbours.indices, first.model_inputs.graph.modalities[name].indices)
+
+
+def test_all_modalities_are_checked_before_the_first_is_computed(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    data = demo_data(catalogue, cache_dir=str(tmp_path))
+    data.modalities = {
+        **data.modalities,
+        "text": dataclasses.replace(data.modalities["text"], columns=("titel",)),
+    }
+    with pytest.raises(DataError, match="'titel'"):
+        data.prepare_data()
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_data_module_can_be_printed_before_and_after_it_is_set_up(catalogue: Path) -> None:
+    data = demo_data(catalogue)
+    for _ in range(2):
+        assert str(data) == repr(data) == f"SlifMrDataModule({str(catalogue)!r})"
+        data.prepare_data()

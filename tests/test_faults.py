@@ -139,7 +139,7 @@ def test_divergence_ends_at_once_with_what_led_to_it_and_the_checkpoint_before(
     assert "fix:" in printed
     folder = tmp_path / "demo" / "version_0"
     batch = load_file(folder / "diverged" / "batch.safetensors")
-    assert batch["negatives"].shape == (len(batch["users"]), 16)
+    assert batch["negatives"].shape == (len(batch["users"]), 32)
     state = load_file(folder / "diverged" / "module.safetensors")
     record = (folder / "diverged" / "losses.json").read_text()
     assert '"batches_since": 0' in record
@@ -216,11 +216,13 @@ def test_last_is_that_of_the_newest_run_that_began(tmp_path: Path, unbroken: Pat
     folders = [new_run_folder(tmp_path, claim=True) for _ in range(3)]
     for folder in folders[:2]:
         write_whole(last_path(folder), source.read_bytes())
-        (folder / "config.yaml").touch()
+        (folder / "run.json").touch()
+    (folders[2] / "config.yaml").touch()  # it was refused
     assert last_of_newest_run(tmp_path) == last_path(folders[1])
-    (folders[2] / "config.yaml").touch()
-    with pytest.raises(CheckpointError, match="version_2, ended before its first save"):
+    (folders[2] / "run.json").touch()
+    with pytest.raises(CheckpointError, match="version_2, ended before its first save") as found:
         last_of_newest_run(tmp_path)
+    assert f"--ckpt_path {last_path(folders[1])}" in str(found.value)
 
 
 def test_run_that_never_trained_leaves_no_folder(arguments: list[str], tmp_path: Path) -> None:

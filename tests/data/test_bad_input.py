@@ -144,7 +144,7 @@ BROKEN: dict[str, Broken] = {
     "rating empty": rows("user_id,item_id,rating\na,1,\n", "rating is ''", 2),
     "rating with a comma": rows('user_id,item_id,rating\na,1,"4,5"\n', "rating is '4,5'", 2),
     "timestamp as a date": rows(
-        "user_id,item_id,timestamp\na,1,2020-01-01\n", "timestamp is '2020", 2
+        "user_id,item_id,timestamp\na,1,3.5\nb,1,31/12/2020\n", "timestamp is '31/12/2020'", 3
     ),
     "timestamp list": rows(
         parquet(user_id=["a"], item_id=["1"], timestamp=[[1]]), "timestamp is [1]", 1, "parquet"

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_extraction.errors import TableError
 from slifmr_pl.data.readers import RawData, read, read_layout, read_recbole
 from slifmr_pl.errors import DataError
 
@@ -155,3 +156,26 @@ def test_recbole_data_set_is_chosen_by_name(tmp_path: Path) -> None:
     assert read_recbole(tmp_path, "b").interactions["user_id"].to_pylist() == ["x"]
     with pytest.raises(DataError, match=r"c.inter does not exist"):
         read_recbole(tmp_path, "c")
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds"),
+    [
+        (["2020-09-13T12:00:00Z", "2020-09-13T14:00:00+02:00"], [1.6e9 - 1600, 1.6e9 - 1600]),
+        (["2020-09-13 12:00:00", "2020-09-13"], [1.6e9 - 1600, 1.6e9 - 44800]),
+        (["1600000000", "1.5"], [1.6e9, 1.5]),
+    ],
+)
+def test_times_are_seconds_or_iso_8601(
+    tmp_path: Path, texts: list[str], seconds: list[float]
+) -> None:
+    rows = "".join(f"{user},1,{text}\n" for user, text in enumerate(texts))
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n" + rows)
+    assert read(tmp_path, "auto").interactions["timestamp"].to_pylist() == seconds
+
+
+@pytest.mark.parametrize("mark", [";", "|"])
+def test_another_separator_is_named(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "interactions.csv").write_text(f"user_id{mark}item_id\na{mark}1\n")
+    with pytest.raises(TableError, match=f"separated by '[{mark}]'"):
+        read(tmp_path, "auto")

@@ -1,13 +1,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from slifmr_pl.graphs import cache
-from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
+from slifmr_pl.graphs.cache import cached_neighbours, cached_regression, cached_triples
 from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
+from slifmr_pl.graphs.regression import ItemRegression
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
 PRESENT = torch.arange(30) % 7 > 0
@@ -72,3 +75,49 @@ def test_kept_triples_are_those_that_would_be_sorted_again(
     monkeypatch.undo()
     cached_triples(tmp_path, heads, relations, tails, 9, 4)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+USERS, ITEMS = torch.randint(0, 9, (40,)).sort().values, torch.randint(0, 12, (40,))
+PROFILE = np.eye(12)[:, :5]
+
+
+def solved(folder: Path | None, **changes: Any) -> ItemRegression:
+    options = {
+        "users": USERS,
+        "items": ITEMS,
+        "n_users": 9,
+        "n_items": 12,
+        "rank": 6,
+        "ridge": 2.0,
+        "profiles": [PROFILE, csr_array(PROFILE)],
+        "profile_weight": 1.5,
+        **changes,
+    }
+    return cached_regression(folder, **options)
+
+
+def test_kept_regressions_are_those_that_would_be_solved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = solved(None)
+    assert all(map(torch.equal, solved(tmp_path), found))
+    monkeypatch.delattr(cache, "item_regression")  # to solve it would fail
+    assert all(map(torch.equal, solved(tmp_path), found))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rank": 5},
+        {"ridge": 2.5},
+        {"profile_weight": 1.0},
+        {"items": ITEMS.flip(0)},
+        {"n_users": 10},
+        {"profiles": [PROFILE]},
+        {"profiles": [PROFILE, csr_array(2 * PROFILE)]},
+    ],
+)
+def test_whatever_changes_a_regression_changes_the_key(tmp_path: Path, change: Any) -> None:
+    solved(tmp_path)
+    assert all(map(torch.equal, solved(tmp_path, **change), solved(None, **change)))
+    assert len(list((tmp_path / "regressions").iterdir())) == 2
