@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
-from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.topk import TopK
@@ -50,17 +49,18 @@ def inputs_of(trainer: pl.Trainer) -> ModelInputs:
         ConfigError: If it has none.
     """
     data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, SlifMrDataModule):
+    inputs = getattr(data, "model_inputs", None)
+    if not isinstance(inputs, ModelInputs):
         name = "the Trainer has no data module"
         if data is not None:
-            name = f"the data module is a {type(data).__name__}"
+            name = f"the data module is a {type(data).__name__} without model_inputs"
         stage = "fit" if trainer.state.fn is None else trainer.state.fn.value
         raise ConfigError(
             name,
             expected="a SlifMrDataModule: graphs and features besides the batches",
             fix=f"call Trainer.{stage}(module, datamodule=SlifMrDataModule(…))",
         )
-    return data.model_inputs
+    return inputs
 
 
 class FullRanking(pl.LightningModule):

@@ -46,7 +46,7 @@ from slifmr_pl.optimizer import OptimizerConfig, adam
 from slifmr_pl.processes import check_agreement
 from slifmr_pl.stored_settings import check_settings, module_settings
 from slifmr_pl.strategies.columns import ColumnStrategy
-from slifmr_pl.weighing import best_weight
+from slifmr_pl.weighing import best_weight, validation_sample
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -243,7 +243,7 @@ class SlifMrModule(FullRanking):
                 views.users,
                 views.items,
                 regression,
-                trainer.datamodule.validation_sample,  # type: ignore[attr-defined]
+                validation_sample(trainer),
                 memory_budget_mb=self.memory_budget_mb,
             )
             # All processes rank the same users, but may round differently.

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.regression import RegressionFactors, joined
 from slifmr_pl.metrics.full_ranking import rank_scores
 from slifmr_pl.metrics.ranking import RankingMetrics
@@ -13,6 +15,23 @@ from slifmr_pl.nn.regression import WEIGHTS
 
 _K = 20
 _TABLES = 4  # of scores [b, I] that are held at a time, with what ranking them takes
+
+
+def validation_sample(trainer: pl.Trainer) -> Iterable[EvalBatch]:
+    """The users to choose for, of the trainer's data module.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]  # of one that has a data module
+    sample: Iterable[EvalBatch] | None = getattr(data, "validation_sample", None)
+    if sample is None:
+        raise ConfigError(
+            f"the data module is a {type(data).__name__} without validation_sample",
+            expected="users to choose the regression's weight for, as SlifMrDataModule has them",
+            fix="set network.regression.weight, or use a SlifMrDataModule",
+        )
+    return sample
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ BATCH_SIZE = 131  # no world size of the tests divides it
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "late": {"network": NetworkConfig(embedding_dim=16, fusion="late")},
-    "early": {"network": NetworkConfig(embedding_dim=16, fusion="early", user_fusion=0.3)},
+    "early": {},
+    "late": {"network": NetworkConfig(embedding_dim=16, fusion="late", user_fusion=0.3)},
     "lightgcn": {
         "network": NetworkConfig(
             embedding_dim=16,
@@ -44,7 +44,7 @@ def options(strategy: str) -> dict[str, Any]:
 
 
 def fit_and_predict(
-    catalogue: Path, out: Path, strategy: str = "ddp", variant: str = "late"
+    catalogue: Path, out: Path, strategy: str = "ddp", variant: str = "early"
 ) -> None:
     module, metrics = full_model(**VARIANTS[variant]), Metrics()
     shared = options(strategy)  # a trainer ends with the environment that it found taken down

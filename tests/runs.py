@@ -41,7 +41,7 @@ def full_model(**options: Any) -> SlifMrModule:
     options = {
         "network": NetworkConfig(embedding_dim=16),
         "loss": LossConfig(ranking="softmax", alignment=0.05, l2=1e-3),
-        "optimizer": OptimizerConfig(learning_rate=0.05),
+        "optimizer": OptimizerConfig(learning_rate=0.02),
         "ks": (5, 20),
         **options,
     }

@@ -69,7 +69,7 @@ class Saves(LastCheckpoint):
         self.steps.append(trainer.global_step)
 
 
-def model(variant: str = "late") -> SlifMrModule:
+def model(variant: str = "early") -> SlifMrModule:
     return full_model(optimizer=OptimizerConfig(learning_rate=2e-3), **VARIANTS[variant])
 
 
@@ -93,7 +93,7 @@ def fits(catalogue: Path, out: Path) -> dict[str, dict[str, Any]]:
     shared = options("ddp")  # a trainer takes the environment down that it found
     return {
         what: fit(catalogue, out, shared, what, variant)
-        for what, variant in (("clock", "late"), ("signal", "late"), ("divergence", "lightgcn"))
+        for what, variant in (("clock", "early"), ("signal", "early"), ("divergence", "lightgcn"))
     }
 
 

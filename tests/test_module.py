@@ -9,8 +9,10 @@ from torch import Tensor
 
 from slifmr_pl.baselines.most_popular import MostPopular
 from slifmr_pl.checkpoint import FORMAT_VERSION
-from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatches
+from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import CheckpointError, ConfigError
+from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import (
     KnowledgeConfig,
@@ -23,6 +25,7 @@ from slifmr_pl.optimizer import OptimizerConfig
 from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
 EPOCHS = 4
+MONITOR = "val/mrr@5"  # best in an epoch before the last
 
 
 class Run:
@@ -40,7 +43,7 @@ class Run:
             self.metrics,
             Losses(self.losses),
             every_epoch(folder / "epochs"),
-            ModelCheckpoint(folder / "best", filename="best", monitor="val/recall@20", mode="max"),
+            ModelCheckpoint(folder / "best", filename="best", monitor=MONITOR, mode="max"),
             MidEpoch(folder / "middle.ckpt", epoch=2, batch=2),
         )
         self.trainer.fit(self.module, datamodule=self.data)
@@ -199,14 +202,14 @@ def test_the_other_buffer_would_give_other_metrics(run: Run) -> None:
 
 
 def test_best_checkpoint_is_that_of_the_best_validated_epoch(run: Run) -> None:
-    best = max(run.metrics.epochs.values(), key=lambda metrics: metrics["val/recall@20"])
+    best = max(run.metrics.epochs.values(), key=lambda metrics: metrics[MONITOR])
     result = trainer(run.folder, 1).validate(
         full_model(),
         datamodule=run.data,
         ckpt_path=str(run.folder / "best" / "best.ckpt"),
         verbose=False,
     )[0]
-    assert result["val/recall@20"] == best["val/recall@20"]
+    assert result[MONITOR] == best[MONITOR]
 
 
 @pytest.mark.parametrize("start", ["epochs/epoch=0", "epochs/epoch=1", "best/best", "middle"])
@@ -373,16 +376,29 @@ def test_unusable_checkpoint_is_refused_with_a_reason(
 class OtherData(pl.LightningDataModule):
     """Somebody's own."""
 
-    def train_dataloader(self) -> list[int]:
-        return [1]
+    model_inputs: ModelInputs
+
+    def __init__(self, data: SlifMrDataModule) -> None:
+        super().__init__()
+        self.data = data
+
+    def train_dataloader(self) -> TrainBatches:
+        return self.data.train_dataloader()
+
+    def val_dataloader(self) -> EvalBatches:
+        return self.data.val_dataloader()
 
 
 def test_trainer_without_data_module_is_refused(tmp_path: Path, run: Run) -> None:
     with pytest.raises(ConfigError, match="no data module") as refused:
         trainer(tmp_path, 1).fit(full_model(), run.data.train_dataloader())
     assert "Trainer.fit(module, datamodule=SlifMrDataModule(…))" in str(refused.value)
-    with pytest.raises(ConfigError, match="the data module is a OtherData"):
-        trainer(tmp_path, 1).fit(full_model(), datamodule=OtherData())
+    other = OtherData(run.data)
+    with pytest.raises(ConfigError, match="is a OtherData without model_inputs"):
+        trainer(tmp_path, 1).fit(full_model(), datamodule=other)
+    other.model_inputs = run.data.model_inputs
+    with pytest.raises(ConfigError, match="is a OtherData without validation_sample"):
+        trainer(tmp_path, 1).fit(full_model(), datamodule=other)
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])

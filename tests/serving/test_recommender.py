@@ -70,7 +70,7 @@ def test_score_is_that_of_the_list(recommender: Recommender) -> None:
 
 def test_similar_items_are_those_of_the_highest_cosine(recommender: Recommender) -> None:
     items = recommender.catalogue.items.ids.to_pylist()
-    table = recommender.item_embeddings.double()
+    table = recommender.item_embeddings[:, :16].double()  # without the regression
     cosines = torch.nn.functional.cosine_similarity(table[3:4], table)
     cosines[3] = -2
     (places,) = recommender.similar_items([items[3]], 4)

@@ -94,7 +94,7 @@ def test_each_process_holds_half_of_every_table_and_the_same_of_all_else(
 def test_any_number_of_processes_goes_on_from_a_checkpoint(
     runs: Runs, catalogue: Path, tmp_path: Path
 ) -> None:
-    expected, made_by_two = runs["late"]
+    expected, made_by_two = runs["early"]
     resume(catalogue, tmp_path / "one", made_by_two / "epochs" / "epoch=1.ckpt")
     in_processes(2, resume, catalogue, tmp_path / "two", expected / "epochs" / "epoch=1.ckpt")
     straight = checkpoint(expected, 2)
@@ -107,8 +107,8 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(
 def test_metrics_of_a_checkpoint_are_the_same_for_one_and_two_processes(
     runs: Runs, catalogue: Path, tmp_path: Path
 ) -> None:
-    path = runs["late"][1] / "epochs" / "epoch=0.ckpt"
-    noted = read(runs["late"][1] / "metrics.json")["0"]
+    path = runs["early"][1] / "epochs" / "epoch=0.ckpt"
+    noted = read(runs["early"][1] / "metrics.json")["0"]
     values = [noted[name] for name in sorted(noted)]
     found = in_processes(2, validate, catalogue, tmp_path, path)
     assert found == [values, values]

@@ -114,7 +114,8 @@ def test_signal_stops_the_processes_that_run(tmp_path: Path, signum: signal.Sign
     sleeper.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
     sleeper.chmod(0o755)
     script = (
-        "import sys\nfrom pathlib import Path\nfrom slifmr_pl.studies import runs\n"
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path\nfrom slifmr_pl.studies import runs\n"
         f"sys.executable = {str(sleeper)!r}\n"
         f"job = runs.Job(Path({str(tmp_path / 'job')!r}), (), {{}})\n"
         "runs.in_parallel(lambda job: runs.fitted(job, 1), [job], 1)\n"
