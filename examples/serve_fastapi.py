@@ -7,6 +7,7 @@ It needs neither torch nor slifmr_pl. Copy it and make it yours.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +29,9 @@ class Model:
         tensors = load_file(folder / "embeddings.safetensors")
         self.users, self.items = tensors["users"], tensors["items"]
         self.offsets, self.seen = tensors["seen_offsets"], tensors["seen_items"]
-        lengths = np.linalg.norm(self.items, axis=1, keepdims=True)
-        self.directions = self.items / np.maximum(lengths, 1e-12)
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        own = self.items[:, : manifest["representation_dim"]]  # the rest is the regression
+        self.directions = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
         user_ids = pq.read_table(folder / "users.parquet", columns=["user_id"])["user_id"]
         self.item_ids = pq.read_table(folder / "items.parquet", columns=["item_id"])[
             "item_id"

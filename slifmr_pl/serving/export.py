@@ -86,6 +86,8 @@ def export(
             "users": len(users),
             "items": len(items),
             "embedding_dim": users.shape[1],
+            # The first columns, without the regression: those to compare items by.
+            "representation_dim": module.network_config.embedding_dim,
             "data_fingerprint": module.inputs.fingerprint,
             "vocabulary_fingerprint": module.inputs.vocabulary,
         }
