@@ -14,8 +14,6 @@ from pytorch_lightning.cli import LightningArgumentParser
 from slifmr_pl.errors import ConfigError
 
 _UNKNOWN = re.compile(r"unrecognized arguments: --([\w.-]+)|does not accept option '([\w.-]+)'")
-
-
 _NOT_MADE = re.compile(r"Problem with given class_path '([^']+)':\n\s*(.+)")
 
 

@@ -33,6 +33,7 @@ from slifmr_pl.studies.space import optuna
 BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.json"
 FINAL_FILE = "final.json"
+_FAILED = "failed before"  # attribute of a trial whose settings are tried once more
 _TRIALS = "trials"  # folder of their runs
 _NAME = "sweep"  # of the study in its journal
 _POLL = 0.5  # seconds between looks at a running trial
@@ -211,10 +212,10 @@ def _concluded(study: Any, sweep: Sweep, say: Callable[[str], None]) -> bool:
     except library.TrialPruned:
         study.tell(trial, state=states.PRUNED)
     except _FailedOnceError:
-        _put_back(study, trial, failed=True)
+        _put_back(study, trial)
         return False
-    except BaseException as error:
-        _put_back(study, trial, failed=isinstance(error, RunError))
+    except BaseException:
+        _put_back(study, trial)
         raise
     else:
         study.tell(trial, value, state=states.FAIL if value is None else states.COMPLETE)
@@ -253,11 +254,12 @@ def _require_dead(trial: Any, sweep: Sweep) -> None:
     )
 
 
-def _put_back(study: Any, trial: Any, failed: bool = False) -> None:
+def _put_back(study: Any, trial: Any) -> None:
     """Gives up a trial that may not be its settings' fault; a later one takes them."""
     study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
     if trial.params:
-        study.enqueue_trial(trial.params, user_attrs={"failed before": failed})
+        failed = trial.user_attrs.get(_FAILED, False)
+        study.enqueue_trial(trial.params, user_attrs={_FAILED: failed})
 
 
 def _value(trial: Any, sweep: Sweep) -> float | None:
@@ -302,7 +304,8 @@ def _value(trial: Any, sweep: Sweep) -> float | None:
         return float(read_record(finished)["best"]["score"])
     if status in (130, 143):
         raise run_failed(status, job.folder)
-    if not trial.user_attrs.get("failed before"):
+    if not trial.user_attrs.get(_FAILED):
+        trial.set_user_attr(_FAILED, True)
         if epoch < 0 and not _records(trial.study, sweep):
             raise run_failed(status, job.folder)  # no trial has worked: most likely none can
         raise _FailedOnceError

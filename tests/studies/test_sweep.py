@@ -280,3 +280,12 @@ def test_space_can_be_mended_before_anything_was_found(
     assert 5 <= record["params"]["a"] <= 6
     with pytest.raises(RunError, match="trials there are of other space"):
         search(stand_in, 2, jobs=1)
+
+
+def test_being_stopped_is_no_failure(stand_in: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts(monkeypatch, (0.5, 2, 143), error="StoppedError")
+    with pytest.raises(RunError, match="status 143"):
+        search(stand_in, 1, jobs=1)
+    starts(monkeypatch, (0.5, 2, 1), (0.5, 3, 1), error="OutOfMemoryError")
+    (record,) = search(stand_in, 1, jobs=1)
+    assert (record["trial"], record["state"]) == (2, "failed")
