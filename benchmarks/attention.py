@@ -11,7 +11,7 @@ from benchmarks.data import load
 from benchmarks.harness import Report, Variant, bandwidth_limit, compare
 from benchmarks.settings import Settings
 from benchmarks.training import Case
-from slifmr_pl.graphs.knowledge import DirectedTriples, relation_attention
+from slifmr_pl.graphs.triples import DirectedTriples, relation_attention
 
 EPOCH = "ours: an epoch's training, SLIF-MR"
 

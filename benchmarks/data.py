@@ -16,7 +16,7 @@ from benchmarks.settings import Settings
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
-from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.triples import DirectedTriples
 
 Integers = npt.NDArray[np.int64]
 

@@ -24,12 +24,12 @@ from transformers import (
 from benchmarks.harness import Report, Variant, compare
 from benchmarks.settings import Settings
 from feature_extraction import EncoderSpec, ExtractionConfig, ItemInputs
-from feature_extraction.encoders import Encoder, load_encoder
-from feature_extraction.encoding import encode_shards
-from feature_extraction.identity import identify
-from feature_extraction.loading import quiet_weights
-from feature_extraction.partial import PartialStore
-from feature_extraction.preparation import Batch, Job
+from feature_extraction.encoders.identity import identify
+from feature_extraction.encoders.loading import quiet_weights
+from feature_extraction.encoders.preparation import Batch, Job
+from feature_extraction.encoders.registry import Encoder, load_encoder
+from feature_extraction.extraction.encoding import encode_shards
+from feature_extraction.stores.partial import PartialStore
 
 BATCH = 32
 IMAGES, TEXTS = 64, 192

@@ -23,9 +23,9 @@ from benchmarks.probes import resident_peak, restart_peak, seconds_of, synchroni
 from benchmarks.report import REPOSITORY, readable_bytes, readable_seconds
 from benchmarks.settings import MODELS, Model, Settings
 from benchmarks.training import Case, on_device
+from slifmr_pl.config.optional import library
 from slifmr_pl.data.batches import EvalBatch, EvalBatches
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.extras import library
 
 SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
 QUICK_SIZES = (3_000, 12_000)

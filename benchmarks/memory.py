@@ -21,7 +21,7 @@ import torch
 from torch.multiprocessing.spawn import start_processes
 
 from benchmarks.data import AMAZON_BOOK, AMAZON_BOOK_KG, generate, write_layout
-from feature_extraction.store import write_store
+from feature_extraction.stores.store import write_store
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule

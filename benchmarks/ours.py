@@ -10,12 +10,12 @@ from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.sampler import NegativeSampler
-from slifmr_pl.graphs.edges import Edges, symmetrically_normalised
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.neighbours import cosine_neighbours
-from slifmr_pl.graphs.spmm import SparseGraph
+from slifmr_pl.graphs.sparse.edges import Edges, symmetrically_normalised
+from slifmr_pl.graphs.sparse.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import (
@@ -25,8 +25,8 @@ from slifmr_pl.nn.config import (
     NetworkConfig,
     RegressionConfig,
 )
+from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
-from slifmr_pl.optimizer import OptimizerConfig
 
 LAYERS = 2
 BATCH_SIZE = 2048

@@ -26,11 +26,11 @@ from torch.nn.parallel import DistributedDataParallel
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.sampler import NegativeSampler
-from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import Neighbours
+from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Objective
 from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, NetworkSizes

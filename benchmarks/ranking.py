@@ -20,7 +20,7 @@ from benchmarks.settings import Settings
 from slifmr_pl.data.batches import EvalBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.metrics.full_ranking import ItemRanking
-from slifmr_pl.metrics.ranking import RankingMetrics
+from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 
 KS = (5, 10, 20, 50)
 BARE_TILE_ROWS = (512, 1024, 2048)
@@ -97,7 +97,7 @@ def evaluation(data: InteractionData, settings: Settings) -> Evaluation:
 def ours(
     case: Evaluation, *, batch_size: int = 1024, memory_budget_mb: int = 1024
 ) -> dict[str, Tensor]:
-    """All metrics, in the steps of `slifmr_pl.evaluation.FullRanking`."""
+    """All metrics, in the steps of `slifmr_pl.models.ranking_module.FullRanking`."""
     ranking = ItemRanking(case.items, max(KS), memory_budget_mb=memory_budget_mb)
     metrics = RankingMetrics(KS, n_items=len(case.items), item_popularity=case.popularity)
     users = np.arange(len(case.users))

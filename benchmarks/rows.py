@@ -10,7 +10,7 @@ from benchmarks.data import load
 from benchmarks.harness import Report, Variant, bandwidth_limit, compare
 from benchmarks.settings import Settings
 from benchmarks.spmm import Product, Run, forward_and_backward, product_bytes
-from slifmr_pl.graphs.spmm import spmm
+from slifmr_pl.graphs.sparse.spmm import spmm
 
 
 def benchmark(settings: Settings) -> Iterator[Report]:

@@ -15,7 +15,7 @@ from benchmarks.baselines import coo_adjacency
 from benchmarks.data import load
 from benchmarks.harness import Report, UnavailableError, Variant, bandwidth_limit, compare
 from benchmarks.settings import Settings
-from slifmr_pl.graphs.spmm import spmm
+from slifmr_pl.graphs.sparse.spmm import spmm
 
 Product = Callable[[Tensor], Tensor]
 Run = Callable[[], tuple[Tensor, Tensor]]

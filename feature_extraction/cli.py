@@ -8,12 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from feature_extraction.config import ExtractionConfig
+from feature_extraction.encoders.spec import (
+    KINDS,
+    Dtype,
+    EncoderSpec,
+    LongTexts,
+    Pooling,
+    Precision,
+)
 from feature_extraction.errors import FeatureError, UserFacingError
-from feature_extraction.spec import KINDS, Dtype, EncoderSpec, LongTexts, Pooling, Precision
+from feature_extraction.extraction.config import ExtractionConfig
 
 if TYPE_CHECKING:
-    from feature_extraction.items import ItemTable
+    from feature_extraction.items.item_table import ItemTable
 
 _SHOWN_FAILURES = 20
 
@@ -157,8 +164,8 @@ def _log_to_stderr() -> Iterator[None]:
 
 def _extract(options: argparse.Namespace) -> None:
     # numpy and pyarrow are only imported for the work itself, so that --help is quick.
-    from feature_extraction.extract import extract
-    from feature_extraction.store import FAILURES
+    from feature_extraction.extraction.extract import extract
+    from feature_extraction.stores.store import FAILURES
 
     _check_sources(options)
     spec = EncoderSpec(
@@ -187,7 +194,7 @@ def _extract(options: argparse.Namespace) -> None:
 
 
 def _items(options: argparse.Namespace) -> "ItemTable":
-    from feature_extraction.items import ItemTable
+    from feature_extraction.items.item_table import ItemTable
 
     return ItemTable(
         options.items,
@@ -200,8 +207,8 @@ def _items(options: argparse.Namespace) -> "ItemTable":
 
 
 def _import(options: argparse.Namespace) -> None:
-    from feature_extraction.items import ItemTable
-    from feature_extraction.precomputed import (
+    from feature_extraction.items.item_table import ItemTable
+    from feature_extraction.stores.precomputed import (
         load_array,
         load_columns,
         load_tensor,
@@ -244,7 +251,7 @@ def _check_sources(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from feature_extraction.verify import verify
+    from feature_extraction.stores.verify import verify
 
     if (options.items is None) != (options.id_column is None):
         raise FeatureError(
@@ -257,7 +264,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from feature_extraction.store import FAILURES, FeatureStore
+    from feature_extraction.stores.store import FAILURES, FeatureStore
 
     store = FeatureStore.open(options.store, verify=options.verify)
     manifest = store.manifest

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from slifmr_pl import __version__
-from slifmr_pl.commands import COMMANDS, command_name
+from slifmr_pl.cli.commands import COMMANDS, command_name
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"slifmr_pl {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"slifmr_pl.commands.{name}")
+        module = importlib.import_module(f"slifmr_pl.cli.commands.{name}")
         text = module.HELP
         command = commands.add_parser(
             command_name(name),

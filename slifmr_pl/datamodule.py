@@ -6,6 +6,7 @@ It stands beside the LightningModule, since it joins two rooms: `data` and `grap
 import logging
 import math
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytorch_lightning as pl
+from jsonargparse import ArgumentError, ArgumentParser
 from pytorch_lightning.utilities import rank_zero_warn
 
 from feature_extraction import FeatureStore
-from feature_extraction.config import ExtractionConfig
+from feature_extraction.extraction.config import ExtractionConfig
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
@@ -27,7 +29,7 @@ from slifmr_pl.data.perturbations import Perturbations, perturbed
 from slifmr_pl.data.readers import Format, RawData, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.data.selection import Selection
-from slifmr_pl.errors import DataError
+from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.building import GraphBuilder
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import NeighbourSearch
@@ -291,3 +293,28 @@ class SlifMrDataModule(pl.LightningDataModule):
             perturbations=self.perturbations,
             memory_budget_mb=self.memory_budget_mb,
         )
+
+
+def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:
+    """The data module of a section `data`, checked as strictly as `fit` checks it.
+
+    Args:
+        settings: The section, with `root`.
+        files: Where it stands, for the error.
+
+    Raises:
+        ConfigError: A key or value is not understood.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SlifMrDataModule, "data")
+    try:
+        config = parser.parse_object({"data": dict(settings)})
+    except ArgumentError as error:
+        raise ConfigError(
+            f"the data settings are not understood ({error})",
+            expected="settings of this version of slifmr_pl",
+            fix="mend the key or value",
+            path=files[-1] if files else None,
+        ) from error
+    data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
+    return data

@@ -7,9 +7,10 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
-from slifmr_pl.checkpoint import (
+from slifmr_pl.checkpoints.format import (
     FORMAT_VERSION,
     STATE_KEY,
     check_checkpoint,
@@ -17,7 +18,8 @@ from slifmr_pl.checkpoint import (
     read_checkpoint,
     restore_random_state,
 )
-from slifmr_pl.checkpoint_contents import (
+from slifmr_pl.checkpoints.settings import check_settings, module_settings
+from slifmr_pl.checkpoints.validation import (
     check_data,
     check_resume,
     check_state,
@@ -25,28 +27,27 @@ from slifmr_pl.checkpoint_contents import (
     data_state,
     require_finite,
 )
-from slifmr_pl.configuration import plain
+from slifmr_pl.config.conversion import plain
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
+from slifmr_pl.distributed.column_strategy import ColumnStrategy
+from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.evaluation import DEFAULT_KS, FullRanking, inputs_of
-from slifmr_pl.graphs.columns import Columns
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
-from slifmr_pl.graphs.knowledge import relation_attention
-from slifmr_pl.graphs.regression import RegressionFactors, joined
-from slifmr_pl.graphs.spmm import SparseBackend
+from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.spmm import SparseBackend
+from slifmr_pl.graphs.triples import relation_attention
 from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
+from slifmr_pl.models.ranking_module import DEFAULT_KS, FullRanking, inputs_of, validation_sample
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
-from slifmr_pl.nn.regression import RegressionView
+from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
-from slifmr_pl.optimizer import OptimizerConfig, adam
-from slifmr_pl.processes import check_agreement
-from slifmr_pl.stored_settings import check_settings, module_settings
-from slifmr_pl.strategies.columns import ColumnStrategy
-from slifmr_pl.weighing import best_weight, validation_sample
+from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.view import RegressionView
+from slifmr_pl.regression.weight_search import best_weight
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -162,7 +163,9 @@ class SlifMrModule(FullRanking):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        return adam(self.optimizer_config, self.parameters(), self._trainer)
+        return adam(
+            self.optimizer_config, self.parameters(), may_fuse=not _clips_in_mixed(self._trainer)
+        )
 
     @property
     def column_parameters(self) -> frozenset[str]:
@@ -256,7 +259,8 @@ class SlifMrModule(FullRanking):
         """Solves the regression in one process for all."""
         assert self.inputs is not None
         if self.trainer.world_size > 1:
-            self._regression.share(self.inputs, self.trainer.strategy)
+            strategy = self.trainer.strategy
+            self._regression.share(self.inputs, strategy.broadcast, strategy.is_global_zero)
 
     def on_train_start(self) -> None:
         """Moves the frozen features to the device."""
@@ -430,6 +434,15 @@ class SlifMrModule(FullRanking):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module.to(map_location or "cpu").eval()
+
+
+def _clips_in_mixed(trainer: pl.Trainer | None) -> bool:
+    """Whether gradients are clipped in mixed precision, which needs an optimizer unfused."""
+    return (
+        trainer is not None
+        and bool(trainer.gradient_clip_val)
+        and isinstance(trainer.precision_plugin, MixedPrecision)
+    )
 
 
 def _check_hardware(trainer: pl.Trainer) -> None:

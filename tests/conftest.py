@@ -31,8 +31,8 @@ def environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo catalogue with its encoders."""
-    from slifmr_pl.data.demo import write_demo_catalogue
-    from slifmr_pl.data.demo_encoders import write_demo_encoders
+    from slifmr_pl.demo.catalogue_files import write_demo_catalogue
+    from slifmr_pl.demo.encoders import write_demo_encoders
 
     root = tmp_path_factory.mktemp("demo") / "catalogue"
     write_demo_catalogue(root, n_users=90, n_items=60, n_interactions=1200)
@@ -44,7 +44,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(catalogue: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a short run of the whole model, with its `recommendations.parquet` beside it."""
     from slifmr_pl.callbacks.recommendations import RecommendationWriter
-    from tests.runs import demo_data, full_model, trainer
+    from tests.tiny_runs import demo_data, full_model, trainer
 
     folder = tmp_path_factory.mktemp("trained")
     module, data = full_model(top_k=7), demo_data(catalogue)

@@ -12,7 +12,7 @@ import torch
 TIME_LIMIT = 120.0
 # Children fork from a server that has imported what takes long, and nothing more.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.runs"])
+CONTEXT.set_forkserver_preload(["tests.tiny_runs"])
 
 
 def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:

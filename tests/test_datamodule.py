@@ -14,7 +14,7 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.neighbours import NeighbourSearch
-from tests.runs import demo_data
+from tests.tiny_runs import demo_data
 
 
 def items_of(offsets: torch.Tensor, items: torch.Tensor, row: int) -> set[int]:

@@ -7,12 +7,12 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
-from slifmr_pl.baselines.most_popular import MostPopular
-from slifmr_pl.checkpoint import FORMAT_VERSION
+from slifmr_pl.checkpoints.format import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatches
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import (
     KnowledgeConfig,
@@ -20,9 +20,9 @@ from slifmr_pl.nn.config import (
     NetworkConfig,
     RegressionConfig,
 )
+from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
-from slifmr_pl.optimizer import OptimizerConfig
-from tests.runs import Metrics, demo_data, every_epoch, full_model, state, trainer
+from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
 EPOCHS = 4
 MONITOR = "val/mrr@5"  # best in an epoch before the last

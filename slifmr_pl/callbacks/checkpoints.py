@@ -7,9 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
-from slifmr_pl.callbacks.agreement import largest
+from slifmr_pl.distributed.agreement import largest
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.run_folders import last_path
+from slifmr_pl.runs.layout import last_path
 
 _BETWEEN_MOMENTS = 50  # batches; each moment lets several processes wait for each other
 

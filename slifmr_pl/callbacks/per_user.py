@@ -17,9 +17,9 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.evaluation import FullRanking
-from slifmr_pl.metrics.ranking import RankingMetrics
-from slifmr_pl.records.folder import USERS_FILES, Stage
+from slifmr_pl.metrics.ranking_metrics import RankingMetrics
+from slifmr_pl.models.ranking_module import FullRanking
+from slifmr_pl.runs.reading import USERS_FILES, Stage
 
 
 class PerUserWriter(Callback):

@@ -15,8 +15,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.selection import Selection, allowed_items, read_rows
 from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.evaluation import FullRanking
-from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.graphs.sparse.topk import TopK
+from slifmr_pl.models.ranking_module import FullRanking
 
 FILE = "recommendations.parquet"
 SCHEMA = pa.schema(

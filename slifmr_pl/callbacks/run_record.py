@@ -12,13 +12,13 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from slifmr_pl.callbacks.signals import StoppedError
+from slifmr_pl.callbacks.graceful_stop import StoppedError
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import StorageError
-from slifmr_pl.records.data import data_record
-from slifmr_pl.records.environment import environment, git_state, without_home
-from slifmr_pl.records.files import write_json
-from slifmr_pl.records.folder import RECORD_FILE
+from slifmr_pl.runs.atomic_files import write_json
+from slifmr_pl.runs.data_record import data_record
+from slifmr_pl.runs.environment import environment, git_state, without_home
+from slifmr_pl.runs.reading import RECORD_FILE
 
 FORMAT = "slifmr-run-1"
 Outcome = Literal["running", "finished", "interrupted", "failed"]

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 import pyarrow as pa
 
-from feature_extraction.tables import require_columns
-from slifmr_pl.data.columns import (
+from feature_extraction.tables.table_files import require_columns
+from slifmr_pl.data.table_columns import (
     Origin,
     id_column,
     number_column,

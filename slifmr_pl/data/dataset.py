@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from slifmr_pl.data import split as splitting
 from slifmr_pl.data.canonical import RawData
-from slifmr_pl.data.columns import SPLIT_NAMES
 from slifmr_pl.data.filtering import DistinctPairs, distinct_pairs, k_core, rated_at_least
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.knowledge import Knowledge, Triples, join_knowledge, no_knowledge
+from slifmr_pl.data.knowledge_join import Knowledge, Triples, join_knowledge, no_knowledge
 from slifmr_pl.data.summary import DataSummary
+from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 

@@ -16,7 +16,7 @@ from feature_extraction import (
     ItemInputs,
     extract,
 )
-from feature_extraction.texts import joined
+from feature_extraction.items.texts import joined
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.readers import RawData

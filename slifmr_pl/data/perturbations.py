@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.knowledge import Triples, distinct_triples
+from slifmr_pl.data.knowledge_join import Triples, distinct_triples
 from slifmr_pl.data.pairs import pack, unpack
 from slifmr_pl.errors import ConfigError, DataError
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from feature_extraction.tables import read_table
+from feature_extraction.tables.table_files import read_table
 from slifmr_pl.data.canonical import (
     KINDS,
     Kind,
@@ -15,9 +15,9 @@ from slifmr_pl.data.canonical import (
     require_distinct_items,
     require_rows,
 )
-from slifmr_pl.data.columns import Origin
 from slifmr_pl.data.formats import kgat, mmrec, recbole
 from slifmr_pl.data.formats.source import found_in
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 __all__ = ["Format", "RawData", "read", "read_layout", "read_recbole"]

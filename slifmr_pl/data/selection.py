@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from feature_extraction.tables import read_table, row_in_file
-from slifmr_pl.data.columns import Origin, id_column
+from feature_extraction.tables.table_files import read_table, row_in_file
+from slifmr_pl.data.table_columns import Origin, id_column
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from slifmr_pl.extras import library
-from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.config.optional import library
+from slifmr_pl.graphs.sparse.topk import TopK
 
 SAMPLE_ROWS = 1000
 SEED = 2026  # of the sample and of the centroids

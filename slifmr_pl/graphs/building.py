@@ -20,8 +20,8 @@ from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
-from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import NeighbourSearch
+from slifmr_pl.graphs.triples import DirectedTriples
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.interaction import InteractionGraph
-from slifmr_pl.graphs.items import item_edges, mixed
-from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.item_graphs import item_edges, mixed
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph, resolve_backend
+from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph, resolve_backend
+from slifmr_pl.graphs.triples import DirectedTriples
 
 
 @dataclass(frozen=True)

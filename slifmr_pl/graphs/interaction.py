@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
-from slifmr_pl.graphs.spmm import (
+from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.spmm import (
     Csr,
     SparseBackend,
     SparseGraph,

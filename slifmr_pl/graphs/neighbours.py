@@ -12,8 +12,8 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.approximate import approximate_topk
-from slifmr_pl.graphs.products import ProductTopK
-from slifmr_pl.graphs.topk import TopK, check_k
+from slifmr_pl.graphs.sparse.blocked_topk import ProductTopK
+from slifmr_pl.graphs.sparse.topk import TopK, check_k
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def cosine_neighbours(
         present: bool ``[N]``; absent rows have no neighbours and are nobody's neighbour. Rows of
             zeros, which have no direction, count as absent.
         memory_budget_mb: Work space in MiB for the similarities of an exact search, see
-            :func:`slifmr_pl.graphs.products.tile_columns`.
+            :func:`slifmr_pl.graphs.sparse.blocked_topk.tile_columns`.
         centre: Subtract the mean of the present rows first; rows equal to that mean then have
             no neighbours.
         search: Exact or approximate.

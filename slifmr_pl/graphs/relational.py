@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
-from slifmr_pl.graphs.knowledge import DirectedTriples
-from slifmr_pl.graphs.spmm import Csr, SparseBackend, SparseGraph, check_size, resolve_backend, spmm
+from slifmr_pl.graphs.sparse.spmm import (
+    Csr,
+    SparseBackend,
+    SparseGraph,
+    check_size,
+    resolve_backend,
+    spmm,
+)
+from slifmr_pl.graphs.triples import DirectedTriples
 
 # Pairs of one block: their [pairs, d] floats stay in a CPU's cache between three steps.
 BLOCK_PAIRS = 4096

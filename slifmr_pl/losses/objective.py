@@ -15,7 +15,7 @@ from torch.nn import functional
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.spmm import restricts
+from slifmr_pl.graphs.sparse.spmm import restricts
 from slifmr_pl.losses.alignment import Share, info_nce
 from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
 from slifmr_pl.losses.regularisation import embedding_l2

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError, DivergenceError
-from slifmr_pl.graphs.products import ProductTopK
-from slifmr_pl.graphs.topk import TopK, topk_stable
+from slifmr_pl.graphs.sparse.blocked_topk import ProductTopK
+from slifmr_pl.graphs.sparse.topk import TopK, topk_stable
 
 
 class ItemRanking:
@@ -23,7 +23,7 @@ class ItemRanking:
         k: Items a user, at least 1.
         allowed: bool ``[I]``, items that may be ranked; None for all.
         memory_budget_mb: Work space in MiB for the scores, see
-            :func:`slifmr_pl.graphs.products.tile_columns`.
+            :func:`slifmr_pl.graphs.sparse.blocked_topk.tile_columns`.
 
     Raises:
         ConfigError: If ``k`` or the budget is below 1.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.spmm import SparseGraph, restricts, spmm
+from slifmr_pl.graphs.sparse.spmm import SparseGraph, restricts, spmm
 
 
 class MeanOfLayers(NamedTuple):

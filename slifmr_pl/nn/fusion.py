@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.graphs.columns import Columns
+from slifmr_pl.graphs.sparse.column_parallel import Columns
 
 
 class ModalityFusion(nn.Module):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.columns import Columns, unit_rows
 from slifmr_pl.graphs.heterogeneous import Propagation
-from slifmr_pl.graphs.spmm import spmm
+from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.sparse.spmm import spmm
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.encoders import (
     propagate_last,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from slifmr_pl.errors import ConfigError, DivergenceError
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights
-from slifmr_pl.graphs.items import edge_overlap, item_edges
+from slifmr_pl.graphs.item_graphs import edge_overlap, item_edges
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
+from slifmr_pl.graphs.sparse.edges import Edges
 
 
 @dataclass(frozen=True)

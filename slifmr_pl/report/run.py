@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slifmr_pl.errors import RunError, UserFacingError
-from slifmr_pl.records.folder import (
+from slifmr_pl.runs.reading import (
     Evaluation,
     read_evaluation,
     read_record,

@@ -16,15 +16,15 @@ from torch import Tensor
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.fingerprints import part_fingerprints
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.data_settings import data_module
+from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import RunError
-from slifmr_pl.inspection.inspect import Inspected, inspect
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.network import Representations
-from slifmr_pl.pages.pictures import ItemCards
-from slifmr_pl.records.folder import CONFIG_FILE
+from slifmr_pl.report.html.pictures import ItemCards
+from slifmr_pl.report.inspection.inspect import Inspected, inspect
 from slifmr_pl.report.run import Run
+from slifmr_pl.runs.reading import CONFIG_FILE
 
 Integers = npt.NDArray[np.int64]
 LIST = 20  # items of a recommendation that are counted

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slifmr_pl.pages.figures import curves, figures, histograms
-from slifmr_pl.pages.html import Html, joined, note, paragraph, table
+from slifmr_pl.report.html.figures import curves, figures, histograms
+from slifmr_pl.report.html.html import Html, joined, note, paragraph, table
 from slifmr_pl.report.run import Run, Series
 from slifmr_pl.report.trained import TrainedRun
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.pages.figures import Bar, bars, figures
-from slifmr_pl.pages.html import Html, element, joined, note, paragraph, table
-from slifmr_pl.pages.pictures import cards
-from slifmr_pl.records.folder import Evaluation
+from slifmr_pl.report.html.figures import Bar, bars, figures
+from slifmr_pl.report.html.html import Html, element, joined, note, paragraph, table
+from slifmr_pl.report.html.pictures import cards
 from slifmr_pl.report.run import Run
 from slifmr_pl.report.trained import LIST, TrainedRun
+from slifmr_pl.runs.reading import Evaluation
 
 Integers = npt.NDArray[np.int64]
 _GROUPS = 5

@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import CorrelationWeights, Propagation
-from slifmr_pl.graphs.regression import RegressionFactors, joined
-from slifmr_pl.graphs.spmm import Csr
+from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.spmm import Csr
 from slifmr_pl.nn.encoders import propagate_last, propagate_relations
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.regression.closed_form import RegressionFactors, joined
 from slifmr_pl.serving.last_step import LastStep
 
 Kind = Literal[

@@ -24,12 +24,12 @@ from safetensors.torch import save
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.recommender import Recommender
-from slifmr_pl.records.files import write_json
+from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.serving.faiss_index import write_index
 from slifmr_pl.serving.model_card import model_card
 from slifmr_pl.serving.onnx_tower import write_tower
 from slifmr_pl.serving.raw_ids import catalogue_of
+from slifmr_pl.serving.recommender import Recommender
 
 FORMAT = "slifmr-export-1"
 

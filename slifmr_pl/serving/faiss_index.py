@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slifmr_pl.extras import library
+from slifmr_pl.config.optional import library
 
 RECALL = 0.99
 K = 20

@@ -20,7 +20,7 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.profiles import Facts, SharedFacts, directions, facts_of
+from slifmr_pl.regression.profiles import Facts, SharedFacts, directions, facts_of
 
 FACT_DIMS = 128
 _RIDGES = torch.logspace(-2, 4, 25, dtype=torch.float64)

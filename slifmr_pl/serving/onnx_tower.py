@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slifmr_pl.extras import library
+from slifmr_pl.config.optional import library
 
 OPSET = 17
 _TOLERANCE = 1e-4  # of the largest score: sums in another order

@@ -6,7 +6,7 @@ from statistics import stdev
 
 import numpy as np
 
-from slifmr_pl.extras import library
+from slifmr_pl.config.optional import library
 from slifmr_pl.studies.robustness import Point, mean_points
 
 

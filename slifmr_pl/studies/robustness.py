@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.data_settings import composed, data_module, read_data_settings
+from slifmr_pl.config.files import composed, read_data_settings
+from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.evaluation import DEFAULT_KS
-from slifmr_pl.records.folder import read_evaluation, read_settings
+from slifmr_pl.models.ranking_module import DEFAULT_KS
+from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 
 GROUPS = 4  # of users, by activity

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from slifmr_pl.configuration import flat
-from slifmr_pl.data_settings import composed
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.files import composed
 from slifmr_pl.errors import RunError
-from slifmr_pl.records.files import write_json
-from slifmr_pl.records.folder import CONFIG_FILE, RECORD_FILE, read_record, read_result
-from slifmr_pl.run_folders import last_path
+from slifmr_pl.runs.atomic_files import write_json
+from slifmr_pl.runs.layout import last_path
+from slifmr_pl.runs.reading import CONFIG_FILE, RECORD_FILE, read_record, read_result
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -234,7 +234,7 @@ def _start(arguments: list[str], folder: Path, threads: int) -> "subprocess.Pope
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(  # noqa: S603  # our own command line, no shell
-            [sys.executable, "-m", "slifmr_pl.cli", *arguments],
+            [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdout=log,
             stderr=subprocess.STDOUT,

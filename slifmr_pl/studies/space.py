@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from slifmr_pl.config.optional import library
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.extras import library
 
 # Runs that differ in these answer another question, or the same one by chance.
 _NOT_TO_TUNE = (

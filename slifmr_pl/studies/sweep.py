@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from slifmr_pl.data_settings import composed
+from slifmr_pl.config.files import composed
 from slifmr_pl.errors import DivergenceError, RunError
-from slifmr_pl.records.files import write_json
-from slifmr_pl.records.folder import RECORD_FILE, read_record, read_settings
+from slifmr_pl.runs.atomic_files import write_json
+from slifmr_pl.runs.reading import RECORD_FILE, read_record, read_settings
 from slifmr_pl.studies.runs import (
     Job,
     finished_run,

@@ -4,7 +4,7 @@ from benchmarks import ours
 from benchmarks.baselines import PlainLightGCN, PythonBatches, coo_adjacency
 from benchmarks.data import generate
 from benchmarks.settings import Settings
-from slifmr_pl.graphs.spmm import spmm
+from slifmr_pl.graphs.sparse.spmm import spmm
 
 CPU = torch.device("cpu")
 DATA = generate(60, 40, 500)

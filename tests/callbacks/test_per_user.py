@@ -8,8 +8,8 @@ import pytest
 
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
-from slifmr_pl.metrics.ranking import ACCURACY
-from tests.runs import demo_data, full_model, trainer
+from slifmr_pl.metrics.ranking_metrics import ACCURACY
+from tests.tiny_runs import demo_data, full_model, trainer
 
 
 def test_means_of_the_users_are_the_reported_metrics(catalogue: Path, tmp_path: Path) -> None:

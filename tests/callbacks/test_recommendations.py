@@ -12,7 +12,7 @@ from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import ConfigError, DataError, TableError
 from slifmr_pl.module import SlifMrModule
 from tests.processes import in_processes
-from tests.runs import demo_data, full_model, trainer
+from tests.tiny_runs import demo_data, full_model, trainer
 
 FILE = "recommendations.parquet"
 

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from slifmr_pl.callbacks.results import ResultTable, metric_table
-from tests.runs import demo_data, full_model, trainer
+from tests.tiny_runs import demo_data, full_model, trainer
 
 
 def test_table_has_a_row_a_metric_and_a_column_a_cutoff() -> None:

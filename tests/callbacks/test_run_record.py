@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 
 from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.errors import ConfigError
-from tests.runs import demo_data, every_epoch, full_model, trainer
+from tests.tiny_runs import demo_data, every_epoch, full_model, trainer
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.knowledge import Triples
+from slifmr_pl.data.knowledge_join import Triples
 from slifmr_pl.data.perturbations import (
     Perturbations,
     add_interactions,
@@ -15,7 +15,7 @@ from slifmr_pl.data.perturbations import (
     without_items,
 )
 from slifmr_pl.errors import ConfigError, DataError
-from tests.runs import demo_data
+from tests.tiny_runs import demo_data
 
 USERS, ITEMS, ENTITIES = 30, 20, 40
 Pairs = set[tuple[int, int]]

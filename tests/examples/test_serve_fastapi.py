@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from slifmr_pl.callbacks.recommendations import FILE
-from slifmr_pl.recommender import Recommender
 from slifmr_pl.serving.export import export
+from slifmr_pl.serving.recommender import Recommender
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_fastapi.py"
 # `main` of the example, in a Python that could not import torch or this package.

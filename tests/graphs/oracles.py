@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.sparse.edges import Edges
 
 
 def generator(seed: int) -> torch.Generator:

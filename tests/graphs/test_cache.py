@@ -7,10 +7,11 @@ import torch
 from scipy.sparse import csr_array
 
 from slifmr_pl.graphs import cache
-from slifmr_pl.graphs.cache import cached_neighbours, cached_regression, cached_triples
-from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
 from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
-from slifmr_pl.graphs.regression import ItemRegression
+from slifmr_pl.graphs.triples import DirectedTriples
+from slifmr_pl.regression.cached import cached_regression
+from slifmr_pl.regression.closed_form import ItemRegression
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
 PRESENT = torch.arange(30) % 7 > 0

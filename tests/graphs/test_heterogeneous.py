@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import (
     CorrelationWeights,
     GraphAssembler,
     HeterogeneousGraph,
 )
-from slifmr_pl.graphs.items import item_edges
-from slifmr_pl.graphs.knowledge import DirectedTriples
+from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.spmm import SparseGraph
+from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.spmm import SparseGraph
+from slifmr_pl.graphs.triples import DirectedTriples
 from tests.graphs.oracles import (
     close,
     correlation_of,

@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.sparse.edges import Edges
 from tests.graphs import oracles
 from tests.graphs.oracles import close, correlation_of, dense, generator
 

@@ -5,7 +5,7 @@ import torch
 
 from slifmr_pl.metrics.definitions import DEFINITIONS, MetricDefinition, as_markdown
 from slifmr_pl.metrics.functional import RankedHits, ranking_metrics
-from slifmr_pl.metrics.ranking import ACCURACY, RankingMetrics
+from slifmr_pl.metrics.ranking_metrics import ACCURACY, RankingMetrics
 
 ROOT = Path(__file__).parents[2]
 

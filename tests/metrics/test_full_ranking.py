@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError, DivergenceError
-from slifmr_pl.graphs.topk import TopK
+from slifmr_pl.graphs.sparse.topk import TopK
 from slifmr_pl.metrics.full_ranking import ItemRanking
 
 NOTHING = torch.empty(0, dtype=torch.int64)

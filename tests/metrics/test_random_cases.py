@@ -22,7 +22,7 @@ from torch import Tensor
 from slifmr_pl.errors import DataError
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.metrics.functional import RankedHits, ranking_metrics
-from slifmr_pl.metrics.ranking import RankingMetrics, UserValues
+from slifmr_pl.metrics.ranking_metrics import RankingMetrics, UserValues
 
 KS = (1, 3, 10, 60)
 WIDEST = 50  # items of the largest catalogue

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from slifmr_pl.graphs.edges import Edges
 from slifmr_pl.graphs.heterogeneous import (
     CorrelationWeights,
     GraphAssembler,
@@ -12,8 +11,9 @@ from slifmr_pl.graphs.heterogeneous import (
     Propagation,
 )
 from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.neighbours import cosine_neighbours
+from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.nn.config import (
     InteractionConfig,
     KnowledgeConfig,

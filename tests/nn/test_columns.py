@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.columns import Columns, unit_rows
-from slifmr_pl.graphs.knowledge import relation_attention
+from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.triples import relation_attention
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.interaction import InteractionGraph
-from slifmr_pl.graphs.knowledge import DirectedTriples
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.spmm import SparseBackend, SparseGraph
+from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph
+from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.nn.encoders import propagate_last, propagate_mean, propagate_relations
 from tests.graphs.backends import every_backend
 from tests.graphs.oracles import (

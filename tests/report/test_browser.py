@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from slifmr_pl.__main__ import main
-from tests.pages.test_html import Elements
 from tests.report.conftest import HOSTILE
+from tests.report.html.test_html import Elements
 
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

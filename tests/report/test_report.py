@@ -10,9 +10,9 @@ import torch
 
 from slifmr_pl.__main__ import main
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.data.knowledge import Triples
+from slifmr_pl.data.knowledge_join import Triples
 from slifmr_pl.errors import RunError
-from slifmr_pl.report.items import grouping, principal_plane, similarities
+from slifmr_pl.report.item_section import grouping, principal_plane, similarities
 from slifmr_pl.report.run import Run, read_history, read_run
 from slifmr_pl.report.trained import TrainedRun, load_trained
 from slifmr_pl.report.training import Rebuild, rebuilds

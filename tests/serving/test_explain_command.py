@@ -7,7 +7,7 @@ import pytest
 
 from slifmr_pl.__main__ import main
 from slifmr_pl.callbacks.recommendations import FILE
-from slifmr_pl.recommender import Recommender
+from slifmr_pl.serving.recommender import Recommender
 
 
 def test_explanation_names_ids_and_adds_up_to_the_score(

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from feature_extraction import FeatureStore
-from feature_extraction.store import write_store
+from feature_extraction.stores.store import write_store
 from slifmr_pl.callbacks.recommendations import FILE
-from slifmr_pl.checkpoint import read_checkpoint
+from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
-from slifmr_pl.graphs.regression import joined
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import InteractionConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.recommender import Recommender
+from slifmr_pl.regression.closed_form import joined
 from slifmr_pl.serving.raw_ids import catalogue_of
-from tests.runs import demo_data, full_model
+from slifmr_pl.serving.recommender import Recommender
+from tests.tiny_runs import demo_data, full_model
 
 
 @pytest.fixture(scope="module")

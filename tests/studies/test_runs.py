@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.data_settings import composed
+from slifmr_pl.config.files import composed
 from slifmr_pl.errors import RunError
-from slifmr_pl.records.files import write_json
+from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.studies.runs import (
     Job,
     finished_run,

@@ -13,7 +13,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from slifmr_pl.__main__ import main
-from slifmr_pl.cli import main as cli
+from slifmr_pl.cli.entry_point import main as cli
 from slifmr_pl.errors import RunError
 from slifmr_pl.studies import sweep as sweeping
 from slifmr_pl.studies.runs import Job

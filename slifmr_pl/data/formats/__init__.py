@@ -2,7 +2,7 @@
 
 A format is a module of this room with `open_source(path, **options)`, which gives a `Source`. Those
 of other recommenders can be written, too, by their `export`. `FORMATS` has to list it; the options
-stand in `slifmr_pl.commands.import_data`.
+stand in `slifmr_pl.cli.commands.import_data`.
 """
 
 FORMATS = {

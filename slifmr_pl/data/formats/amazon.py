@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.json_lines import json_objects, json_table
-from feature_extraction.text_files import line_blocks, plain_suffix
-from slifmr_pl.data.columns import Origin
+from feature_extraction.tables.json_lines import json_objects, json_table
+from feature_extraction.tables.text_files import line_blocks, plain_suffix
 from slifmr_pl.data.formats.source import Part, Source, found_in
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 _SUFFIXES = (".json", ".jsonl")

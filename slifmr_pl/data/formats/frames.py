@@ -13,7 +13,7 @@ from slifmr_pl.data.canonical import (
     require_distinct_items,
     require_rows,
 )
-from slifmr_pl.data.columns import Origin
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 _INDEX = "__index_level_"  # what Arrow calls the index of a pandas frame

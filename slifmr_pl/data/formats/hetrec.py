@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slifmr_pl.data.columns import Origin
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
 from slifmr_pl.data.formats.source import Part, Source, found_in
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 _FILES = {

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_extraction.precomputed import write_features
+from feature_extraction.stores.precomputed import write_features
 from slifmr_pl.data.canonical import KINDS
-from slifmr_pl.data.columns import SPLIT_NAMES
 from slifmr_pl.data.formats.new_folder import new_folder
 from slifmr_pl.data.formats.source import Source
+from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.errors import DataError
 
 RECORD_FILE = "import.json"

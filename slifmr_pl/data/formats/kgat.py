@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from feature_extraction.text_files import line_blocks
+from feature_extraction.tables.text_files import line_blocks
 from slifmr_pl.data.canonical import KG_COLUMNS
-from slifmr_pl.data.columns import Origin
 from slifmr_pl.data.formats.lines import fields_of
 from slifmr_pl.data.formats.source import Part, Source, found_in
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError, TableError
 
 _PARTS = ("train", "test")

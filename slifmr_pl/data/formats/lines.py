@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.text_files import line_blocks, raise_for_encoding
-from slifmr_pl.data.columns import Origin
+from feature_extraction.tables.text_files import line_blocks, raise_for_encoding
 from slifmr_pl.data.formats.source import Part
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError, TableError
 
 

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import yaml
 
 from feature_extraction import FeatureStore
-from feature_extraction.delimited import read_header
-from feature_extraction.precomputed import load_array
-from feature_extraction.tables import read_table, require_columns
+from feature_extraction.stores.precomputed import load_array
+from feature_extraction.tables.delimited import read_header
+from feature_extraction.tables.table_files import read_table, require_columns
 from slifmr_pl.data.canonical import Kind
-from slifmr_pl.data.columns import Origin, id_column, require_distinct_ids
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.formats.source import ItemFeatures, Part, Source, found_in, parts_of
+from slifmr_pl.data.table_columns import Origin, id_column, require_distinct_ids
 from slifmr_pl.errors import DataError
 
 _COLUMNS = {"userID": "user_id", "itemID": "item_id"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.tables import require_columns
+from feature_extraction.tables.table_files import require_columns
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
 from slifmr_pl.data.formats.source import Part, Source, found_in, parts_of
 from slifmr_pl.errors import DataError

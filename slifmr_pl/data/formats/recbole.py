@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from feature_extraction.text_files import plain_suffix
+from feature_extraction.tables.text_files import plain_suffix
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
-from slifmr_pl.data.columns import SPLIT_NAMES
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.formats.source import Part, Source, found_in, parts_of
+from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.errors import DataError
 
 _TYPES = ("token", "float", "token_seq", "float_seq")

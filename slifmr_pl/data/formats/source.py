@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from feature_extraction.tables import stream_table
+from feature_extraction.tables.table_files import stream_table
 from slifmr_pl.data.canonical import Kind, RawData, canonical, require_distinct_items, require_rows
-from slifmr_pl.data.columns import Origin
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 

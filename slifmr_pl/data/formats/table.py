@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_extraction.tables import read_table, require_columns
+from feature_extraction.tables.table_files import read_table, require_columns
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
-from slifmr_pl.data.columns import Origin
 from slifmr_pl.data.formats.source import Part, Source, parts_of
+from slifmr_pl.data.table_columns import Origin
 from slifmr_pl.errors import DataError
 
 _REQUIRED: dict[Kind, tuple[str, ...]] = {

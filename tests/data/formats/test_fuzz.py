@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_extraction.precomputed import load_array, load_tensor
+from feature_extraction.stores.precomputed import load_array, load_tensor
 from slifmr_pl.data.canonical import KINDS
 from slifmr_pl.data.dataset import FilterConfig, SplitConfig, build_dataset
 from slifmr_pl.data.formats.importing import import_data

@@ -12,7 +12,7 @@ from slifmr_pl.data.readers import read
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 from tests.data.formats.folders import imported, write
-from tests.runs import demo_data
+from tests.tiny_runs import demo_data
 
 MMREC: dict[str, str | bytes] = {
     "baby.inter": "userID\titemID\trating\ttimestamp\tx_label\n"

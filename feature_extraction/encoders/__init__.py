@@ -1,0 +1,1 @@
+"""Frozen encoders: what they are, where their files lie, how they run."""

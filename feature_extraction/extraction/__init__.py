@@ -1,0 +1,1 @@
+"""From items and an encoder to a feature store: prepared, encoded, resumable."""

@@ -1,0 +1,137 @@
+"""Extract features once: the result is stored under a key of everything that it depends on."""
+
+import logging
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from feature_extraction.encoders.identity import EncoderIdentity, identify
+from feature_extraction.encoders.spec import EncoderSpec
+from feature_extraction.errors import FeatureError
+from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.keys import Keyed, key_of
+from feature_extraction.items.inputs import ItemSource
+from feature_extraction.stores.partial import locked
+from feature_extraction.stores.store import FeatureStore, set_aside, writing
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "pillow", "numpy")
+
+logger = logging.getLogger(__name__)
+
+
+def extract(
+    inputs: ItemSource,
+    spec: EncoderSpec,
+    output_root: Path,
+    *,
+    name: str,
+    config: ExtractionConfig = ExtractionConfig(),
+) -> FeatureStore:
+    """Return the features of all items, computed now or reused.
+
+    The store is ``<output_root>/<name>-<first 16 digits of the content key>``. Items without
+    text or image, and images that cannot be decoded, are zero rows that are not present; the
+    latter are listed in the store's ``failures.csv`` with the reason.
+
+    Whatever ends a run, the next one with the same inputs goes on behind the last finished shard
+    (``SHARD_ROWS`` items), which it finds in ``<store>.partial``.
+
+    Args:
+        inputs: The items; only texts or only images are used, as the encoder's kind says.
+        spec: The encoder.
+        output_root: Folder of the stores; made if needed.
+        name: Name of the modality, e.g. ``image``.
+        config: How to compute; changes no features.
+
+    Raises:
+        FeatureError: The encoder cannot be had, no item has a usable input, or the store cannot
+            be written.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise FeatureError(
+            f"the name {name!r} makes no folder name",
+            expected="letters, digits, '_', '-' and '.', not beginning with '.' or '-'",
+            fix="choose a name such as 'image'",
+        )
+    identity = identify(spec)
+    keyed = key_of(inputs, spec, identity)
+    target = Path(output_root) / f"{name}-{keyed.key[:16]}"
+    store, origin = _reuse(target, keyed.key), "reused"
+    if store is None:
+        partial = target.with_name(f"{target.name}.partial")
+        with writing(target), locked(partial):
+            store = _reuse(target, keyed.key)  # another process may have been first
+            if store is None:
+                origin = "extracted"
+                store = _compute(inputs, spec, identity, keyed, partial, target, config)
+    counts = ", ".join(f"{count} {what}" for what, count in store.manifest["counts"].items())
+    logger.info("%s %s (%s)", origin, target, counts)
+    return store
+
+
+def _compute(
+    inputs: ItemSource,
+    spec: EncoderSpec,
+    identity: EncoderIdentity,
+    keyed: Keyed,
+    folder: Path,
+    target: Path,
+    config: ExtractionConfig,
+) -> FeatureStore:
+    # torch and transformers take seconds to import; reusing a store needs neither.
+    from feature_extraction.extraction.running import encode_all
+
+    part, preprocessing = encode_all(inputs, keyed.ids, spec, identity, folder, config)
+    present, outcome = part.present(), part.outcome()
+    if not present:
+        shutil.rmtree(folder)
+        item, file, reason = outcome.failures[0]
+        raise FeatureError(
+            f"no item gives features; {outcome.failed} of {part.rows} failed, item {item!r}"
+            f"{f' ({file})' if file else ''}: {reason}",
+            expected="at least one usable text or image",
+            fix="check the files and the image folder",
+        )
+    cut = "chunked" if spec.long_texts == "chunk+mean" else "truncated"
+    manifest = {
+        "content_key": keyed.key,
+        "encoder": {
+            "kind": spec.kind,
+            "name": spec.name,
+            "revision": spec.revision,
+            "commit": identity.commit,
+            "precision": spec.precision,
+            "files": dict(identity.files),
+        },
+        "preprocessing": preprocessing,
+        "pooling": spec.pools_by,
+        "counts": {
+            "items": part.rows,
+            "present": present,
+            "missing": part.rows - present - outcome.failed,
+            "failed": outcome.failed,
+            "truncated": 0,
+            "chunked": 0,
+            cut: outcome.long,
+        },
+        "libraries": {library: version(library) for library in _LIBRARIES},
+    }
+    store = part.finish(target, ids=keyed.ids, manifest=manifest)
+    shutil.rmtree(folder, ignore_errors=True)  # of no use where another store was first
+    return store
+
+
+def _reuse(target: Path, key: str) -> FeatureStore | None:
+    if not target.exists():
+        return None
+    try:
+        store = FeatureStore.open(target, verify=True)
+        found = store.manifest.get("content_key")
+        if found == key:
+            return store
+        reason = f"its content key is {found!r}"
+    except FeatureError as error:
+        reason = error.found
+    logger.warning("%s is not whole (%s); moved to %s", target, reason, set_aside(target))
+    return None

@@ -1,0 +1,1 @@
+"""Items with their texts and pictures, out of lists, tables, folders and archives."""

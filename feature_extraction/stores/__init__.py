@@ -1,0 +1,1 @@
+"""Feature stores: folders of one array, its ids and a manifest; written whole, verified."""

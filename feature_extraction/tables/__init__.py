@@ -1,0 +1,1 @@
+"""Table files: CSV, TSV, atomic files, JSON lines and Parquet, streamed."""

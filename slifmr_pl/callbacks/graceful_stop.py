@@ -1,0 +1,110 @@
+"""Ctrl-C and SIGTERM end a run where it can be resumed."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities import rank_zero_info
+
+from slifmr_pl.callbacks.checkpoints import LastCheckpoint
+from slifmr_pl.distributed.agreement import largest
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(Exception):
+    """A run that was asked to stop, and has.
+
+    Args:
+        signum: The signal that asked.
+        checkpoint: What to resume from.
+    """
+
+    def __init__(self, signum: int, checkpoint: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}; resume from {checkpoint}")
+        self.signum = signum
+        self.checkpoint = checkpoint
+
+
+class GracefulStop(Callback):
+    """Saves `last.ckpt` and stops after the batch in which SIGINT or SIGTERM came.
+
+    After an epoch's last batch it stops when the epoch has been validated and saved. A second
+    signal stops at once. Several processes look every 50 batches whether one of them was asked to
+    stop, and stop together. SLURM's own signals are left to Lightning.
+
+    Args:
+        last: Writes the checkpoint.
+    """
+
+    def __init__(self, last: LastCheckpoint) -> None:
+        self.last = last
+        self._received = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals over from Lightning, which gives them back itself at the end."""
+        self._received = 0
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and not SLURMEnvironment.detect():
+            self._before = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Saves and stops, where resuming is exact.
+
+        Raises:
+            StoppedError: If a signal came.
+        """
+        if self.last.is_moment(trainer, batch_idx) and self._asked(trainer):
+            self.last.save(trainer)
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops between epochs; the one before has been saved.
+
+        Raises:
+            StoppedError: If a signal came.
+        """
+        saved = trainer.strategy.broadcast(self.last.path.is_file())
+        if saved and self._asked(trainer):
+            self._stop()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        self._give_back()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the signals back."""
+        self._give_back()
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._received:
+            self._give_back()
+            raise KeyboardInterrupt(signum)
+        self._received = signum
+        rank_zero_info("\nStopping where the run can go on; once more to stop at once …")
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        self._received = int(largest(trainer, self._received))
+        return self._received > 0
+
+    def _stop(self) -> None:
+        raise StoppedError(self._received, str(self.last.path))
+
+    def _give_back(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}

@@ -1,0 +1,1 @@
+"""Checkpoints: their format, what is checked of them, how they are written."""

@@ -1,0 +1,54 @@
+"""`inspect`: a data folder before training."""
+
+import argparse
+from pathlib import Path
+
+HELP = "look at a data folder before training: sizes, oddities, what training does with them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder, its settings and where to write."""
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the data folder")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="configuration of `fit`, of which the section data is used; give it again to add "
+        "another, the later one wins; default: no filter, a ratio split",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("inspection"),
+        metavar="FOLDER",
+        help="gets NAME.html and NAME.json, after the data folder; default: %(default)s",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the findings, and writes them as a page and as JSON."""
+    from dataclasses import asdict
+
+    from slifmr_pl.config.files import read_data_settings
+    from slifmr_pl.datamodule import data_module
+    from slifmr_pl.report.html.figures import require_matplotlib
+    from slifmr_pl.report.html.page import write_page
+    from slifmr_pl.report.inspection.inspect import inspect
+    from slifmr_pl.report.inspection.inspection_page import as_page
+    from slifmr_pl.report.inspection.inspection_text import as_text
+    from slifmr_pl.report.inspection.notes import notes
+    from slifmr_pl.runs.atomic_files import write_json
+
+    require_matplotlib()
+    settings = read_data_settings(options.config) | {"root": str(options.root)}
+    inspected = inspect(data_module(settings, *options.config))
+    findings = inspected.findings
+    print(as_text(findings))
+    name = options.root.resolve().name
+    page, record = (options.out / f"{name}.{suffix}" for suffix in ("html", "json"))
+    write_page(page, as_page(inspected))
+    write_json(record, asdict(findings) | {"notes": [asdict(note) for note in notes(findings)]})
+    print(f"\nWritten to {page} and {record}")
+    return 0

@@ -1,0 +1,315 @@
+"""The subcommands `fit`, `validate`, `test` and `predict`, configured by YAML and flags."""
+
+import logging
+import shlex
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+
+from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from slifmr_pl.callbacks.finite_losses import FiniteLosses
+from slifmr_pl.callbacks.graceful_stop import GracefulStop
+from slifmr_pl.callbacks.per_user import PerUserWriter
+from slifmr_pl.callbacks.recommendations import RecommendationWriter
+from slifmr_pl.callbacks.results import ResultTable
+from slifmr_pl.callbacks.run_record import RunRecorder
+from slifmr_pl.checkpoints.format import read_checkpoint
+from slifmr_pl.checkpoints.io import AtomicCheckpointIO
+from slifmr_pl.checkpoints.settings import RUN_TIME
+from slifmr_pl.cli.exit_status import exit_status
+from slifmr_pl.cli.parser import SettingsParser, configuration_files, program, refusal
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.files import composed
+from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.distributed.processes import is_first_process, lost_process
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.models.base import Baseline
+from slifmr_pl.module import SlifMrModule
+from slifmr_pl.runs.atomic_files import write_whole
+from slifmr_pl.runs.layout import (
+    last_of_newest_run,
+    last_path,
+    new_run_folder,
+    remove_unless_begun,
+    run_folder,
+)
+
+SEED = 2026
+MONITOR = "val/recall@20"
+DEFAULTS: dict[str, Any] = {
+    "early_stopping.monitor": MONITOR,
+    "early_stopping.mode": "max",
+    "early_stopping.patience": 15,
+    "checkpoint.monitor": MONITOR,
+    "checkpoint.mode": "max",
+    "checkpoint.filename": f"epoch{{epoch:03d}}-recall{{{MONITOR}:.4f}}",
+    "checkpoint.auto_insert_metric_name": False,
+    "trainer.max_epochs": 300,
+    "trainer.num_sanity_val_steps": 0,
+    "trainer.log_every_n_steps": 1,
+    "trainer.default_root_dir": "runs",
+}
+# Lightning's remarks on things that are right as they are here.
+REMARKS = (
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "Couldn't infer the batch indices",
+    "It is recommended to use `self.log.*sync_dist=True",  # the metrics are reduced already
+    "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
+    "The dirpath has changed",  # a resumed run writes into a folder of its own
+    "Checkpoint directory .* exists and is not empty",  # what a resumed run goes on from
+    ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
+)
+
+
+class RunConfigSaver(SaveConfigCallback):
+    """Saves the configuration of `fit` into the run's folder."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Saves before training; other subcommands leave the run's configuration alone.
+
+        What a run goes on from is its own last checkpoint until it has saved one.
+        """
+        if stage == "fit":
+            if self.config.ckpt_path is not None and trainer.is_global_zero:
+                before = Path(self.config.ckpt_path).read_bytes()
+                write_whole(last_path(Path(trainer.default_root_dir)), before)
+            super().setup(trainer, pl_module, stage)
+
+
+class SlifMrCLI(LightningCLI):
+    """LightningCLI with early stopping, checkpoints, loggers and result tables set up."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the standard callbacks, so that their settings are ordinary configuration."""
+        parser.add_argument(
+            "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
+        )
+        parser.add_argument(
+            "--baseline",
+            type=Baseline | None,
+            default=None,
+            help="A baseline in the place of the network; `model.ks` and the like hold for it.",
+        )
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(RecommendationWriter, "recommendations")
+        parser.add_lightning_class_args(PerUserWriter, "per_user")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
+        parser.set_defaults(DEFAULTS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and settles what a checkpoint says about the model before anything is built."""
+        given = sys.argv[1:] if args is None else args
+        self.command = shlex.join(["slifmr", *given])
+        for file in configuration_files(given):
+            composed([file])  # names the file where it is none of settings
+        super().parse_arguments(parser, args)
+        subcommand = self.config.subcommand
+        config = self.config[subcommand]
+        if config.ckpt_path == "last":
+            root = Path(config.trainer.default_root_dir) / config.name
+            config.ckpt_path = str(last_of_newest_run(root))
+        ckpt_path = config.ckpt_path
+        if ckpt_path is not None:
+            self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
+        elif subcommand != "fit":
+            raise ConfigError(
+                f"{subcommand} without a checkpoint",
+                expected="a trained model",
+                fix="add --ckpt_path PATH; `fit` prints the path of its best one",
+            )
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's own way would override flags without a word; see `_follow_checkpoint`."""
+
+    def _follow_checkpoint(self, subcommand: str, checkpoint: dict[str, Any]) -> None:
+        """Takes the model's settings from a checkpoint; refuses other ones.
+
+        Settings that only concern a run (`RUN_TIME`) stay as configured. To `validate`, `test` and
+        `predict`, a setting left at its default is one that was not given.
+        """
+        config = self.config[subcommand]
+        defaults = self._parser(subcommand).get_defaults()
+        place = "model" if config.baseline is None else "baseline.init_args"
+        for name, saved in flat(checkpoint["hyper_parameters"]).items():
+            key = f"{place}.{name}"
+            given = config.get(key)
+            if name in RUN_TIME or given == saved:
+                continue
+            if subcommand == "fit" or key not in config or given != defaults.get(key):
+                raise ConfigError(
+                    f"{key} is {given!r}, and {saved!r} in the checkpoint",
+                    expected="the settings that the checkpoint was trained with",
+                    fix="give the config.yaml of its run, or train anew without --ckpt_path",
+                    path=config.ckpt_path,
+                )
+            config[key] = saved
+
+    def before_instantiate_classes(self) -> None:
+        """Settles what depends on the subcommand and the machine."""
+        config = self.config[self.subcommand]
+        if "verbose" in config:
+            config.verbose = False  # ResultTable prints the same numbers, readably
+        if (
+            config.trainer.accelerator == "auto"
+            and torch.backends.mps.is_available()
+            and not torch.cuda.is_available()
+        ):
+            rank_zero_warn("MPS has no sparse CSR product: this run uses the CPU.")
+            config.trainer.accelerator = "cpu"
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and trainer; a baseline takes the model's place."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            refused = refusal(error)
+            if refused is None:
+                raise
+            raise refused from error
+        baseline = self._get(self.config_init, "baseline")
+        if baseline is not None:
+            baseline.evaluate_like(self.model)
+            self.model = baseline
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the trainer: one folder for all of a run's files.
+
+        `fit` opens a new folder; the other subcommands write beside the checkpoint that they use.
+        """
+        config = self.config_init[self.subcommand]
+        settings = {**config.trainer, **kwargs}
+        if self.subcommand == "fit":
+            root = Path(settings["default_root_dir"]) / config.name
+            folder = new_run_folder(root, claim=is_first_process())
+            settings["logger"] = _loggers(folder, settings["logger"])
+            last = config["last_checkpoint"]
+            callbacks = [
+                RunRecorder(config.seed_everything, self.command),
+                *([FiniteLosses()] if config.baseline is None else []),
+                GracefulStop(last),
+                config["early_stopping"],
+                config["checkpoint"],
+                last,
+            ]
+        else:
+            folder = run_folder(Path(config.ckpt_path))
+            settings |= {"logger": False, "enable_checkpointing": False}
+            callbacks = [config["recommendations"], config["per_user"]]
+        settings["default_root_dir"] = str(folder)
+        settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
+        try:
+            return self._instantiate_trainer(settings, callbacks)
+        except Exception:
+            if self.subcommand == "fit" and is_first_process():
+                remove_unless_begun(folder)
+            raise
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; where another process is gone, says so and ends those that were started here.
+
+        Leaves no folder of a run that ended before it began to train.
+        """
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            lost = lost_process(error)
+            if lost is None:
+                raise
+            launcher = self.trainer.strategy.launcher
+            if launcher is not None:
+                launcher.kill(signal.SIGKILL)  # one that hangs would stay behind
+            raise lost from error
+        finally:
+            if subcommand == "fit" and is_first_process():
+                remove_unless_begun(Path(self.trainer.default_root_dir))
+
+    def after_fit(self) -> None:
+        """Says where the best checkpoint is and how to test it."""
+        callback = self.trainer.checkpoint_callback
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            best = callback.best_model_path
+            config = run_folder(Path(best)) / "config.yaml"
+            rank_zero_info(
+                f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
+                f"Test it with\n  {program()} test --config {shlex.quote(str(config))} "
+                f"--ckpt_path {shlex.quote(best)}"
+            )
+
+
+def run(args: list[str] | None) -> int:
+    """Runs one subcommand; see `slifmr_pl.cli.entry_point.main`."""
+    _set_up_messages()
+    with exit_status() as status:
+        SlifMrCLI(
+            SlifMrModule,
+            SlifMrDataModule,
+            save_config_callback=RunConfigSaver,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=SEED,
+            trainer_defaults={"callbacks": [ResultTable()]},
+            parser_class=SettingsParser,
+            args=args,
+        )
+    return status.code
+
+
+def _listed(configured: Any) -> list[Any]:
+    if configured is None:
+        return []
+    return configured if isinstance(configured, list) else [configured]
+
+
+def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
+    """CSV files in the run's folder, and TensorBoard's there or whatever is configured."""
+    if configured is False:
+        return False
+    place: dict[str, Any] = {
+        "save_dir": folder.parents[1],
+        "name": folder.parent.name,
+        "version": int(folder.name.removeprefix("version_")),
+    }
+    if configured in (None, True):
+        return [CSVLogger(**place), TensorBoardLogger(**place)]
+    more = configured if isinstance(configured, list) else [configured]
+    return [CSVLogger(**place), *more]
+
+
+def _batch_seed(seed_everything: bool | int) -> int:
+    if isinstance(seed_everything, bool):
+        raise ConfigError(
+            f"seed_everything is {str(seed_everything).lower()}",
+            expected="a whole number: batches, resume and results depend on it",
+            fix=f"for example --seed_everything {SEED}",
+        )
+    return seed_everything
+
+
+def _set_up_messages() -> None:
+    for remark in REMARKS:
+        warnings.filterwarnings("ignore", message=remark)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
+    # Said of what is saved; all checkpoints are read with weights_only.
+    logging.getLogger("pytorch_lightning.trainer.connectors.checkpoint_connector").addFilter(
+        lambda record: "`weights_only` was not set" not in record.getMessage()
+    )
+    for name in ("slifmr_pl", "feature_extraction"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.propagate = False

@@ -1,0 +1,1 @@
+"""Configurations: dataclasses, files, optional libraries."""

@@ -1,0 +1,228 @@
+"""Turn columns of a table into ids, numbers and split names; say which row stands in the way."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_extraction.tables.table_files import row_in_file
+from slifmr_pl.errors import DataError
+
+SPLIT_NAMES = ("train", "valid", "test")
+"""Names of the parts; the position of a name is its label (int8) everywhere."""
+
+_SPLIT_ALIASES = {"train": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
+_X_LABELS = {"0": 0, "1": 1, "2": 2}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of a table stand, for errors.
+
+    Attributes:
+        path: Their file.
+        first: How many rows of the file come before.
+        lines: 1-based line of each row; None for what ``row_in_file`` finds by itself.
+    """
+
+    path: Path
+    first: int = 0
+    lines: Sequence[int] | None = None
+
+    def row(self, index: int) -> int | None:
+        """The 1-based line or row in the file of row ``index`` (from 0) of the table."""
+        if self.lines is not None:
+            return self.lines[index]
+        return row_in_file(self.path, self.first + index)
+
+
+def text_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read a column as strings; missing values become empty strings.
+
+    Raises:
+        DataError: The column holds lists or other nested values.
+    """
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        column = column.cast(pa.string())
+        column.validate(full=True)  # a Parquet file may hold text that is not UTF-8
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        kind = "text that is not UTF-8" if pa.types.is_string(column.type) else column.type
+        raise DataError(
+            f"the column {name!r} holds {kind}",
+            expected="text or numbers",
+            fix="write the column as text",
+            path=origin.path,
+        ) from error
+    return pc.fill_null(column, "") if column.null_count else column
+
+
+def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read a column of ids as strings.
+
+    Raises:
+        DataError: An id is missing or blank, or the column holds neither text nor integers.
+    """
+    kind = table[name].type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    # A float id (7.0) comes from a table that lost its integers, and would match nothing.
+    if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        raise DataError(
+            f"the id column {name!r} holds {kind}",
+            expected="text or integers",
+            fix="write the ids as text",
+            path=origin.path,
+        )
+    column = text_column(table, name, origin)
+    blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
+    if (index := pc.index(blank, True).as_py()) >= 0:
+        _raise_at(
+            index,
+            origin,
+            f"{name} is empty",
+            "a non-empty id in every row",
+            "add the id or the row",
+        )
+    return column
+
+
+def number_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read a column of finite numbers as float64.
+
+    Raises:
+        DataError: A value is missing, not a number, NaN or infinite.
+    """
+    return _numbers(table, name, origin, _as_floats, "number")
+
+
+def time_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read a column of times as seconds since 1970, float64.
+
+    They are numbers already, timestamps of a Parquet file, or ISO 8601 texts, in UTC unless they
+    name another offset.
+
+    Raises:
+        DataError: A value is missing or none of these.
+    """
+    return _numbers(table, name, origin, _as_seconds, "number or ISO 8601 time")
+
+
+def _numbers(
+    table: pa.Table,
+    name: str,
+    origin: Origin,
+    parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None],
+    what: str,
+) -> pa.ChunkedArray:
+    column = table[name]
+    numbers = parsed(column)
+    if numbers is None:
+        index = _first_unparsed(column, parsed)
+        _raise_at(
+            index,
+            origin,
+            f"{name} is {column[index].as_py()!r}, which is no {what}",
+            f"a {what} in every row",
+            f"mend the value, or leave the column {name!r} out if it is not needed",
+        )
+    finite = pc.fill_null(pc.is_finite(numbers), False)
+    if (index := pc.index(finite, False).as_py()) >= 0:
+        _raise_at(
+            index,
+            origin,
+            f"{name} is {table[name][index].as_py()!r}",
+            "a finite number in every row",
+            f"mend the value, or leave the column {name!r} out if it is not needed",
+        )
+    return numbers
+
+
+def split_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+    """Read the column ``split`` (names) or ``x_label`` (0, 1, 2) as ``SPLIT_NAMES``.
+
+    Raises:
+        DataError: A value names no part.
+    """
+    known = _X_LABELS if name == "x_label" else _SPLIT_ALIASES
+    column = text_column(table, name, origin)
+    keys = pa.array(list(known), pa.string())
+    parts = pa.array([SPLIT_NAMES[label] for label in known.values()], pa.string())
+    found = pc.index_in(column, keys)
+    if (index := pc.index(found.is_null(), True).as_py()) >= 0:
+        _raise_at(
+            index,
+            origin,
+            f"{name} is {column[index].as_py()!r}",
+            f"one of {', '.join(known)}",
+            "mend the value, or remove the column to split by a rule",
+        )
+    return parts.take(found.combine_chunks())
+
+
+def require_distinct_ids(column: pa.ChunkedArray, name: str, origin: Origin) -> None:
+    """Refuse a table that describes one id in two rows.
+
+    Raises:
+        DataError: An id occurs twice.
+    """
+    if len(pc.unique(column)) == len(column):
+        return
+    seen: set[str] = set()
+    for index, raw in enumerate(column.to_pylist()):
+        if raw in seen:
+            _raise_at(
+                index,
+                origin,
+                f"{name} {raw!r} occurs for the second time",
+                "one row an item",
+                "remove one of the rows",
+            )
+        seen.add(raw)
+
+
+def _as_floats(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    try:
+        return column.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _as_seconds(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if not pa.types.is_timestamp(column.type):
+        numbers = _as_floats(column)
+        if numbers is not None:
+            return numbers
+        for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                return _as_seconds(column.cast(kind))
+        return None
+    micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
+    return pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
+
+
+def _first_unparsed(
+    column: pa.ChunkedArray, parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None]
+) -> int:
+    """Bisect for the first value that Arrow cannot parse, which it does not tell itself.
+
+    Where each could be parsed alone, it is the first that the ones before it do not go with.
+    """
+    start, stop = 0, len(column)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        if parsed(column.slice(0, middle)) is not None:
+            start = middle
+        else:
+            stop = middle
+    return start
+
+
+def _raise_at(index: int, origin: Origin, found: str, expected: str, fix: str) -> NoReturn:
+    raise DataError(found, expected=expected, fix=fix, path=origin.path, row=origin.row(index))

@@ -1,0 +1,1 @@
+"""The embedded catalogue that the demo trains on."""

@@ -1,0 +1,1 @@
+"""Sparse products, top-k, and columns shared out over processes."""

@@ -1,1 +1,0 @@
-"""What is in a data folder, and what training will do with each oddity: findings, text, page."""

@@ -1,1 +1,0 @@
-"""Self-contained HTML pages: one file, no network, for screens, phones and paper."""

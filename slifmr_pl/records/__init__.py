@@ -1,1 +1,0 @@
-"""What runs leave behind, and what is made of it: records, comparisons, reproductions."""

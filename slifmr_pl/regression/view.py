@@ -1,0 +1,121 @@
+"""The regression view as a model keeps it: solved once from the data, then part of its state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from slifmr_pl.errors import CheckpointError
+from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.regression.cached import cached_regression
+from slifmr_pl.regression.closed_form import ItemRegression, RegressionFactors
+from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""What ω is chosen from."""
+
+_FIRST_WEIGHT = 0.35
+
+
+class RegressionView:
+    """Solves the regression when it is first asked for, or takes it from a checkpoint.
+
+    Args:
+        config: Of the network: what is enabled there is regressed.
+
+    Attributes:
+        weight: The present ω.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self.config = config
+        fixed = config.regression.weight
+        self.weight = _FIRST_WEIGHT if fixed is None else float(fixed)
+        self._solved: ItemRegression | None = None
+        self._factors: RegressionFactors | None = None
+
+    def factors(self, inputs: ModelInputs, device: torch.device) -> RegressionFactors | None:
+        """Factors of the training interactions; None without the view.
+
+        Args:
+            inputs: Of the data that the model is trained on, the same at every call.
+            device: Where the factors go.
+        """
+        solved = self.solve(inputs)
+        if solved is None:
+            return None
+        if self._factors is None:
+            graph = inputs.graph
+            self._factors = solved.factors(graph.users, graph.items, graph.n_users)
+        self._factors = self._factors.to(device)
+        return self._factors._replace(weight=self.weight)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ω is to be chosen on validation users."""
+        return self.config.regression.enabled and self.config.regression.weight is None
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """For a checkpoint, which then scores without features; None before it is solved."""
+        solved = self._solved
+        return None if solved is None else {**solved._asdict(), "weight": self.weight}
+
+    def load(self, state: Mapping[str, Any] | None) -> None:
+        """Takes what `state` gave; ω only where it is not fixed."""
+        self._solved = self._factors = None
+        if state is None or not self.config.regression.enabled:
+            return
+        self._solved = ItemRegression(state["sent"].cpu(), state["unexplained"].cpu())
+        if self.is_open:
+            self.weight = state["weight"]
+
+    def share(self, inputs: ModelInputs, broadcast: Callable[[Any], Any], is_first: bool) -> None:
+        """Solves it in the first process, unless that has; all processes call this together.
+
+        Args:
+            inputs: Of the data that the model is trained on.
+            broadcast: Gives every process what the first one passes to it.
+            is_first: Whether this is the first process.
+        """
+        solved = self.solve(inputs) if is_first else None
+        self._solved, self._factors = broadcast(solved), None
+
+    def solve(self, inputs: ModelInputs) -> ItemRegression | None:
+        """The regression, solved now if it has not been; None without the view.
+
+        Raises:
+            CheckpointError: If it would regress features, which a checkpoint does not hold.
+        """
+        config, graph = self.config.regression, inputs.graph
+        if config.enabled and self._solved is None:
+            profiles = []
+            if config.side_information > 0 and self.config.modality.enabled:
+                if graph.modalities.keys() - inputs.features.keys():
+                    raise CheckpointError(
+                        "the checkpoint has no regression yet",
+                        expected="one saved at the end of an epoch or later",
+                        fix="use another checkpoint of the run, or resume this one with its data",
+                    )
+                profiles += [leading_directions(features) for features in inputs.features.values()]
+            if (
+                config.side_information > 0
+                and self.config.knowledge.enabled
+                and graph.triples is not None
+            ):
+                facts = facts_of(graph.triples, graph.n_items)
+                shared = SharedFacts.among(facts, graph.n_items)
+                profiles.append(shared.profiles(facts, graph.n_items))
+            self._solved = cached_regression(
+                inputs.cache,
+                graph.users,
+                graph.items,
+                graph.n_users,
+                graph.n_items,
+                rank=config.rank,
+                ridge=config.ridge,
+                profiles=profiles,
+                profile_weight=config.side_information,
+            )
+        return self._solved

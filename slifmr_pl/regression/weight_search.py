@@ -1,0 +1,55 @@
+"""Chooses the weight of the regression view: the one that ranks best for some users."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.metrics.full_ranking import rank_scores
+from slifmr_pl.metrics.ranking_metrics import RankingMetrics
+from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.view import WEIGHTS
+
+_K = 20
+_TABLES = 4  # of scores [b, I] that are held at a time, with what ranking them takes
+
+
+@torch.no_grad()
+def best_weight(
+    users: Tensor,
+    items: Tensor,
+    regression: RegressionFactors,
+    batches: Iterable[EvalBatch],
+    *,
+    memory_budget_mb: int,
+) -> float:
+    """The ω of highest mean ndcg@20.
+
+    Args:
+        users: float32 [U, d], without the regression.
+        items: float32 [I, d].
+        regression: Factors, on the same device; their weight does not matter.
+        batches: Users to rank items for. Where processes are to agree, all get the same.
+        memory_budget_mb: Working memory of scoring, in MiB.
+
+    Returns:
+        One of `WEIGHTS`; the lower one where two rank alike.
+    """
+    dim = users.shape[1]
+    users, items = joined(users, items, regression._replace(weight=1.0))
+    k = min(_K, len(items))
+    metrics = RankingMetrics((k,), n_items=len(items)).to(users.device)
+    rows = max(1, (memory_budget_mb << 20) // (_TABLES * len(items) * users.element_size()))
+    totals = [0.0] * len(WEIGHTS)
+    for batch in batches:
+        for part in batch.split(rows):
+            chosen, known_offsets, known_items, *relevant = (t.to(users.device) for t in part)
+            own = users[chosen, :dim] @ items[:, :dim].T
+            regressed = users[chosen, dim:] @ items[:, dim:].T
+            for position, weight in enumerate(WEIGHTS):
+                scores = torch.add(own, regressed, alpha=weight)
+                best = rank_scores(scores, k, known_offsets, known_items)
+                values = metrics.user_values(best.indices, *relevant)
+                totals[position] += float(values.metrics["ndcg"].sum())
+    return WEIGHTS[totals.index(max(totals))]

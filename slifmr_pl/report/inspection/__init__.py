@@ -1,0 +1,1 @@
+"""What a data folder holds, before anything is trained."""

@@ -1,0 +1,131 @@
+"""Findings in pictures and texts: which items have them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_extraction.items.images import ImageError, decode_image, locate_image
+from feature_extraction.stores.store import FeatureStore
+from slifmr_pl.data.dataset import RecommendationData
+from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.report.html.pictures import holds_pictures
+
+_DECODED = 2000  # most pictures that are decoded to see whether they are whole
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which items of the catalogue have a modality.
+
+    Attributes:
+        name: Of the modality, or of the column where the configuration names no modality.
+        source: Where it comes from.
+        items: Items of the catalogue.
+        present: Items that have it.
+        missing: Items without an entry.
+        unusable: Items whose entry gives nothing, by reason.
+        decoded: Pictures that were decoded to see whether they are whole; None for other sources.
+        refused: Why `fit` would refuse the modality; empty where it would not.
+    """
+
+    name: str
+    source: str
+    items: int
+    present: int
+    missing: int
+    unusable: dict[str, int]
+    decoded: int | None = None
+    refused: str = ""
+
+
+def coverages(
+    data: RecommendationData, modalities: Mapping[str, ModalitySource], root: Path
+) -> list[Coverage]:
+    """Looks at each modality; without a configuration, at each column of the item table.
+
+    Args:
+        data: The catalogue and its item table.
+        modalities: As configured.
+        root: The data folder.
+
+    Raises:
+        FeatureError: A feature store that is named cannot be read.
+    """
+    table = data.item_table
+    found = []
+    for name, source in modalities.items():
+        if source.store is not None:
+            found.append(_of_store(name, source.store, data, root))
+            continue
+        there = [] if table is None else table.column_names
+        absent = [column for column in source.columns if column not in there]
+        if table is None or absent or not source.columns:
+            why = "no item table" if table is None else f"no column {', '.join(absent)}".rstrip()
+            n_items = len(data.items)
+            found.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
+            continue
+        pictures = "image" in (source.kind or "")
+        found.append(_of_columns(name, table, list(source.columns), root, pictures=pictures))
+    if modalities or table is None:
+        return found
+    return [
+        _of_columns(
+            column,
+            table,
+            [column],
+            root,
+            pictures=holds_pictures(table[column]),
+        )
+        for column in table.column_names
+        if column != "item_id"
+    ]
+
+
+def _of_store(name: str, store: str, data: RecommendationData, root: Path) -> Coverage:
+    opened = FeatureStore.open(root / store if (root / store).is_dir() else store)
+    rows = data.items.encode(list(opened.ids), unknown=-1)
+    inside = rows >= 0
+    present = int(opened.present[inside].sum())
+    held = int(inside.sum())
+    masked = {"masked in the store": held - present} if held > present else {}
+    return Coverage(
+        name, f"store {store}", len(data.items), present, len(data.items) - held, masked
+    )
+
+
+def _of_columns(
+    name: str, table: pa.Table, columns: list[str], root: Path, *, pictures: bool
+) -> Coverage:
+    n_items = table.num_rows
+    filled = np.zeros(n_items, np.bool_)
+    for column in columns:
+        text = pc.utf8_trim_whitespace(table[column].combine_chunks())
+        filled |= pc.not_equal(text, "").to_numpy(zero_copy_only=False)
+    source = f"{'pictures' if pictures else 'text'} of {', '.join(columns)}"
+    missing = int((~filled).sum())
+    if not pictures:
+        return Coverage(name, source, n_items, n_items - missing, missing, {})
+    unusable, decoded = _broken(table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), root)
+    present = n_items - missing - sum(unusable.values())
+    return Coverage(name, source, n_items, present, missing, unusable, decoded)
+
+
+def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], int]:
+    """Reasons why pictures are of no use, and how many were decoded to find out."""
+    step = max(1, -(-len(paths) // _DECODED))
+    reasons: Counter[str] = Counter()
+    for number, path in enumerate(paths):
+        try:
+            file = locate_image(path, root)
+            if number % step == 0:
+                decode_image(file)
+            elif not file.is_file():
+                raise ImageError("file not found")
+        except ImageError as error:
+            reasons[str(error).partition(" (")[0]] += 1
+    return dict(reasons.most_common()), -(-len(paths) // step)

@@ -1,0 +1,123 @@
+"""The report of one run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from slifmr_pl.errors import UserFacingError
+from slifmr_pl.report.html.html import Html, code, details, joined, note, paragraph, table
+from slifmr_pl.report.html.page import Section, page
+from slifmr_pl.report.inspection.inspection_page import notes_section, sizes_section
+from slifmr_pl.report.item_section import alignment, neighbourhoods
+from slifmr_pl.report.run import Run, reason
+from slifmr_pl.report.trained import TrainedRun, load_trained
+from slifmr_pl.report.training import self_loop, training
+from slifmr_pl.report.users import by_activity, by_popularity, sample_users
+
+
+def as_page(run: Run, root: Path | None = None) -> Html:
+    """The page; what is missing is said where it would be.
+
+    Args:
+        run: What was left behind.
+        root: Where the data folder is now; None where the configuration says.
+    """
+    trained, why = None, ""
+    try:
+        trained = load_trained(run, root)
+    except UserFacingError as error:
+        why = reason(error)
+
+    def of_trained(section: Callable[[TrainedRun], Html]) -> Html:
+        return note("Cannot be shown: ", why) if trained is None else section(trained)
+
+    sections = [
+        Section("Result", _result(run)),
+        Section("Training", training(run)),
+        Section("The self-loop", self_loop(run, trained)),
+        Section("Neighbours before and after", of_trained(neighbourhoods)),
+        Section("Views of the items", of_trained(alignment)),
+        Section("Users by activity", of_trained(lambda there: by_activity(run, there))),
+        Section("Items by popularity", of_trained(by_popularity)),
+        Section("Users and their recommendations", of_trained(sample_users)),
+        Section("Data", of_trained(_data)),
+        Section("Settings, and how to reproduce", _settings(run)),
+    ]
+    return page(f"Run {run.name}", _lead(run), sections)
+
+
+def _lead(run: Run) -> str:
+    record = run.record
+    if record is None:
+        return f"{run.folder}."
+    seconds = record.get("seconds")
+    took = f", {seconds:,.0f} seconds" if seconds else ""
+    return (
+        f"{run.folder}: {record['outcome']} after {record.get('epochs')} epochs{took}, "
+        f"seed {record.get('seed')}, begun {record.get('started')}."
+    )
+
+
+def _result(run: Run) -> Html:
+    evaluation, best = run.evaluation, (run.record or {}).get("best")
+    parts = []
+    if best is not None:
+        score = "" if best["score"] is None else f" {best['score']:.4f}"
+        parts.append(paragraph(f"Best epoch: {run.best_epoch}, with {best['monitor']}{score}."))
+    if evaluation is None:
+        return joined([*parts, note("There is no test result: ", run.missing["test"])])
+    names = list(dict.fromkeys(name.partition("@")[0] for name in evaluation.metrics))
+    cutoffs = sorted({int(name.partition("@")[2]) for name in evaluation.metrics})
+    rows = [
+        (
+            name,
+            *(
+                f"{evaluation.metrics[f'{name}@{k}']:.{1 if name == 'popularity' else 4}f}"
+                if f"{name}@{k}" in evaluation.metrics
+                else ""
+                for k in cutoffs
+            ),
+        )
+        for name in names
+    ]
+    caption = (
+        f"Test of the best checkpoint: full ranking, {len(evaluation.users):,} users, "
+        f"{evaluation.masks} items masked"
+    )
+    return joined([*parts, table(caption, ("metric", *(f"@{k}" for k in cutoffs)), rows)])
+
+
+def _data(trained: TrainedRun) -> Html:
+    findings = trained.inspected.findings
+    return joined([sizes_section(findings), notes_section(findings)])
+
+
+def _settings(run: Run) -> Html:
+    commands = [
+        f"python -m slifmr_pl reproduce {run.folder}  # train again, compare every number",
+        f"python lightning_cli.py fit --config {run.folder / 'config.yaml'}",
+    ]
+    record = run.record or {}
+    if record.get("best"):
+        commands.append(
+            f"python lightning_cli.py test --config {run.folder / 'config.yaml'} "
+            f"--ckpt_path {run.folder / record['best']['checkpoint']}"
+        )
+    parts = [code("\n".join(commands))]
+    if run.settings is not None:
+        text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
+        parts.append(details("All settings (config.yaml)", code(text)))
+    else:
+        parts.append(note("The settings are missing: ", run.missing["settings"]))
+    if run.record is not None:
+        kept = {
+            key: run.record[key]
+            for key in ("command", "resumed_from", "trainer", "environment", "git", "data")
+            if run.record.get(key) is not None
+        }
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        parts.append(details("Versions, hardware, code and data (run.json)", code(text)))
+    else:
+        parts.append(note("The record is missing: ", run.missing["record"]))
+    return joined(parts)

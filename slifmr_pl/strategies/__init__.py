@@ -1,1 +1,0 @@
-"""Strategies of the Trainer: how the processes of a run share its work."""

@@ -1,0 +1,150 @@
+"""Which runs may be compared, and which belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.errors import RunError
+from slifmr_pl.runs.reading import Evaluation
+
+# Settings that runs of one configuration may differ in: seeds, places and what is drawn.
+_OF_A_RUN = (
+    "seed_everything",
+    "name",
+    "ckpt_path",
+    "data.seed",
+    "data.root",
+    "data.cache_dir",
+    "data.extraction",
+    "trainer.default_root_dir",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "recommendations",
+    "per_user",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration.
+
+    Attributes:
+        name: As shown.
+        runs: At least one evaluation.
+    """
+
+    name: str
+    runs: tuple[Evaluation, ...]
+
+
+def require_same_evaluation(runs: Sequence[Evaluation]) -> None:
+    """Refuses runs whose numbers do not answer the same question.
+
+    Raises:
+        RunError: The users, items, parts of the data, masks, or users who count differ.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        pair = f"{first.folder} and {other.folder}"
+        parts, others = first.data["parts"], other.data["parts"]
+        differing = [name for name in parts if parts[name] != others.get(name)]
+        if differing:
+            raise RunError(
+                f"{pair} have different data: {', '.join(differing)}{_why(first, other)}",
+                expected="the same users, items, and training, validation and test interactions",
+                fix="train both with the same data.filters and data.split on the same files",
+            )
+        if first.masks != other.masks:
+            raise RunError(
+                f"{pair} mask different items: {first.masks}, and {other.masks}",
+                expected="one protocol",
+                fix=f"test the second again with --data.test_masks {first.masks}",
+            )
+        if not first.users.equals(other.users):
+            raise RunError(
+                f"{pair} were evaluated for different users: {len(first.users)}, and "
+                f"{len(other.users)}",
+                expected="the same users",
+                fix="test both again, without trainer.limit_test_batches",
+            )
+
+
+def _why(first: Evaluation, other: Evaluation) -> str:
+    one, two = (
+        flat({key: run.data[key] for key in ("filters", "split")}) for run in (first, other)
+    )
+    changes = [f"{key} {one[key]} and {two.get(key)}" for key in one if one[key] != two.get(key)]
+    return f" ({'; '.join(changes)})" if changes else ""
+
+
+def require_groups(groups: Sequence[Group]) -> None:
+    """Refuses fewer than two groups, or groups of one name.
+
+    Raises:
+        RunError: If so.
+    """
+    names = [group.name for group in groups]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise RunError(
+            f"the groups {', '.join(names)}" if names else "no runs",
+            expected="two or more groups of different names",
+            fix="name two run folders, or --group A=RUN,RUN --group B=RUN,RUN",
+        )
+
+
+def require_one_configuration(group: Group) -> None:
+    """Refuses a group whose runs differ in more than their seed, or do not differ in it.
+
+    Raises:
+        RunError: If so.
+    """
+    first = group.runs[0]
+    if len(group.runs) == 1:
+        return
+    for run in group.runs:
+        if run.settings is None:
+            raise RunError(
+                "the run has no config.yaml",
+                expected="the configuration of each run of a group",
+                fix="compare it as a group of its own",
+                path=run.folder,
+            )
+        changed = _changed(first, run)
+        if changed:
+            key, one, two = changed[0]
+            raise RunError(
+                f"group {group.name}: {first.folder} and {run.folder} differ in "
+                f"{len(changed)} settings, first {key}: {one!r} and {two!r}",
+                expected="runs of one configuration, with different seeds",
+                fix="put them into groups of their own",
+            )
+    seeds = [run.seed for run in group.runs]
+    if len(set(seeds)) < len(seeds):
+        raise RunError(
+            f"group {group.name} has the seeds {', '.join(map(str, seeds))}",
+            expected="different seeds: the same run twice says nothing about the spread",
+            fix="train again with another --seed_everything, or leave the repeated run out",
+        )
+
+
+def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]:
+    one, two = (flat(run.settings or {}) for run in (first, other))
+    keys = dict.fromkeys([*one, *two])
+    return [
+        (key, one.get(key), two.get(key))
+        for key in keys
+        if one.get(key) != two.get(key)
+        and not any(key == prefix or key.startswith(f"{prefix}.") for prefix in _OF_A_RUN)
+    ]
+
+
+def differing_settings(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Settings in which the first runs of the groups differ, by key and group."""
+    firsts = [group.runs[0] for group in groups]
+    if any(run.settings is None for run in firsts):
+        return {}
+    keys = dict.fromkeys(key for run in firsts[1:] for key, _, _ in _changed(firsts[0], run))
+    settings = {group.name: flat(group.runs[0].settings or {}) for group in groups}
+    return {key: {name: values.get(key) for name, values in settings.items()} for key in keys}

@@ -1,0 +1,217 @@
+"""Trains a recorded run again, tests it, and compares every number."""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.datamodule import data_module
+from slifmr_pl.errors import RunError
+from slifmr_pl.runs.data_record import data_record
+from slifmr_pl.runs.environment import environment, git_state
+from slifmr_pl.runs.reading import (
+    CONFIG_FILE,
+    read_record,
+    read_result,
+    read_settings,
+)
+
+Verdict = Literal["bit-equal", "within tolerance", "differs"]
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A finished run, and the test of its best checkpoint.
+
+    Attributes:
+        folder: Where it is.
+        settings: config.yaml.
+        record: run.json.
+        result: test.json.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    record: dict[str, Any]
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that was not the same as when the run was recorded."""
+
+    key: str
+    recorded: Any
+    now: Any
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One number, as recorded and as measured again; None where it is missing."""
+
+    metric: str
+    recorded: float | None
+    again: float | None
+    verdict: Verdict
+
+
+def read_recorded_run(folder: Path) -> RecordedRun:
+    """Reads what can be reproduced.
+
+    Raises:
+        RunError: The run is incomplete, did not finish, or another checkpoint was tested.
+    """
+    settings, record = read_settings(folder), read_record(folder)
+    if record["outcome"] != "finished" or record["best"] is None or record["data"] is None:
+        raise RunError(
+            f"the run is {record['outcome']}"
+            if record["outcome"] != "finished"
+            else "the record names no best checkpoint, or no data",
+            expected="a run that finished, with a best checkpoint",
+            fix="take another run, or resume it with --ckpt_path and take the resumed one",
+            path=folder,
+        )
+    result = read_result(folder, "test")
+    tested, best = Path(result["checkpoint"] or ""), Path(record["best"]["checkpoint"])
+    if tested.name != best.name:
+        raise RunError(
+            f"test.json is of the checkpoint {tested.name or 'of no checkpoint'}",
+            expected=f"the best checkpoint, {best.name}",
+            fix="test the best checkpoint of the run again",
+            path=folder,
+        )
+    return RecordedRun(folder, settings, record, result)
+
+
+def differences(record: Mapping[str, Any]) -> list[Difference]:
+    """What differs now from a run's record: versions, hardware and the state of the code.
+
+    The number of threads does not count: the run is repeated with as many.
+    """
+    then = flat({**record["environment"], "git": record["git"] or {}})
+    now = flat({**environment(), "git": git_state(Path.cwd()) or {}})
+    keys = [key for key in dict.fromkeys([*then, *now]) if key != "hardware.threads"]
+    changed = [key for key in keys if then.get(key) != now.get(key)]
+    return [Difference(key, then.get(key), now.get(key)) for key in changed]
+
+
+def require_same_data(run: RecordedRun, root: Path | None) -> None:
+    """Refuses data that is not what the run was trained on.
+
+    Args:
+        run: The run.
+        root: Where its data folder is now; None where the configuration says.
+
+    Raises:
+        RunError: The folder is missing or its content has changed.
+        UserFacingError: The folder cannot be read with the run's configuration.
+    """
+    settings = dict(run.settings["data"])
+    folder = Path(root or settings["root"])
+    fix = "give its folder with --data.root PATH"
+    if not folder.is_dir():
+        raise RunError(
+            "the run's data folder is not there",
+            expected="the data that the run was trained on",
+            fix=fix,
+            path=folder,
+        )
+    settings["root"] = str(folder)
+    data = data_module(settings, run.folder / CONFIG_FILE)
+    data.prepare_data()
+    found, recorded = data_record(data), run.record["data"]
+    if found["fingerprint"] == recorded["fingerprint"]:
+        return
+    parts = recorded["parts"]
+    changed = [name for name in parts if found["parts"][name] != parts[name]]
+    raise RunError(
+        f"the data has changed: {', '.join(changed) or 'the knowledge graph or item features'} "
+        f"(fingerprint {found['fingerprint'][:12]}, recorded {recorded['fingerprint'][:12]})",
+        expected="the data that the run was trained on",
+        fix=f"restore it, or {fix}",
+        path=folder,
+    )
+
+
+def train_and_test_again(run: RecordedRun, out: Path, root: Path | None) -> Path:
+    """Runs `fit` and `test` in processes of their own, with as many threads as recorded.
+
+    Args:
+        run: The run.
+        out: Folder that gets NAME/version_N, as any run.
+        root: Where the data folder is now; None where the configuration says.
+
+    Returns:
+        The new run's folder.
+
+    Raises:
+        RunError: One of the two failed; it has said why.
+    """
+    before = set(_versions(out))
+    arguments = ["--config", str(run.folder / CONFIG_FILE), "--ckpt_path", "null"]
+    arguments += ["--trainer.default_root_dir", str(out)]
+    arguments += [] if root is None else ["--data.root", str(root)]
+    threads = run.record["environment"]["hardware"]["threads"]
+    _call(["fit", *arguments], threads)
+    (folder,) = set(_versions(out)) - before
+    best = folder / read_record(folder)["best"]["checkpoint"]
+    arguments = ["--config", str(folder / CONFIG_FILE), "--ckpt_path", str(best)]
+    _call(["test", *arguments, "--data.test_masks", run.result["masks"]], threads)
+    return folder
+
+
+def agreements(run: RecordedRun, folder: Path, tolerance: float) -> list[Agreement]:
+    """Compares the best validation score and every test metric of two runs.
+
+    Args:
+        run: As recorded.
+        folder: The run that repeated it.
+        tolerance: Relative difference that still counts as agreement.
+    """
+    numbers = [
+        {f"best {record['best']['monitor']}": record["best"]["score"], **result["metrics"]}
+        for record, result in (
+            (run.record, run.result),
+            (read_record(folder), read_result(folder, "test")),
+        )
+    ]
+    then, now = numbers
+    return [
+        Agreement(
+            name, then.get(name), now.get(name), _verdict(then.get(name), now.get(name), tolerance)
+        )
+        for name in dict.fromkeys([*then, *now])
+    ]
+
+
+def _verdict(recorded: float | None, again: float | None, tolerance: float) -> Verdict:
+    if recorded is None or again is None:
+        return "differs"
+    if recorded == again or (math.isnan(recorded) and math.isnan(again)):
+        return "bit-equal"
+    close = math.isclose(recorded, again, rel_tol=tolerance)
+    return "within tolerance" if close else "differs"
+
+
+def _versions(out: Path) -> list[Path]:
+    return list(out.glob("*/version_*"))
+
+
+def _call(arguments: list[str], threads: int) -> None:
+    sys.stdout.flush()  # what was said so far comes before what the process says
+    result = subprocess.run(  # noqa: S603  # our own command line, no shell
+        [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        check=False,
+    )
+    if result.returncode:
+        raise RunError(
+            f"{arguments[0]} ended with status {result.returncode}; see above",
+            expected="the run's configuration to run here",
+            fix="mend what it says, or use the versions that run.json names",
+        )

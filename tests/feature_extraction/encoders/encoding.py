@@ -1,0 +1,35 @@
+"""Encode a few texts or images with an encoder and nothing around it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from feature_extraction import EncoderSpec, Item
+from feature_extraction.encoders.identity import identify
+from feature_extraction.encoders.preparation import Job, Prepared
+from feature_extraction.encoders.registry import Encoder, load_encoder
+from feature_extraction.items.pictures import open_pictures
+
+CPU = torch.device("cpu")
+
+
+def load(spec: EncoderSpec) -> Encoder:
+    return load_encoder(spec, identify(spec), CPU)
+
+
+def prepared(encoder: Encoder, items: Sequence[Item], batch_size: int = 64) -> Prepared:
+    job = Job(0, True, list(enumerate(items)))
+    return encoder.preparation(open_pictures([]), batch_size)(job)
+
+
+def encoded(encoder: Encoder, items: Sequence[Item]) -> Tensor:
+    """`[n, d]` of items that have one input each."""
+    (batch,) = prepared(encoder, items).batches
+    vectors = torch.empty(len(items), encoder.dim)
+    vectors[batch.rows] = encoder.encode(batch.inputs)
+    return encoder.finish(vectors)
+
+
+def encoded_texts(spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
+    return encoded(load(spec), [Item(text, text) for text in texts])

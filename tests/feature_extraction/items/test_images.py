@@ -1,0 +1,213 @@
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from feature_extraction.items.images import ASPECT_LIMIT, ImageError, decode_image, locate_image
+
+RED = (255, 0, 0)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def pixel(image: Image.Image, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    value = image.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return value
+
+
+def test_grey_is_spread_to_three_channels(tmp_path: Path) -> None:
+    image = decode_image(saved(Image.new("L", (4, 3), 77), tmp_path / "a.png"))
+    assert (image.mode, image.size, pixel(image)) == ("RGB", (4, 3), (77, 77, 77))
+
+
+def test_grey_with_alpha_is_laid_on_white(tmp_path: Path) -> None:
+    image = decode_image(saved(Image.new("LA", (4, 3), (0, 0)), tmp_path / "a.png"))
+    assert (image.mode, pixel(image)) == ("RGB", (255, 255, 255))
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0, 255), (255, 10), (51, 206)])
+def test_alpha_is_composited_on_white(tmp_path: Path, alpha: int, expected: int) -> None:
+    source = Image.new("RGBA", (4, 3), (10, 10, 10, alpha))
+    image = decode_image(saved(source, tmp_path / "a.png"))
+    assert image.mode == "RGB"
+    assert pixel(image) == pytest.approx((expected,) * 3, abs=1)
+
+
+def test_palette_colours_are_looked_up(tmp_path: Path) -> None:
+    source = Image.new("P", (4, 3), 1)
+    source.putpalette([0, 0, 0, *RED])
+    assert pixel(decode_image(saved(source, tmp_path / "a.png"))) == RED
+
+
+def test_transparent_palette_entry_becomes_white(tmp_path: Path) -> None:
+    source = Image.new("P", (4, 3), 1)
+    source.putpalette([0, 0, 0, *RED])
+    image = decode_image(saved(source, tmp_path / "a.png", transparency=1))
+    assert pixel(image) == (255, 255, 255)
+
+
+def test_cmyk_is_converted(tmp_path: Path) -> None:
+    source = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    image = decode_image(saved(source, tmp_path / "a.jpg"))
+    assert image.mode == "RGB"
+    assert pixel(image) == pytest.approx(RED, abs=3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_sixteen_bit_grey_is_scaled_instead_of_clipped(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
+    image = decode_image(saved(Image.fromarray(values), tmp_path / f"a.{suffix}"))
+    assert np.asarray(image)[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    path = saved(Image.new("F", (4, 3), 0.5), tmp_path / "a.tiff")
+    with pytest.raises(ImageError, match="floating-point"):
+        decode_image(path)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    source = Image.new("RGB", (20, 10))
+    source.paste(RED, (0, 0, 10, 10))  # red left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: red comes to the top
+    image = decode_image(saved(source, tmp_path / "a.png", exif=exif))
+    assert image.size == (10, 20)
+    assert pixel(image, 5, 2) == RED
+    assert pixel(image, 5, 17) == (0, 0, 0)
+
+
+def test_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), (0, 0, 255))]
+    path = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with Image.open(path) as animation:
+        assert animation.n_frames == 2
+    assert pixel(decode_image(path)) == RED
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = b"IDAT" + zlib.compress(b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk
+        + struct.pack(">I", len(data) - 4)
+        + data
+        + struct.pack(">I", zlib.crc32(data))
+    )
+
+
+@pytest.mark.filterwarnings("error")  # the warning that Pillow gives from 90 megapixels on
+@pytest.mark.parametrize("side", [8_001, 10_000, 60_000])
+def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int) -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(side, side))
+    with pytest.raises(ImageError, match="more than 64000000 pixels"):
+        decode_image(path)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_pixel_limit_is_inclusive(tmp_path: Path) -> None:
+    path = saved(Image.new("RGB", (10, 10)), tmp_path / "a.png")
+    assert decode_image(path, pixel_limit=100).size == (10, 10)
+    with pytest.raises(ImageError, match="10 x 10 is more than 99 pixels"):
+        decode_image(path, pixel_limit=99)
+
+
+def test_sides_that_scaling_would_blow_up_are_refused(tmp_path: Path) -> None:
+    fits = saved(Image.new("RGB", (ASPECT_LIMIT, 1)), tmp_path / "a.png")
+    assert decode_image(fits).size == (ASPECT_LIMIT, 1)
+    path = saved(Image.new("RGB", (1, ASPECT_LIMIT + 1)), tmp_path / "b.png")
+    with pytest.raises(ImageError, match="sides"):
+        decode_image(path)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_every_truncation_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in ("png", "jpg", "gif", "bmp", "webp", "tiff"):
+        whole = saved(Image.fromarray(pixels), tmp_path / f"whole.{suffix}").read_bytes()
+        part = tmp_path / f"part.{suffix}"
+        for share in (0.01, 0.1, 0.5, 0.9):
+            part.write_bytes(whole[: int(len(whole) * share)])
+            with pytest.raises(ImageError, match=r"cannot be decoded|not an image"):
+                decode_image(part)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "empty"), (b"GIF89a", "."), (b"no image at all", "not an image")]
+)
+def test_file_that_is_no_image_has_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=reason):
+        decode_image(path)
+
+
+def test_missing_file_folder_and_pipe_have_a_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "absent.png", tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ImageError, match="file not found"):
+            decode_image(path)
+
+
+def test_formats_that_run_other_programs_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(ImageError, match="known format"):
+        decode_image(path)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "/etc/hosts"])
+def test_path_out_of_the_image_folder_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "images"
+    (root / "a").mkdir(parents=True)
+    saved(Image.new("RGB", (4, 4)), tmp_path / "secret.png")
+    with pytest.raises(ImageError, match="outside the image folder"):
+        locate_image(name, root)
+
+
+def test_absolute_and_climbing_paths_are_refused_even_inside_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = saved(Image.new("RGB", (4, 4)), tmp_path / "b.png")
+    assert locate_image("b.png", tmp_path) == file
+    for name in (file, "a/../b.png"):
+        with pytest.raises(ImageError, match="outside the image folder"):
+            locate_image(name, tmp_path)
+
+
+def test_link_out_of_the_image_folder_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    outside = saved(Image.new("RGB", (4, 4)), tmp_path / "secret.png")
+    (root / "file.png").symlink_to(outside)
+    (root / "folder").symlink_to(tmp_path)
+    for name in ("file.png", "folder/secret.png"):
+        with pytest.raises(ImageError, match="outside the image folder"):
+            locate_image(name, root)
+
+
+def test_link_inside_a_linked_image_folder_is_followed(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "images").symlink_to(real)
+    (real / "alias.png").symlink_to(saved(Image.new("RGB", (4, 4)), real / "a.png"))
+    assert decode_image(locate_image("alias.png", tmp_path / "images")).size == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["null\0byte.png", "loop.png"])
+def test_unusable_file_name_has_a_reason(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(ImageError):
+        decode_image(locate_image(name, tmp_path))

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slifmr_pl.errors import RunError
+from slifmr_pl.runs.reading import Evaluation, read_evaluation
+from slifmr_pl.studies.comparable import (
+    Group,
+    differing_settings,
+    require_groups,
+    require_one_configuration,
+    require_same_evaluation,
+)
+from tests.studies.run_folders import PARTS, SPLIT, write_run
+
+Runs = Callable[..., Evaluation]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runs:
+    def make(name: str, users: int = 4, **options: Any) -> Evaluation:
+        folder = write_run(tmp_path / name, {"recall@5": np.linspace(0, 1, users)}, **options)
+        return read_evaluation(folder, "test")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"parts": PARTS | {"test": "?"}}, "different data: test"),
+        ({"parts": PARTS | {"items": "?", "train": "?"}}, "different data: items, train"),
+        (
+            {"parts": PARTS | {"train": "?"}, "split": SPLIT | {"seed": 7}},
+            r"different data: train \(split.seed 2026 and 7\)",
+        ),
+        ({"masks": "train"}, "mask different items: train\\+valid, and train"),
+        ({"users": 3}, "different users: 4, and 3"),
+    ],
+)
+def test_runs_that_answer_different_questions_are_refused(
+    run: Runs, options: dict[str, Any], expected: str
+) -> None:
+    require_same_evaluation([run("a"), run("same", seed=2)])
+    with pytest.raises(RunError, match=expected):
+        require_same_evaluation([run("b"), run("other", **options)])
+
+
+def test_group_is_one_configuration_with_different_seeds(run: Runs) -> None:
+    one = run("one", seed=1)
+    require_one_configuration(Group("A", (one,)))
+    require_one_configuration(Group("A", (one, run("two", seed=2))))
+    with pytest.raises(RunError, match="group A has the seeds 1, 1"):
+        require_one_configuration(Group("A", (one, run("again", seed=1))))
+    other = run("other", seed=2, settings={"model": {"dim": 16}})
+    with pytest.raises(RunError, match=r"differ in 1 settings, first model\.dim: 8 and 16"):
+        require_one_configuration(Group("A", (one, other)))
+    bare = run("bare", seed=2)
+    (bare.folder / "config.yaml").unlink()
+    bare = read_evaluation(bare.folder, "test")
+    with pytest.raises(RunError, match=r"no config\.yaml"):
+        require_one_configuration(Group("A", (one, bare)))
+
+
+def test_places_and_drawing_do_not_make_another_configuration(run: Runs) -> None:
+    settings = {
+        "name": "elsewhere",
+        "trainer": {"default_root_dir": "there", "logger": {"save_dir": "there"}},
+    }
+    runs = run("one"), run("two", seed=2, settings=settings)
+    require_one_configuration(Group("A", runs))
+    assert differing_settings([Group("A", runs[:1]), Group("B", runs[1:])]) == {}
+
+
+def test_settings_that_differ_between_groups_are_told(run: Runs) -> None:
+    one, two = run("one"), run("two", settings={"model": {"dim": 16}, "loss": {"l2": 0.1}})
+    assert differing_settings([Group("A", (one,)), Group("B", (two,))]) == {
+        "model.dim": {"A": 8, "B": 16},
+        "loss.l2": {"A": None, "B": 0.1},
+    }
+
+
+def test_two_groups_of_different_names_are_asked_for(run: Runs) -> None:
+    one = Group("A", (run("one"),))
+    for groups, expected in (([], "no runs"), ([one], "groups A"), ([one, one], "groups A, A")):
+        with pytest.raises(RunError, match=expected):
+            require_groups(groups)
