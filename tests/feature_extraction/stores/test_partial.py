@@ -18,10 +18,10 @@ from feature_extraction import (
     FeatureStore,
     Item,
     ItemInputs,
-    partial,
 )
 from feature_extraction import extract as extract_features
 from feature_extraction.items.pictures import Pictures, open_pictures
+from feature_extraction.stores import partial
 
 _TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
 QUIET = ExtractionConfig(device="cpu", progress=False, batch_size=3)
