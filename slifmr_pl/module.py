@@ -40,7 +40,12 @@ from slifmr_pl.graphs.sparse.spmm import SparseBackend
 from slifmr_pl.graphs.triples import relation_attention
 from slifmr_pl.losses.alignment import Share
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
-from slifmr_pl.models.ranking_module import DEFAULT_KS, FullRanking, inputs_of, validation_sample
+from slifmr_pl.models.recommender_module import (
+    DEFAULT_KS,
+    RecommenderModule,
+    inputs_of,
+    validation_sample,
+)
 from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
@@ -52,7 +57,7 @@ from slifmr_pl.regression.weight_search import best_weight
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
-class SlifMrModule(FullRanking):
+class SlifMrModule(RecommenderModule):
     """SLIF-MR: fusion of interactions, knowledge and modalities with a self-loop.
 
     Sizes come from the data module (`Trainer.fit(module, datamodule=...)`) or from a checkpoint

@@ -18,7 +18,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.models.ranking_module import FullRanking
+from slifmr_pl.models.recommender_module import RecommenderModule
 from slifmr_pl.runs.reading import USERS_FILES, Stage
 
 
@@ -89,7 +89,7 @@ class PerUserWriter(Callback):
         self._counts, self._values, self._columns = [], [], []
 
     def _keep(self, pl_module: pl.LightningModule, ranked: Any, batch: Any, stage: Stage) -> None:
-        assert isinstance(pl_module, FullRanking)
+        assert isinstance(pl_module, RecommenderModule)
         metrics = pl_module.metrics[stage]
         assert isinstance(metrics, RankingMetrics)
         assert isinstance(batch, EvalBatch)

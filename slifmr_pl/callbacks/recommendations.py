@@ -16,7 +16,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.selection import Selection, allowed_items, read_rows
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.graphs.sparse.topk import TopK
-from slifmr_pl.models.ranking_module import FullRanking
+from slifmr_pl.models.recommender_module import RecommenderModule
 
 FILE = "recommendations.parquet"
 SCHEMA = pa.schema(
@@ -67,7 +67,7 @@ class RecommendationWriter(BasePredictionWriter):
         if stage != "predict":
             return
         data = _data_module(trainer)
-        assert isinstance(pl_module, FullRanking)
+        assert isinstance(pl_module, RecommenderModule)
         users, items = data.data.users, data.data.items
         candidates, blocked = (
             None if path is None else read_rows(path, "item_id", items)

@@ -15,10 +15,10 @@ from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.sparse.topk import TopK
 from slifmr_pl.metrics.full_ranking import rank_scores
-from slifmr_pl.models.ranking_module import DEFAULT_KS, FullRanking, inputs_of
+from slifmr_pl.models.recommender_module import DEFAULT_KS, RecommenderModule, inputs_of
 
 
-class Baseline(FullRanking):
+class Baseline(RecommenderModule):
     """A recommender that the command line takes in the place of the network.
 
     Cut-offs, list length and memory budget are those of `model`, see `evaluate_like`.
@@ -29,7 +29,7 @@ class Baseline(FullRanking):
     def __init__(self) -> None:
         super().__init__(ks=DEFAULT_KS, top_k=20, memory_budget_mb=1024)
 
-    def evaluate_like(self, other: FullRanking) -> None:
+    def evaluate_like(self, other: RecommenderModule) -> None:
         """Takes over the settings of another module's evaluation."""
         self.ks, self.top_k = other.ks, other.top_k
         self.memory_budget_mb = other.memory_budget_mb

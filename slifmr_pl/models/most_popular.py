@@ -7,7 +7,7 @@ from torch import Tensor
 
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.models.base import ClosedForm
-from slifmr_pl.models.ranking_module import Vectors
+from slifmr_pl.models.recommender_module import Vectors
 
 
 class MostPopular(ClosedForm):

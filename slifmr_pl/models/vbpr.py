@@ -10,7 +10,7 @@ from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.losses.ranking import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.models.base import Baseline
-from slifmr_pl.models.ranking_module import Vectors
+from slifmr_pl.models.recommender_module import Vectors
 
 
 class Vbpr(Baseline):

@@ -80,7 +80,7 @@ def validation_sample(trainer: pl.Trainer) -> Iterable[EvalBatch]:
     return sample
 
 
-class FullRanking(pl.LightningModule):
+class RecommenderModule(pl.LightningModule):
     """A module that is evaluated by ranking the whole catalogue for each user.
 
     Args:
