@@ -33,20 +33,21 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.distributed.column_strategy import ColumnStrategy
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.correlation import CorrelationEntries
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.sparse.column_parallel import Columns
 from slifmr_pl.graphs.sparse.spmm import SparseBackend
-from slifmr_pl.graphs.triples import relation_attention
-from slifmr_pl.losses.alignment import Share
+from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
+from slifmr_pl.losses.terms import LossData
 from slifmr_pl.models.recommender_module import (
     DEFAULT_KS,
     RecommenderModule,
     inputs_of,
     validation_sample,
 )
-from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
+from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
@@ -55,6 +56,7 @@ from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_STEP_STRIDE = 0x9E3779B97F4A7C15  # odd, with bits all over: seeds of steps are far apart
 
 
 class SlifMrModule(RecommenderModule):
@@ -76,6 +78,9 @@ class SlifMrModule(RecommenderModule):
 
     network: SlifMrNetwork
     self_loop: SelfLoop
+    entries: CorrelationEntries
+    objective: Objective
+    _loss_sums: LossSums
 
     def __init__(
         self,
@@ -109,10 +114,11 @@ class SlifMrModule(RecommenderModule):
         self.inputs: ModelInputs | None = None
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
+        self._reference_assembler: GraphAssembler | None = None
+        self._reference_graphs: Propagation | None = None
         self._regression = RegressionView(network)
-        self._objective: Objective | None = None
-        self._loss_sums = LossSums()
         self._random_state: Tensor | None = None
+        self._seed = torch.initial_seed()
         self.losses: Losses | None = None
 
     # Construction
@@ -131,38 +137,37 @@ class SlifMrModule(RecommenderModule):
         if self.inputs is not None:
             check_data(inputs, data_state(self.inputs))
             self.inputs = inputs
-            self.network.hold(self._columns)
+            self.network.keep_columns(self._columns)
             return
-        feature_dims = {}
-        if self.loss_config.alignment > 0:
-            feature_dims = {name: f.values.shape[1] for name, f in inputs.features.items()}
-        self._create(inputs, feature_dims)
+        self._create(inputs)
 
-    def _create(self, inputs: ModelInputs, feature_dims: dict[str, int]) -> None:
+    def _create(self, inputs: ModelInputs) -> None:
         self.inputs = inputs
-        graph, config = inputs.graph, self.network_config
-        n_relations = 0
-        if config.knowledge.enabled and graph.triples is not None:
-            n_relations = graph.triples.n_relations
-            n_relations += self.self_loop_config.weights.knowledge > 0
-        sizes = NetworkSizes(
-            n_users=graph.n_users,
-            n_items=graph.n_items,
-            n_entities=graph.n_entities,
-            n_relations=n_relations,
-            modalities=tuple(graph.modalities),
-            learned=graph.learned,
-            feature_dims=feature_dims,
+        graph, config, data = inputs.graph, self.network_config, inputs.graph.correlation_data
+        self.entries = CorrelationEntries(self.self_loop_config.all_entries)
+        self.network = SlifMrNetwork(
+            graph,
+            config,
+            features=inputs.features,
+            entries=self.entries,
+            columns=self._columns,
         )
-        self.network = SlifMrNetwork(sizes, config, dict(graph.present), self._columns)
-        attention = None
-        if self.network.use_knowledge and config.knowledge.attention:
+        self.entries.build(data)
+        self.objective = Objective(
+            self.loss_config,
+            LossData(
+                graph,
+                {name: f.values.shape[1] for name, f in inputs.features.items()},
+                config.embedding_dim,
+            ),
+        )
+        self._loss_sums = LossSums(("loss", *(term.name for term in self.objective.all_terms)))
+        attention, knowledge = None, self.network.knowledge_view
+        if knowledge is not None and knowledge.attends:
             assert graph.triples is not None
             attention = graph.triples.uniform_attention()
-        self.self_loop = SelfLoop(
-            self.self_loop_config, graph.n_items, config.embedding_dim, attention
-        )
-        self.create_metrics(torch.bincount(graph.items, minlength=graph.n_items))
+        self.self_loop = SelfLoop(self.self_loop_config, data, config.embedding_dim, attention)
+        self.create_metrics(graph.support)
         # DistributedDataParallel would broadcast these buffers before every step.
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
@@ -175,10 +180,7 @@ class SlifMrModule(RecommenderModule):
     @property
     def column_parameters(self) -> frozenset[str]:
         """Names of the parameters whose columns the strategy `columns` shares out."""
-        return (
-            frozenset(f"network.{name}" for name in self.network.TABLES)
-            & dict(self.named_parameters()).keys()
-        )
+        return frozenset(f"network.{name}" for name in self.network.column_parameters)
 
     @property
     def _columns(self) -> Columns:
@@ -201,19 +203,51 @@ class SlifMrModule(RecommenderModule):
                 )
         return self._propagation
 
-    def _new_assembler(self) -> GraphAssembler:
+    @property
+    def _training_graphs(self) -> Propagation:
+        """The matrices to train over: those of the epoch, or the reference ones in their place.
+
+        Where something learns the weights of edges, they are made anew in every step.
+        """
+        if not self._trains_on_reference:
+            return self.propagation
+        if self._reference_assembler is None or self._reference_assembler.device != self.device:
+            self._reference_assembler = self._new_assembler(reference=True)
+            self._reference_graphs = None
+        if self._reference_graphs is None or self.entries.learned:
+            self._reference_graphs = self._reference_assembler.assemble(
+                self.self_loop.correlation(), self.self_loop.attention()
+            )
+        return self._reference_graphs
+
+    @property
+    def _trains_on_reference(self) -> bool:
+        mode, learned = self.network_config.propagation, self.entries.learned
+        if mode == "fused" and learned:
+            raise ConfigError(
+                "propagation: fused, with a correlation entry that learns the weights of edges",
+                expected="auto or reference: the fused one has no gradients for edges",
+                fix="leave out model.network.propagation",
+            )
+        return mode == "reference" or learned
+
+    def _new_assembler(self, *, reference: bool = False) -> GraphAssembler:
         assert self.inputs is not None
-        knowledge = self.network_config.knowledge
+        knowledge = self.network.knowledge_view
         return GraphAssembler(
             self.inputs.graph,
-            use_modalities=self.network.use_modalities,
+            use_modalities=len(self.network.modality_views) > 0,
             weighted_edges=self.network_config.modality.weighted_edges,
             use_user_items=self.network_config.user_fusion > 0,
-            knowledge_layers=knowledge.layers if self.network.use_knowledge else 0,
-            weights=self.self_loop_config.weights,
+            knowledge_layers=0 if knowledge is None else knowledge.layers,
+            entries=self.entries,
+            reference=reference,
             backend=self.sparse_backend,
             device=self.device,
         )
+
+    def _forget_graphs(self) -> None:
+        self._propagation = self._reference_graphs = None
 
     @torch.no_grad()
     def representations(self) -> Representations:
@@ -243,6 +277,8 @@ class SlifMrModule(RecommenderModule):
 
     def on_validation_epoch_start(self) -> None:
         """Propagates once; while it trains, chooses the regression's weight where that is open."""
+        if self.entries.learned:
+            self._forget_graphs()  # their edges have learned since
         views, trainer = self._views(), self.trainer
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._regression.is_open:
             regression = self.regression()
@@ -279,27 +315,28 @@ class SlifMrModule(RecommenderModule):
         if self._random_state is not None and self.trainer.world_size == 1:
             restore_random_state(self._random_state, self.device)
         self._random_state = None
-        features = {
-            name: ItemFeatures(*(part.to(self.device) for part in self.inputs.features[name]))
-            for name in self.network.sizes.feature_dims
-        }
-        self._objective = Objective(self.loss_config, features)
+        if self.objective.aligns:
+            self.objective.use_features(
+                {
+                    name: ItemFeatures(*(part.to(self.device) for part in feature))
+                    for name, feature in self.inputs.features.items()
+                }
+            )
 
     def on_train_epoch_start(self) -> None:
-        """Swaps in the graph that the epoch before has built."""
-        self.self_loop.swap()
-        self._propagation = None
+        """Makes the graph current that the epoch before has built."""
+        self.self_loop.promote_next()
+        self._forget_graphs()
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Losses of this process's slice of a batch."""
-        assert self._objective is not None
-        share, aligned = Share(), None
+        share, aligned = ProcessShare(), None
         if batch.shares > 1:
-            share = Share(self.global_rank, batch.shares, weight=batch.shares)
+            share = ProcessShare(self.global_rank, batch.shares, weight=batch.shares)
             aligned = batch.global_positives
-        losses = self._objective(
+        losses: Losses = self.objective(
             self.network,
-            self.propagation,
+            self._training_graphs,
             batch.users,
             batch.positives,
             batch.negatives,
@@ -307,11 +344,22 @@ class SlifMrModule(RecommenderModule):
             divisor=batch.divisor,
             aligned=aligned,
             share=share,
+            generator=self._step_generator(),
         )
-        self.losses = losses._replace(total=losses.total.detach())
+        if self.entries.learned:
+            # Before there are edges to learn of, a gradient of zero: every process expects one.
+            touched = sum(parameter.sum() * 0.0 for parameter in self.entries.parameters())
+            losses = replace(losses, total=losses.total + touched)
+        self.losses = losses.detached()
         self._loss_sums.add(losses, len(batch.global_positives) / self.trainer.world_size)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
+
+    def _step_generator(self) -> torch.Generator:
+        """Random numbers of this step: the same in every process, and when it is run again."""
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        seed = (self._seed + _STEP_STRIDE * (step + 1)) % 2**63
+        return torch.Generator().manual_seed(seed)
 
     def on_train_epoch_end(self) -> None:
         """Builds the graph of the next epoch, and logs the mean losses and what the graph is like.
@@ -325,15 +373,12 @@ class SlifMrModule(RecommenderModule):
         if self.self_loop.attention() is not None:
             assert self._assembler is not None
             assert self._assembler.triples is not None
-            with torch.no_grad():
-                attention = relation_attention(
-                    self._assembler.triples,
-                    self.network.entities(),
-                    self.network.relation_weight[0],
-                    columns=self.network.columns,
-                )
+            assert self.network.knowledge_view is not None
+            attention = self.network.knowledge_view.attention(
+                self._assembler.triples, self.network.item_embedding, self.network.columns
+            )
         items = self._items() if self.self_loop_config.enabled else None
-        statistics = self.self_loop.update(self.current_epoch, items, attention)
+        statistics = self.self_loop.build_next(self.current_epoch, items, attention)
         if self.trainer.world_size > 1:
             for buffer in self.self_loop.buffers():
                 if buffer.numel():
@@ -379,7 +424,10 @@ class SlifMrModule(RecommenderModule):
         checkpoint[STATE_KEY] = {
             "format_version": FORMAT_VERSION,
             **data_state(self.inputs),
-            "feature_dims": dict(self.network.sizes.feature_dims),
+            "feature_dims": {
+                name: feature.values.shape[1] for name, feature in self.inputs.features.items()
+            },
+            "seed": self._seed,
             "regression": self._regression.state,
             "loss_sums": self._loss_sums.state(self.device),
             "random_state": random_state(self.device),
@@ -398,21 +446,34 @@ class SlifMrModule(RecommenderModule):
             graph = HeterogeneousGraph.from_state(state["graph"])
             packed = state["catalogue"]
             catalogue = None if packed is None else Catalogue.from_state(packed)
-            inputs = ModelInputs(graph, {}, state["fingerprint"], state["vocabulary"], catalogue)
-            self._create(inputs, state["feature_dims"])
+            features = {
+                name: ItemFeatures.absent(graph.n_items, size)
+                for name, size in state["feature_dims"].items()
+            }
+            self._create(
+                ModelInputs(
+                    graph,
+                    features,
+                    state["fingerprint"],
+                    state["vocabulary"],
+                    catalogue,
+                    features_are_absent=True,
+                )
+            )
         self._regression.load(state["regression"])
         shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
         check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
         if training:
             check_resume(self, checkpoint, self.trainer.max_epochs)
             self._loss_sums.load(state["loss_sums"])
+            self._seed = state["seed"]
             self._random_state = state["random_state"]
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """Loads weights and graphs; what was propagated over before is forgotten."""
-        self._propagation = None
+        self._forget_graphs()
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @classmethod

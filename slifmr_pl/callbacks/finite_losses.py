@@ -108,7 +108,7 @@ class FiniteLosses(Callback):
             return
         self._wrong = seen[first:]
         number, step, _, losses = self._wrong[0]
-        values = {name: float(value) for name, value in losses._asdict().items()}
+        values = {name: float(value) for name, value in _named(losses).items()}
         wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
         raise DivergenceError(
             f"training diverged in epoch {trainer.current_epoch}, batch {number} (step {step}): "
@@ -133,9 +133,13 @@ class FiniteLosses(Callback):
             "batch": number,
             "step": step,
             "batches_since": len(self._wrong) - 1,  # that the weights were trained on meanwhile
-            "losses": {name: _json(float(value)) for name, value in losses._asdict().items()},
+            "losses": {name: _json(float(value)) for name, value in _named(losses).items()},
         }
         write_json(self._folder / f"losses{rank}.json", record)
+
+
+def _named(losses: Losses) -> dict[str, Tensor]:
+    return {"total": losses.total, **losses.terms}
 
 
 def _first_wrong(seen: list[_Seen]) -> int:

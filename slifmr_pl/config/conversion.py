@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from slifmr_pl.config.parts import Part, is_settings, made, plain_value
 from slifmr_pl.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -12,7 +13,8 @@ Config = TypeVar("Config")
 
 def plain(config: Any) -> dict[str, Any]:
     """A configuration as nested dictionaries of plain types, for a checkpoint."""
-    return dataclasses.asdict(config)
+    values: dict[str, Any] = plain_value(config, type(config).__name__)
+    return values
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -47,10 +49,24 @@ def restored(kind: type[Config], values: Mapping[str, Any], name: str) -> Config
                 fix=f"did you mean {close[0]}?" if close else "remove the key",
             )
     return kind(
-        **{
-            key: restored(types[key], value, f"{name}.{key}")
-            if dataclasses.is_dataclass(types[key])
-            else value
-            for key, value in values.items()
-        }
+        **{key: _restored_value(types[key], v, f"{name}.{key}") for key, v in values.items()}
     )
+
+
+def _restored_value(kind: Any, value: Any, name: str) -> Any:
+    """A value of a type, from plain types; parts are made by their class path."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return restored(kind, value, name)
+    contract = _contract(kind)
+    if contract is not None and is_settings(value):
+        return made(contract, value, name)
+    if contract is not None and isinstance(value, list):
+        return [made(contract, entry, f"{name}[{i}]") for i, entry in enumerate(value)]
+    return value
+
+
+def _contract(kind: Any) -> type[Part] | None:
+    """The contract that a type names, perhaps in a list or beside other types."""
+    if isinstance(kind, type) and issubclass(kind, Part):
+        return kind
+    return next(filter(None, map(_contract, get_args(kind))), None)

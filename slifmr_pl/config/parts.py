@@ -54,7 +54,8 @@ class Part:
         return {
             "class_path": name,
             "init_args": {
-                key: _plain(value, f"{name}({key}=…)") for key, value in self._arguments.items()
+                key: plain_value(value, f"{name}({key}=…)")
+                for key, value in self._arguments.items()
             },
         }
 
@@ -125,19 +126,23 @@ def _fresh(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any, where: str) -> Any:
-    """A value in plain types."""
+def plain_value(value: Any, where: str) -> Any:
+    """A setting in plain types: dataclasses and parts become dictionaries.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Part):
         return value.settings
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name), where) for field in fields}
+        return {field.name: plain_value(getattr(value, field.name), where) for field in fields}
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry, where) for key, entry in value.items()}
+        return {str(key): plain_value(entry, where) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry, where) for entry in value]
+        return [plain_value(entry, where) for entry in value]
     if isinstance(value, Path):
         return str(value)
     raise ConfigError(

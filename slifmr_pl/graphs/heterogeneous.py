@@ -1,20 +1,20 @@
-"""All graphs of a data set, and their assembly into what one epoch propagates over.
+"""All graphs of a data set, and their assembly into what one epoch propagates over."""
 
-The only place that knows how the correlation graph C_t enters the other graphs.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from slifmr_pl.graphs.correlation import CorrelationData, CorrelationEntries, Injection, Target
 from slifmr_pl.graphs.interaction import InteractionGraph
-from slifmr_pl.graphs.item_graphs import item_edges, mixed
+from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.neighbours import Neighbours
+from slifmr_pl.graphs.reference import ReferenceInteractionGraph, ReferenceRelationalGraph
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.edges import Edges, add
+from slifmr_pl.graphs.sparse.reference import ReferenceGraph
 from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph, resolve_backend
 from slifmr_pl.graphs.triples import DirectedTriples
 
@@ -102,25 +102,20 @@ class HeterogeneousGraph:
         """Entities of the knowledge graph, items included."""
         return self.n_items if self.triples is None else self.triples.n_entities
 
+    @property
+    def correlation_data(self) -> CorrelationData:
+        """What builders and entries of the correlation graph may know."""
+        return CorrelationData(self.n_items, self.support)
 
-@dataclass(frozen=True)
-class CorrelationWeights:
-    """Weights γ with which the correlation graph C_t enters each view.
-
-    Attributes:
-        interaction: γ_ui, weight of C_t in the corner of the user–item graph.
-        modality: γ_m, share of C_t in every modality graph, 0 to 1.
-        knowledge: γ_kg, weight of C_t as one more relation.
-    """
-
-    interaction: float = 0.0
-    modality: float = 0.0
-    knowledge: float = 0.0
+    @property
+    def support(self) -> Tensor:
+        """int64 [I], training interactions of each item."""
+        return torch.bincount(self.items, minlength=self.n_items)
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """The constant matrices of one epoch.
+    """The matrices of one epoch; constant, unless they are for reference propagation.
 
     Attributes:
         interaction: A_t [U + I, U + I], by blocks.
@@ -128,13 +123,41 @@ class Propagation:
         knowledge: G_t for every head, where a network has more than one knowledge layer.
         knowledge_items: G_t with item heads only, for the last layer; None without a KG.
         user_items: Row-normalised Y [U, I], where a network fuses items into users.
+        entries: How C_t enters the graphs.
+        correlation: C_t [I, I]; None without one.
+        assembler: What made them.
+        item_graphs: Graphs of further views, by their names; filled as they are asked for.
     """
 
-    interaction: InteractionGraph
-    modalities: Mapping[str, SparseGraph]
-    knowledge: RelationalGraph | None
-    knowledge_items: RelationalGraph | None
+    interaction: InteractionGraph | ReferenceInteractionGraph
+    modalities: Mapping[str, SparseGraph | ReferenceGraph]
+    knowledge: RelationalGraph | ReferenceRelationalGraph | None
+    knowledge_items: RelationalGraph | ReferenceRelationalGraph | None
     user_items: SparseGraph | None
+    entries: CorrelationEntries
+    correlation: Edges | None
+    assembler: "GraphAssembler"
+    item_graphs: dict[str, SparseGraph | ReferenceGraph] = field(default_factory=dict)
+
+    def injection(self, target: Target) -> Injection | None:
+        """What C_t adds to a graph; None where it does not enter it, or has no edges yet."""
+        return self.entries.inject(target, self.correlation)
+
+    def item_graph(
+        self, name: str, edges: Callable[[], Edges], *, symmetric: bool = True
+    ) -> SparseGraph | ReferenceGraph:
+        """The graph of a further view, with what C_t adds to it; made once an epoch.
+
+        Args:
+            name: Of the view.
+            edges: Gives its own edges [I, I], when they are needed.
+            symmetric: Whether these are their own transpose, to the last bit.
+        """
+        if name not in self.item_graphs:
+            own = edges().to(self.assembler.device)
+            injection = self.injection(Target("view", name))
+            self.item_graphs[name] = self.assembler.item_graph(own, injection, symmetric=symmetric)
+        return self.item_graphs[name]
 
 
 class GraphAssembler:
@@ -146,7 +169,9 @@ class GraphAssembler:
         weighted_edges: Modality edges keep their cosine similarity.
         use_user_items: Whether the user-by-item mean is wanted.
         knowledge_layers: Layers of the knowledge view; 0 for none.
-        weights: How strongly the correlation graph enters each view.
+        entries: How the correlation graph enters the others; None for not at all.
+        reference: Make graphs for propagation in ordinary autograd, whose values may carry
+            gradients.
         backend: Of the sparse products.
         device: Where the graphs are built and used.
     """
@@ -159,12 +184,14 @@ class GraphAssembler:
         weighted_edges: bool = False,
         use_user_items: bool = False,
         knowledge_layers: int = 1,
-        weights: CorrelationWeights = CorrelationWeights(),
+        entries: CorrelationEntries | None = None,
+        reference: bool = False,
         backend: SparseBackend = "auto",
         device: torch.device | str = "cpu",
     ) -> None:
         self.graph = graph
-        self.weights = weights
+        self.entries = CorrelationEntries() if entries is None else entries
+        self.reference = reference
         self.backend = resolve_backend(backend)
         self.device = torch.device(device)
         self.knowledge_layers = 0 if graph.triples is None else knowledge_layers
@@ -184,24 +211,14 @@ class GraphAssembler:
             correlation: C_t [I, I]; None or without edges before the first feedback.
             attention: float32 [T], weights of the directed triples.
         """
-        if correlation is not None and len(correlation) == 0:
-            correlation = None
-        interaction = InteractionGraph.build(
-            self.graph.users,
-            self.graph.items,
-            self.graph.n_users,
-            self.graph.n_items,
-            correlation,
-            self.weights.interaction,
-            backend=self.backend,
-        )
-        modalities = {
-            name: edges if correlation is None else mixed(edges, correlation, self.weights.modality)
-            for name, edges in self._modalities.items()
-        }
         return Propagation(
-            interaction=interaction.to(self.device),
-            modalities={name: self._symmetric(edges) for name, edges in modalities.items()},
+            interaction=self._interaction(correlation),
+            modalities={
+                name: self.item_graph(
+                    edges, self.entries.inject(Target("modality", name), correlation)
+                )
+                for name, edges in self._modalities.items()
+            },
             knowledge=self._relational(correlation, attention, None)
             if self.knowledge_layers > 1
             else None,
@@ -209,23 +226,66 @@ class GraphAssembler:
             if self.knowledge_layers > 0
             else None,
             user_items=self._user_items,
+            entries=self.entries,
+            correlation=correlation,
+            assembler=self,
         )
 
-    def _symmetric(self, edges: Edges) -> SparseGraph:
-        return SparseGraph.build(edges, symmetric=True, backend=self.backend)
+    def item_graph(
+        self, edges: Edges, injection: Injection | None, *, symmetric: bool = True
+    ) -> SparseGraph | ReferenceGraph:
+        """The graph `keep · edges + injection`, [I, I].
+
+        Args:
+            edges: On the device of the assembler.
+            injection: What C_t adds; None for nothing.
+            symmetric: Whether `edges` is its own transpose, to the last bit.
+        """
+        if injection is not None:
+            edges = add(edges.scaled(injection.keep), injection.edges)
+            symmetric = symmetric and injection.symmetric
+        if self.reference:
+            return ReferenceGraph(edges)
+        return SparseGraph.build(edges.detached(), symmetric=symmetric, backend=self.backend)
+
+    def _interaction(
+        self, correlation: Edges | None
+    ) -> InteractionGraph | ReferenceInteractionGraph:
+        graph = self.graph
+        injection = self.entries.inject(Target("interaction"), correlation)
+        corner = None if injection is None else injection.edges
+        if self.reference:
+            users, items = graph.users.to(self.device), graph.items.to(self.device)
+            return ReferenceInteractionGraph.build(
+                users, items, graph.n_users, graph.n_items, corner
+            )
+        return InteractionGraph.build(
+            graph.users,
+            graph.items,
+            graph.n_users,
+            graph.n_items,
+            None if corner is None else corner.detached(),
+            symmetric=injection is None or injection.symmetric,
+            backend=self.backend,
+        ).to(self.device)
 
     def _relational(
         self, correlation: Edges | None, attention: Tensor | None, n_heads: int | None
-    ) -> RelationalGraph:
+    ) -> RelationalGraph | ReferenceRelationalGraph:
         assert self.triples is not None
-        extra = None
-        if self.weights.knowledge > 0:
-            if correlation is None:
-                shape = (self.graph.n_items, self.graph.n_items)
-                correlation = Edges.empty(shape, self.device)
-            extra = self._symmetric(correlation.scaled(self.weights.knowledge))
+        extra: SparseGraph | ReferenceGraph | None = None
+        if self.entries.enter(Target("knowledge")):
+            # A relation from the start, so that its weight is there before C_t has edges.
+            none = Edges.empty((self.graph.n_items, self.graph.n_items), self.device)
+            injection = self.entries.inject(Target("knowledge"), correlation) or Injection(none)
+            edges, symmetric = injection.edges, injection.symmetric
+            extra = self.item_graph(edges, None, symmetric=symmetric)
         if attention is None:
             attention = self.triples.uniform_attention()
+        if self.reference:
+            assert extra is None or isinstance(extra, ReferenceGraph)
+            return ReferenceRelationalGraph.build(self.triples, attention, extra, n_heads)
+        assert extra is None or isinstance(extra, SparseGraph)
         return RelationalGraph.build(
             self.triples, attention, extra, n_heads=n_heads, backend=self.backend
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from slifmr_pl.data.catalogue import Catalogue
@@ -22,6 +23,12 @@ class ItemFeatures(NamedTuple):
     values: Tensor
     present: Tensor
 
+    @classmethod
+    def absent(cls, n_items: int, size: int) -> "ItemFeatures":
+        """Zeros in the place of features that are not at hand; they take no memory."""
+        present = torch.zeros(1, dtype=torch.bool).expand(n_items)
+        return cls(torch.zeros(1, 1).expand(n_items, size), present)
+
 
 @dataclass(frozen=True)
 class ModelInputs:
@@ -34,6 +41,8 @@ class ModelInputs:
         vocabulary: Hash of the raw ids and their rows alone, which the fingerprint covers too.
         catalogue: The raw ids; None for graphs that were made without any.
         cache: Folder that keeps what takes long to compute of them; None keeps nothing.
+        features_are_absent: Whether zeros stand for the features: a checkpoint holds their sizes
+            alone.
     """
 
     graph: HeterogeneousGraph
@@ -42,3 +51,4 @@ class ModelInputs:
     vocabulary: str
     catalogue: Catalogue | None = None
     cache: Path | None = None
+    features_are_absent: bool = False

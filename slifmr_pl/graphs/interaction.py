@@ -1,12 +1,14 @@
 """The user–item graph, with the correlation of items in its lower corner."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.reference import edge_dropout_factors
 from slifmr_pl.graphs.sparse.spmm import (
     Csr,
     SparseBackend,
@@ -27,11 +29,13 @@ class InteractionGraph:
         user_items: [U, I], what users receive from items.
         item_users: [I, U], what items receive from users.
         item_items: [I, I], what items receive from items; None without a correlation graph.
+        symmetric: Whether A_t is its own transpose.
     """
 
     user_items: SparseGraph
     item_users: SparseGraph
     item_items: SparseGraph | None = None
+    symmetric: bool = True
 
     @classmethod
     def build(
@@ -40,9 +44,9 @@ class InteractionGraph:
         items: Tensor,
         n_users: int,
         n_items: int,
-        correlation: Edges | None = None,
-        gamma: float = 0.0,
+        corner: Edges | None = None,
         *,
+        symmetric: bool = True,
         backend: SparseBackend = "auto",
     ) -> "InteractionGraph":
         """Normalises D^-1/2 A D^-1/2 over all blocks (LightGCN's graph: He et al. 2020, eq. 8).
@@ -55,8 +59,8 @@ class InteractionGraph:
             items: int64 [n], item row of each training interaction.
             n_users: Number of users U.
             n_items: Number of items I.
-            correlation: Symmetric item–item edges C_t [I, I], or None.
-            gamma: Weight γ of the correlation edges.
+            corner: Item–item edges C [I, I] with their weights, or None.
+            symmetric: Whether they are their own transpose, to the last bit.
             backend: Of the sparse products.
 
         Returns:
@@ -74,18 +78,21 @@ class InteractionGraph:
             (ones, (users.cpu().numpy(), items.cpu().numpy())), shape=(n_users, n_items)
         )
         user_degrees, item_degrees = (y.sum(axis=axis, dtype=np.float64) for axis in (1, 0))
-        corner = None
-        if correlation is not None and gamma > 0:
-            corner = Csr.of(correlation.scaled(gamma).to("cpu"), backend)
-            item_degrees += corner.scipy.sum(axis=1, dtype=np.float64)
+        items_to_items = None
+        if corner is not None:
+            items_to_items = Csr.of(corner.to("cpu"), backend)
+            item_degrees += items_to_items.scipy.sum(axis=1, dtype=np.float64)
         user_scale, item_scale = map(_scale, (user_degrees, item_degrees))
         user_items = SparseGraph(Csr.from_scipy(y, backend).scaled(user_scale, item_scale))
-        if corner is not None:
-            corner = corner.scaled(item_scale, item_scale)
+        item_items = None
+        if items_to_items is not None:
+            scaled = items_to_items.scaled(item_scale, item_scale)
+            item_items = SparseGraph(scaled, scaled if symmetric else None)
         return cls(
             user_items,
             user_items.transposed(),
-            None if corner is None else SparseGraph(corner, corner),
+            item_items,
+            symmetric=symmetric or item_items is None,
         )
 
     @property
@@ -102,7 +109,32 @@ class InteractionGraph:
         """The same graph on another device."""
         user_items = SparseGraph(self.user_items.forward, self.item_users.forward).to(device)
         item_items = None if self.item_items is None else self.item_items.to(device)
-        return InteractionGraph(user_items, user_items.transposed(), item_items)
+        return InteractionGraph(user_items, user_items.transposed(), item_items, self.symmetric)
+
+    def with_dropped_edges(self, share: float, generator: torch.Generator) -> "InteractionGraph":
+        """The graph without a random share of its interactions; the others count 1 ÷ (1 - share).
+
+        An interaction is dropped in both directions. The edges between items stay.
+
+        Args:
+            share: At least 0 and below 1.
+            generator: Of the CPU; one number for each interaction is drawn from it.
+        """
+        factors = edge_dropout_factors(len(self.user_items), share, generator)
+        factors = factors.to(self.user_items.forward.values)
+        to_users = self.user_items.forward.with_factors(factors)
+        to_items = self.item_users.forward.with_factors(factors[self._transposed_order])
+        return InteractionGraph(
+            SparseGraph(to_users, to_items),
+            SparseGraph(to_items, to_users),
+            self.item_items,
+            self.symmetric,
+        )
+
+    @cached_property
+    def _transposed_order(self) -> Tensor:
+        """int64 [n]: where each entry of `item_users` stands in `user_items`."""
+        return torch.argsort(self.user_items.forward.columns, stable=True)
 
     def propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """The product A_t E, without gradient.
@@ -126,6 +158,7 @@ class InteractionGraph:
             self.user_items.select(users),
             self.item_users.select(items),
             None if self.item_items is None else self.item_items.select(items),
+            self.symmetric,
         )
 
     def transposed(self) -> "InteractionGraph":
@@ -134,6 +167,7 @@ class InteractionGraph:
             self.item_users.transposed(),
             self.user_items.transposed(),
             None if self.item_items is None else self.item_items.transposed(),
+            self.symmetric,
         )
 
 

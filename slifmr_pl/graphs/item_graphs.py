@@ -3,7 +3,7 @@
 import torch
 
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.sparse.edges import Edges, add, symmetrically_normalised, symmetrised
+from slifmr_pl.graphs.sparse.edges import Edges, symmetrically_normalised, symmetrised
 
 
 def item_edges(neighbours: Neighbours, *, weighted: bool = False) -> Edges:
@@ -24,13 +24,6 @@ def item_edges(neighbours: Neighbours, *, weighted: bool = False) -> Edges:
     return symmetrically_normalised(
         symmetrised(Edges.build(rows, indices[rows, slots], values, shape))
     )
-
-
-def mixed(base: Edges, correlation: Edges, gamma: float) -> Edges:
-    """Modality view S_m,t = (1-γ)·S_m + γ·C_t; S_m itself while C_t is empty."""
-    if gamma == 0 or len(correlation) == 0:
-        return base
-    return add(base.scaled(1.0 - gamma), correlation.scaled(gamma))
 
 
 def edge_overlap(a: Edges, b: Edges) -> float:

@@ -94,7 +94,7 @@ def relation_attention(
         product *= relation_weights.index_select(0, triples.relations[part])
         product *= embeddings.index_select(0, triples.tails[part])
         torch.sum(product, dim=1, out=scores[part])
-    scores = columns.summed(scores).mul_(scale)
+    scores = columns.sum_of(scores).mul_(scale)
     lengths = torch.bincount(triples.heads, minlength=triples.n_entities)
     peaks = torch.segment_reduce(scores, "max", lengths=lengths, initial=-torch.inf)
     weights = scores.sub_(peaks.index_select(0, triples.heads)).exp_()

@@ -20,7 +20,7 @@ _SHORTEST = 1e-8
 
 
 @dataclass(frozen=True)
-class Share:
+class ProcessShare:
     """Which part of a loss this process computes, where several compute one loss together.
 
     All processes get the value of the whole loss. Its gradients are those of this process's part:
@@ -46,7 +46,7 @@ def info_nce(
     b: Tensor,
     temperature: float,
     mask: Tensor | None = None,
-    share: Share = Share(),
+    share: ProcessShare = ProcessShare(),
 ) -> Tensor:
     """Symmetric InfoNCE with cosine similarity and in-batch negatives.
 
@@ -99,7 +99,7 @@ class _SymmetricInfoNce(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float, share: Share) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float, share: ProcessShare) -> Tensor:
         similarities = a @ b.T
         offset = share.anchors(len(b)).start
         matches = (similarities.diagonal(offset) - 1) / temperature

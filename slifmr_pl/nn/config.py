@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.nn.fusion import Fusion
+from slifmr_pl.nn.views import View
 
-Fusion = Literal["late", "early"]
+FusionPlace = Literal["late", "early"]
+PropagationMode = Literal["auto", "fused", "reference"]
 
 
 @dataclass(frozen=True)
@@ -14,9 +17,12 @@ class InteractionConfig:
 
     Attributes:
         layers: Propagation layers L_ui; 0 leaves plain matrix factorisation.
+        edge_dropout: Share of the interactions that each training step leaves out of the graph, at
+            least 0 and below 1.
     """
 
     layers: int = 2
+    edge_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,13 @@ class NetworkConfig:
         modality: The modality views.
         knowledge: The knowledge view.
         regression: The regression view.
-        fusion: "early" adds the modality and knowledge views to the item embeddings before they
-            propagate over interactions, so that users receive them too; "late" adds them to the
-            propagated items.
+        views: Further views of the items, of classes of your own.
+        fusion: "early" adds the views to the item embeddings before they propagate over
+            interactions, so that users receive them too; "late" adds them to the propagated items.
+            A class of your own says how, too.
+        propagation: "fused" propagates with hand-written gradients; "reference" in ordinary
+            autograd, several times slower and with more memory, with the same result up to
+            rounding; "auto" takes the first, unless something learns the weights of edges.
         user_fusion: Weight of the mean of a user's fused items in the user's representation;
             0 leaves u* = u_ui.
     """
@@ -105,7 +115,9 @@ class NetworkConfig:
     modality: ModalityConfig = field(default_factory=ModalityConfig)
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
-    fusion: Fusion = "early"
+    views: list[View] = field(default_factory=list)
+    fusion: FusionPlace | Fusion = "early"
+    propagation: PropagationMode = "auto"
     user_fusion: float = 0.0
 
     def __post_init__(self) -> None:
@@ -126,33 +138,33 @@ class NetworkConfig:
                     expected=f"a number of at least {least}",
                     fix=f"set model.network.{name} (views are switched off with `enabled: false`)",
                 )
-        if self.fusion not in get_args(Fusion):
+        dropout = self.interaction.edge_dropout
+        for name, given, holds, expected in (
+            ("interaction.edge_dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
+            (
+                "fusion",
+                self.fusion,
+                isinstance(self.fusion, Fusion) or self.fusion in get_args(FusionPlace),
+                "late, early or a Fusion",
+            ),
+            (
+                "propagation",
+                self.propagation,
+                self.propagation in get_args(PropagationMode),
+                " or ".join(get_args(PropagationMode)),
+            ),
+            ("views", self.views, all(isinstance(v, View) for v in self.views), "a list of View"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"network.{name} is {given!r}",
+                    expected=expected,
+                    fix=f"set model.network.{name}",
+                )
+        names = [view.name for view in self.views]
+        if len(set(names)) < len(names):
             raise ConfigError(
-                f"network.fusion is {self.fusion!r}",
-                expected=" or ".join(get_args(Fusion)),
-                fix="set model.network.fusion",
+                f"network.views has the names {', '.join(names)}",
+                expected="a name of its own for each view",
+                fix="set the attribute `name` of one of them",
             )
-
-
-@dataclass(frozen=True)
-class NetworkSizes:
-    """What the data decides about the network.
-
-    Attributes:
-        n_users: Number of users U.
-        n_items: Number of items I.
-        n_entities: Entities of the knowledge graph, items included; I without one.
-        n_relations: Relations whose weights are learned (directed ones, and the correlation
-            relation where there is one).
-        modalities: Names of the modalities that have a graph.
-        learned: Those of them in which a learned vector stands for the items that lack them.
-        feature_dims: Feature size by modality that the alignment projects; empty without.
-    """
-
-    n_users: int
-    n_items: int
-    n_entities: int
-    n_relations: int
-    modalities: tuple[str, ...] = ()
-    learned: tuple[str, ...] = ()
-    feature_dims: dict[str, int] = field(default_factory=dict)

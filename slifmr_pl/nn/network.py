@@ -1,26 +1,25 @@
-"""The SLIF-MR network: three views of one table of embeddings, fused into a score.
+"""The SLIF-MR network: views of one table of embeddings, fused into a score.
 
 U = users, I = items, r = wanted rows, d = embedding size.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.heterogeneous import Propagation
-from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.correlation import CorrelationEntries, Target
+from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
+from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import Columns
 from slifmr_pl.graphs.sparse.spmm import spmm
-from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
-from slifmr_pl.nn.encoders import (
-    propagate_last,
-    propagate_mean,
-    propagate_relations,
-    rows_of,
-)
-from slifmr_pl.nn.fusion import ModalityFusion
+from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.fusion import AttentiveFusion, FusedViews, Fusion, ItemView
+from slifmr_pl.nn.item_views import KnowledgeView, ModalityView
+from slifmr_pl.nn.propagation import propagate_mean, rows_of
+from slifmr_pl.nn.views import NetworkData, View, ViewContext, has_shared_columns
 
 
 @dataclass(frozen=True)
@@ -31,80 +30,88 @@ class Representations:
         users: u* float32 [r_u, d].
         items: i* float32 [r_i, d].
         interaction: i_ui float32 [r_i, d], the interaction view of the items.
-        knowledge: h_kg float32 [r_i, d] of unit length, or None without a knowledge graph.
-        modality_attention: a float32 [M, r_i], or None without modality graphs.
         ego_users: float32 [r_u, d], the users' own embeddings, before any propagation.
         ego_items: float32 [r_i, d], the items' own embeddings.
+        views: Views to be aligned with the interaction view, float32 [r_i, d] by name; the
+            knowledge view is one, of unit length.
+        modality_attention: a float32 [M, r_i], or None without modality graphs.
     """
 
     users: Tensor
     items: Tensor
     interaction: Tensor
-    knowledge: Tensor | None
-    modality_attention: Tensor | None
     ego_users: Tensor
     ego_items: Tensor
+    views: Mapping[str, Tensor] = field(default_factory=dict)
+    modality_attention: Tensor | None = None
+
+    @property
+    def knowledge(self) -> Tensor | None:
+        """h_kg float32 [r_i, d] of unit length, or None without a knowledge graph."""
+        return self.views.get(KnowledgeView.name)
 
 
 class SlifMrNetwork(nn.Module):
-    """Encoders and fusion of SLIF-MR; LightGCN and every ablation are configurations of it.
+    """Views and fusion of SLIF-MR; LightGCN and every ablation are configurations of it.
 
     Parameters exist only for what the configuration uses, so that each gets a gradient.
 
     Args:
-        sizes: What the data decides.
+        graph: The data set's graphs.
         config: What the user decides.
-        present: bool [I] for each modality of `sizes.modalities`: items that have it.
+        features: Frozen features by modality, for views that look at them.
+        entries: How the correlation graph enters the others; None for not at all.
         columns: The columns of the tables that this process holds. Where others hold more, they
             all call `forward` together, and representations are the own columns of those above.
     """
 
-    present: Tensor
-    counted: Tensor
-    # Parameters whose last dimension is the embedding's, and is shared out.
-    TABLES = (
-        "user_embedding",
-        "item_embedding",
-        "entity_embedding",
-        "relation_weight",
-        "missing_view",
-    )
-
     def __init__(
         self,
-        sizes: NetworkSizes,
+        graph: HeterogeneousGraph,
         config: NetworkConfig,
-        present: dict[str, Tensor],
+        *,
+        features: Mapping[str, ItemFeatures] | None = None,
+        entries: CorrelationEntries | None = None,
         columns: Columns = Columns(),
     ) -> None:
         super().__init__()
-        self.sizes = sizes
         self.config = config
         self.columns = columns
-        dim = config.embedding_dim
-        self.user_embedding = _xavier(sizes.n_users, dim, columns)
-        self.item_embedding = _xavier(sizes.n_items, dim, columns)
-        self.use_modalities = config.modality.enabled and len(sizes.modalities) > 0
-        self.use_knowledge = config.knowledge.enabled and sizes.n_relations > 0
-        if self.use_modalities:
-            self.fusion = ModalityFusion(dim, attention=config.modality.attention)
-            masks = torch.stack([present[name] for name in sizes.modalities])
-            self.register_buffer("present", masks, persistent=False)
-            learned = torch.tensor([[name in sizes.learned] for name in sizes.modalities])
-            self.register_buffer("counted", masks | learned, persistent=False)
-            if sizes.learned:
-                self.missing_view = _xavier(len(sizes.learned), dim, columns)
-        if self.use_knowledge:
-            self.entity_embedding = _xavier(sizes.n_entities - sizes.n_items, dim, columns)
-            # Ones: before training, every relation passes its tails on as they are.
-            self.relation_weight = nn.Parameter(
-                torch.ones(config.knowledge.layers, sizes.n_relations, columns.width(dim))
-            )
-        self.projections = nn.ModuleDict(
-            {name: nn.Linear(size, dim) for name, size in sizes.feature_dims.items()}
+        self.n_users, self.n_items = graph.n_users, graph.n_items
+        is_relation = entries is not None and entries.enter(Target("knowledge"))
+        data = NetworkData(graph, features or {}, config.embedding_dim, columns, is_relation)
+        self.user_embedding = data.table(graph.n_users)
+        self.item_embedding = data.table(graph.n_items)
+        views = _views(graph, config)
+        self.fusion = _fusion(config)
+        self.fusion.build(data, views)
+        self.views = nn.ModuleList(views)
+        for view in views:
+            view.build(data)
+
+    @property
+    def side_views(self) -> list[View]:
+        """What items are besides their interactions, in the order that views are fused in."""
+        return [view for view in self.views if isinstance(view, View)]
+
+    @property
+    def modality_views(self) -> list[ModalityView]:
+        """The views of the modalities, in the order of the attention."""
+        return [view for view in self.views if isinstance(view, ModalityView)]
+
+    @property
+    def knowledge_view(self) -> KnowledgeView | None:
+        """The view of the knowledge graph, where there is one."""
+        return next((view for view in self.views if isinstance(view, KnowledgeView)), None)
+
+    @property
+    def column_parameters(self) -> frozenset[str]:
+        """Names of the parameters whose last dimension is the embedding's, and is shared out."""
+        return frozenset(
+            name for name, parameter in self.named_parameters() if has_shared_columns(parameter)
         )
 
-    def hold(self, columns: Columns) -> None:
+    def keep_columns(self, columns: Columns) -> None:
         """Keeps some columns of the tables, and drops the others.
 
         Raises:
@@ -119,19 +126,16 @@ class SlifMrNetwork(nn.Module):
                 fix="load the model from its checkpoint, which holds all columns",
             )
         self.columns = columns
-        for name, parameter in self.named_parameters():
-            if name in self.TABLES:
+        for parameter in self.parameters():
+            if has_shared_columns(parameter):
                 parameter.data = columns.own(parameter.data)
-
-    def entities(self) -> Tensor:
-        """Embeddings of all entities, items first, float32 [n_entities, d]."""
-        return torch.cat([self.item_embedding, self.entity_embedding])
 
     def forward(
         self,
         graphs: Propagation,
         users: Tensor | None = None,
         items: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Representations:
         """Propagates and fuses.
 
@@ -139,24 +143,36 @@ class SlifMrNetwork(nn.Module):
             graphs: The epoch's matrices.
             users: int64 [r_u], wanted user rows; None for all.
             items: int64 [r_i], wanted item rows; None for all.
+            generator: Random numbers of a training step, for what is random in it (edge dropout);
+                None outside of training.
         """
+        dropout = self.config.interaction.edge_dropout
+        if dropout > 0 and generator is not None:
+            dropped = graphs.interaction.with_dropped_edges(dropout, generator)
+            graphs = replace(graphs, interaction=dropped)
         if self.config.user_fusion == 0:
-            return self._fuse(graphs, users, items)
+            return self._propagated(graphs, users, items, generator)
         # A user's mean is over any items, so all of them are fused.
-        full = self._fuse(graphs, None, None)
+        full = self._propagated(graphs, None, None, generator)
         assert graphs.user_items is not None
         mean = spmm(graphs.user_items, full.items, users)
-        picked = _pick(full, users, items)
-        return replace(picked, users=picked.users + self.config.user_fusion * mean)
+        chosen = _rows_of_all(full, users, items)
+        return replace(chosen, users=chosen.users + self.config.user_fusion * mean)
 
-    def _fuse(
-        self, graphs: Propagation, users: Tensor | None, items: Tensor | None
+    def _propagated(
+        self,
+        graphs: Propagation,
+        users: Tensor | None,
+        items: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Representations:
-        early = self.config.fusion == "early"
-        side = self._side_views(graphs, None if early else items)
+        early = self.fusion.early
+        aligned, fused = self.fused_views(
+            self._context(graphs, None if early else items, generator)
+        )
         entering: Tensor = self.item_embedding
-        if early and side.total is not None:
-            entering = entering + side.total
+        if early and fused.total is not None:
+            entering = entering + fused.total
         mean = propagate_mean(
             graphs.interaction,
             self.user_embedding,
@@ -165,61 +181,47 @@ class SlifMrNetwork(nn.Module):
             users,
             items,
         )
-        fused, ego_items = mean.items, mean.own_items
-        if side.total is not None and not early:
-            fused = fused + side.total
-        if side.total is not None and early:
-            side, ego_items = side.pick(items), rows_of(self.item_embedding, items)
+        representations, ego_items, attention = mean.items, mean.own_items, fused.attention
+        if fused.total is not None and not early:
+            representations = representations + fused.total
+        if fused.total is not None and early:
+            ego_items = rows_of(self.item_embedding, items)
+            aligned = {name: rows_of(view, items) for name, view in aligned.items()}
+            attention = _attention_of(attention, items)
         return Representations(
             users=mean.users,
-            items=fused,
+            items=representations,
             interaction=mean.items,
-            knowledge=side.knowledge,
-            modality_attention=side.attention,
             ego_users=mean.own_users,
             ego_items=ego_items,
+            views=aligned,
+            modality_attention=attention,
         )
 
-    def _side_views(self, graphs: Propagation, items: Tensor | None) -> "_SideViews":
-        """β_mm Σ_m a_m h_m + β_kg h_kg for the wanted items, and its parts."""
-        config = self.config
-        terms, knowledge, attention = [], None, None
-        if self.use_modalities:
-            names = self.sizes.modalities
-            views = torch.stack([self.modality_view(graphs, name, items) for name in names])
-            counted = self.counted if items is None else self.counted[:, items]
-            modality_view, attention = self.fusion(views, counted, self.columns)
-            terms.append(config.modality.weight * modality_view)
-        if self.use_knowledge:
-            assert graphs.knowledge_items is not None
-            knowledge = propagate_relations(
-                graphs.knowledge,
-                graphs.knowledge_items,
-                self.entities(),
-                self.relation_weight,
-                items,
-            )
-            # Unbounded, the view grows with its relation weights, past what L2 on the embeddings
-            # can hold, and overfits (KGAT normalises here too: Wang et al. 2019, section 3.3).
-            knowledge = unit_rows(knowledge, self.columns)
-            terms.append(config.knowledge.weight * knowledge)
-        return _SideViews(sum(terms[1:], terms[0]) if terms else None, knowledge, attention)
-
-    def modality_view(self, graphs: Propagation, name: str, items: Tensor | None = None) -> Tensor:
-        """h_m float32 [r_i, d] of a modality, or the vector learned for items that lack it.
+    def context(self, graphs: Propagation, items: Tensor | None = None) -> ViewContext:
+        """What views look at outside of training.
 
         Args:
             graphs: The epoch's matrices.
-            name: Of the modality.
-            items: int64 [r_i], wanted item rows; None for all.
+            items: int64 [r], wanted item rows; None for all.
         """
-        graph, layers = graphs.modalities[name], self.config.modality.layers
-        view = propagate_last(graph, self.item_embedding, layers, items)
-        if name not in self.sizes.learned:
-            return view
-        present = self.present[self.sizes.modalities.index(name)]
-        vector = self.missing_view[self.sizes.learned.index(name)]
-        return torch.where(rows_of(present, items).unsqueeze(1), view, vector)
+        return self._context(graphs, items, None)
+
+    def _context(
+        self, graphs: Propagation, items: Tensor | None, generator: torch.Generator | None
+    ) -> ViewContext:
+        return ViewContext(
+            graphs, self.user_embedding, self.item_embedding, items, self.columns, generator
+        )
+
+    def fused_views(self, context: ViewContext) -> tuple[dict[str, Tensor], FusedViews]:
+        """The views to be aligned, by name, and what the fusion makes of all views."""
+        views = []
+        for view in self.side_views:
+            views.append(ItemView(view, view(context), view.present(context)))
+        aligned = {one.view.name: one.vectors for one in views if one.view.aligned}
+        fused: FusedViews = self.fusion(views, context) if views else FusedViews(None, {})
+        return aligned, fused
 
     def gathered(self, views: Representations) -> Representations:
         """Representations with all columns."""
@@ -228,49 +230,51 @@ class SlifMrNetwork(nn.Module):
             users=gather(views.users),
             items=gather(views.items),
             interaction=gather(views.interaction),
-            knowledge=None if views.knowledge is None else gather(views.knowledge),
-            modality_attention=views.modality_attention,
             ego_users=gather(views.ego_users),
             ego_items=gather(views.ego_items),
-        )
-
-    def project(self, name: str, features: Tensor) -> Tensor:
-        """z_m = W_m x_m: features float32 [r, d_m] of a modality in the embedding space, [r, d]."""
-        projected: Tensor = self.projections[name](features)
-        return projected
-
-
-def _xavier(rows: int, dim: int, columns: Columns) -> nn.Parameter:
-    columns.width(dim)
-    table = torch.empty(rows, dim)
-    nn.init.xavier_uniform_(table)  # of all columns, so that a seed means the same for any number
-    return nn.Parameter(table if columns.count == 1 else columns.own(table))
-
-
-class _SideViews(NamedTuple):
-    """What items get besides interactions: the weighted sum, and parts of it."""
-
-    total: Tensor | None
-    knowledge: Tensor | None
-    attention: Tensor | None
-
-    def pick(self, items: Tensor | None) -> "_SideViews":
-        """Knowledge view and attention of some of the items."""
-        return _SideViews(
-            None,
-            None if self.knowledge is None else rows_of(self.knowledge, items),
-            None if self.attention is None else rows_of(self.attention.T, items).T,
+            views={name: gather(view) for name, view in views.views.items()},
+            modality_attention=views.modality_attention,
         )
 
 
-def _pick(full: Representations, users: Tensor | None, items: Tensor | None) -> Representations:
-    side = _SideViews(None, full.knowledge, full.modality_attention).pick(items)
+def _views(graph: HeterogeneousGraph, config: NetworkConfig) -> list[View]:
+    """The views of a configuration that the data have something for."""
+    modality, knowledge = config.modality, config.knowledge
+    views: list[View] = []
+    if modality.enabled:
+        views += [ModalityView(name, modality.layers, modality.weight) for name in graph.modalities]
+    if knowledge.enabled and graph.triples is not None and graph.triples.n_relations > 0:
+        views.append(KnowledgeView(knowledge.layers, knowledge.weight, knowledge.attention))
+    views += [view.fresh() for view in config.views]
+    names = [view.name for view in views]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"views with the names {', '.join(names)}",
+            expected="a name of its own for each, also beside modalities and `knowledge`",
+            fix="set the attribute `name` of a view of yours",
+        )
+    return views
+
+
+def _fusion(config: NetworkConfig) -> Fusion:
+    if isinstance(config.fusion, Fusion):
+        return config.fusion.fresh()
+    return AttentiveFusion(config.fusion == "early", config.modality.attention)
+
+
+def _attention_of(attention: Tensor | None, items: Tensor | None) -> Tensor | None:
+    return None if attention is None else rows_of(attention.T, items).T
+
+
+def _rows_of_all(
+    full: Representations, users: Tensor | None, items: Tensor | None
+) -> Representations:
     return Representations(
         users=rows_of(full.users, users),
         items=rows_of(full.items, items),
         interaction=rows_of(full.interaction, items),
-        knowledge=side.knowledge,
-        modality_attention=side.attention,
         ego_users=rows_of(full.ego_users, users),
         ego_items=rows_of(full.ego_items, items),
+        views={name: rows_of(view, items) for name, view in full.views.items()},
+        modality_attention=_attention_of(full.modality_attention, items),
     )

@@ -1,21 +1,29 @@
 """The self-loop: item representations of one epoch become a graph of the next.
 
-Everything that training derives from its own weights lives here twice. `update` writes the *next*
-graph at the end of an epoch, `swap` makes it current at the start of the next one. A checkpoint
-that is saved in between holds the graph its metrics were measured with, and the one to go on with.
-State is dense, since DistributedDataParallel fails on sparse buffers. I = items, K = neighbours,
-d = embedding size, T = directed triples.
+Everything that training derives from its own weights lives here twice. `build_next` writes the
+*next* graph at the end of an epoch, `promote_next` makes it current at the start of the following
+one. A checkpoint that is saved in between holds the graph that its metrics were measured with, and
+the one to go on with. State is dense, since DistributedDataParallel fails on sparse buffers.
+I = items, K = neighbours, d = embedding size, T = directed triples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from slifmr_pl.errors import ConfigError, DivergenceError
-from slifmr_pl.graphs.heterogeneous import CorrelationWeights
+from slifmr_pl.graphs.correlation import (
+    CorrelationBuilder,
+    CorrelationData,
+    CorrelationEntry,
+    CosineBuilder,
+    IntoInteractions,
+    IntoKnowledge,
+    IntoModalities,
+)
 from slifmr_pl.graphs.item_graphs import edge_overlap, item_edges
-from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch
 from slifmr_pl.graphs.sparse.edges import Edges
 
 
@@ -34,6 +42,10 @@ class SelfLoopConfig:
         period: Epochs from one rebuild to the next.
         weighted: Correlation edges keep their cosine similarity; otherwise each counts 1.
         search: Exact or approximate search of the nearest neighbours.
+        builder: How the correlation graph is built of the feedback, by a class of your own, in
+            place of the nearest neighbours by `neighbours` and `search`.
+        entries: How the correlation graph enters the others, by classes of your own, in place of
+            the three weights gamma.
     """
 
     enabled: bool = True
@@ -46,6 +58,8 @@ class SelfLoopConfig:
     period: int = 1
     weighted: bool = False
     search: NeighbourSearch = NeighbourSearch()
+    builder: CorrelationBuilder | None = None
+    entries: list[CorrelationEntry] | None = None
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
@@ -56,6 +70,16 @@ class SelfLoopConfig:
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
             ("warmup", self.warmup >= 1, "at least 1: epoch 0 has nothing to feed back"),
             ("period", self.period >= 1, "at least 1"),
+            (
+                "builder",
+                self.builder is None or isinstance(self.builder, CorrelationBuilder),
+                "a CorrelationBuilder",
+            ),
+            (
+                "entries",
+                all(isinstance(entry, CorrelationEntry) for entry in self.entries or ()),
+                "a list of CorrelationEntry",
+            ),
         ):
             if not holds:
                 raise ConfigError(
@@ -64,12 +88,37 @@ class SelfLoopConfig:
                     fix=f"set model.self_loop.{name}",
                 )
 
+        defaults = {field.name: field.default for field in fields(self)}
+        for part, others in (
+            (self.builder, ("neighbours", "search")),
+            (self.entries, ("gamma_interaction", "gamma_modality", "gamma_knowledge")),
+        ):
+            changed = [name for name in others if getattr(self, name) != defaults[name]]
+            if part is not None and changed:
+                chosen = "builder" if part is self.builder else "entries"
+                raise ConfigError(
+                    f"self_loop.{chosen} and self_loop.{changed[0]}",
+                    expected=f"one of them: {chosen} takes the place of {', '.join(others)}",
+                    fix=f"leave out model.self_loop.{changed[0]}",
+                )
+
     @property
-    def weights(self) -> CorrelationWeights:
-        """Weights γ of the correlation graph; all zero when the loop is off."""
+    def all_entries(self) -> list[CorrelationEntry]:
+        """How the correlation graph enters the others; empty when the loop is off."""
         if not self.enabled:
-            return CorrelationWeights()
-        return CorrelationWeights(self.gamma_interaction, self.gamma_modality, self.gamma_knowledge)
+            return []
+        if self.entries is not None:
+            return self.entries
+        return [
+            IntoInteractions(self.gamma_interaction),
+            IntoModalities(self.gamma_modality),
+            IntoKnowledge(self.gamma_knowledge),
+        ]
+
+    @property
+    def correlation_builder(self) -> CorrelationBuilder:
+        """How the correlation graph is built."""
+        return self.builder or CosineBuilder(self.neighbours, self.search)
 
 
 @dataclass(frozen=True)
@@ -92,7 +141,7 @@ class SelfLoop(nn.Module):
 
     Args:
         config: The feedback.
-        n_items: I.
+        data: What the data set says of its items.
         dim: d.
         attention: float32 [T], attention to start with; None where it is not refreshed.
     """
@@ -107,11 +156,18 @@ class SelfLoop(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, config: SelfLoopConfig, n_items: int, dim: int, attention: Tensor | None = None
+        self,
+        config: SelfLoopConfig,
+        data: CorrelationData,
+        dim: int,
+        attention: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        slots = (n_items, config.neighbours) if config.enabled else (0, 0)
+        self.builder = config.correlation_builder
+        self.data = data
+        n_items = data.n_items
+        slots = (n_items, self.builder.neighbours) if config.enabled else (0, 0)
         for name in ("current", "next"):
             self.register_buffer(f"{name}_neighbours", torch.full(slots, -1, dtype=torch.int64))
             self.register_buffer(f"{name}_weights", torch.zeros(slots))
@@ -130,14 +186,14 @@ class SelfLoop(nn.Module):
         """Attention of this epoch, float32 [T]; None where it is not refreshed."""
         return self.current_attention if len(self.current_attention) else None
 
-    def swap(self) -> None:
+    def promote_next(self) -> None:
         """Makes the next graph and attention current; a second call changes nothing."""
         self.current_neighbours.copy_(self.next_neighbours)
         self.current_weights.copy_(self.next_weights)
         self.current_attention.copy_(self.next_attention)
 
     @torch.no_grad()
-    def update(
+    def build_next(
         self, epoch: int, items: Tensor | None, attention: Tensor | None
     ) -> CorrelationStatistics | None:
         """Takes in what epoch `epoch` learned and builds the next graph.
@@ -171,18 +227,35 @@ class SelfLoop(nn.Module):
         if age < 0 or age % self.config.period:
             return None
         before = self._edges(self.next_neighbours, self.next_weights)
-        neighbours = cosine_neighbours(
-            self.feedback, self.config.neighbours, search=self.config.search
-        )
+        neighbours = self.builder.build(self.feedback, self.data)
+        self._check(neighbours)
         self.next_neighbours.copy_(neighbours.indices)
         self.next_weights.copy_(neighbours.weights)
         after = self._edges(self.next_neighbours, self.next_weights)
-        found = neighbours.indices >= 0
+        n_neighbours = (neighbours.indices >= 0).sum()
         return CorrelationStatistics(
             edges=len(after),
             overlap=edge_overlap(before, after),
-            similarity=float(neighbours.weights.sum() / found.sum().clamp_min(1)),
+            similarity=float(neighbours.weights.sum() / n_neighbours.clamp_min(1)),
         )
+
+    def _check(self, neighbours: Neighbours) -> None:
+        """Refuses what a builder must not give: it would be read far from here."""
+        shape = tuple(self.next_neighbours.shape)
+        indices, weights = neighbours
+        if (
+            tuple(indices.shape) != shape
+            or tuple(weights.shape) != shape
+            or (indices.numel() and not int(indices.min()) >= -1)
+            or (indices.numel() and not int(indices.max()) < self.data.n_items)
+            or not bool(weights.isfinite().all())
+        ):
+            raise ConfigError(
+                f"{type(self.builder).__name__} gave neighbours {tuple(indices.shape)} with "
+                f"weights {tuple(weights.shape)}",
+                expected=f"item rows or -1, and finite weights, each {list(shape)}",
+                fix="fill up lists that are too short with -1 and weight 0",
+            )
 
     def _edges(self, indices: Tensor, weights: Tensor) -> Edges:
         return item_edges(Neighbours(indices, weights), weighted=self.config.weighted)

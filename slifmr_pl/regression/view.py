@@ -92,7 +92,7 @@ class RegressionView:
         if config.enabled and self._solved is None:
             profiles = []
             if config.side_information > 0 and self.config.modality.enabled:
-                if graph.modalities.keys() - inputs.features.keys():
+                if inputs.features_are_absent and graph.modalities:
                     raise CheckpointError(
                         "the checkpoint has no regression yet",
                         expected="one saved at the end of an epoch or later",

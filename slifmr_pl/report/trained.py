@@ -62,12 +62,9 @@ class TrainedRun:
         """The items' views, float32 [I, d] each, and what they are fused to."""
         module, found = self.module, self.representations
         views = {"interactions": found.interaction}
-        if module.network.use_modalities:
-            for name in module.propagation.modalities:
-                with torch.no_grad():
-                    views[name] = module.network.modality_view(module.propagation, name)
-        if found.knowledge is not None:
-            views["knowledge"] = found.knowledge
+        context = module.network.context(module.propagation)
+        with torch.no_grad():
+            views |= {view.name: view(context) for view in module.network.side_views}
         return views | {"fused": found.items[:, : module.network_config.embedding_dim]}
 
     @cached_property

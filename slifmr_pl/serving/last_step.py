@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from slifmr_pl.graphs.correlation import Target
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.encoders import propagate_mean
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.propagation import propagate_mean
 
 
 class LastStep(NamedTuple):
@@ -28,30 +29,19 @@ class LastStep(NamedTuple):
     items: Tensor
 
     @classmethod
-    def of(cls, network: SlifMrNetwork, graphs: Propagation, views: Representations) -> "LastStep":
-        """From a network and what it gives for all users and items."""
+    def of(cls, network: SlifMrNetwork, graphs: Propagation) -> "LastStep":
+        """From a network and the graphs that it propagates over."""
         layers = network.config.interaction.layers
         items: Tensor = network.item_embedding
-        if network.config.fusion == "early":
-            items = items + _side(network, graphs, views)
+        if network.fusion.early:
+            _, fused = network.fused_views(network.context(graphs))
+            if fused.total is not None:
+                items = items + fused.total
         if layers == 0:
             return cls(torch.zeros_like(network.user_embedding), torch.zeros_like(items))
         mean = propagate_mean(graphs.interaction, network.user_embedding, items, layers - 1)
         share = layers / (layers + 1)
         return cls(mean.users * share, mean.items * share)
-
-
-def _side(network: SlifMrNetwork, graphs: Propagation, views: Representations) -> Tensor:
-    """β_mm Σ_m a_m h_m + β_kg h_kg of all items, float32 [I, d]."""
-    config = network.config
-    side = torch.zeros_like(network.item_embedding)
-    if views.modality_attention is not None:
-        for name, share in zip(network.sizes.modalities, views.modality_attention, strict=True):
-            view = network.modality_view(graphs, name)
-            side += config.modality.weight * share.unsqueeze(1) * view
-    if views.knowledge is not None:
-        side += config.knowledge.weight * views.knowledge
-    return side
 
 
 @torch.no_grad()
@@ -71,12 +61,12 @@ def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
     if module.network_config.interaction.layers == 0:
         return views.items[:, : module.network_config.embedding_dim]
     assert module.inputs is not None
-    graph, correlation = module.inputs.graph, module.self_loop.correlation()
-    degrees = torch.bincount(graph.items, minlength=graph.n_items).double()
-    if correlation is not None:
-        gamma = module.self_loop_config.weights.interaction
-        degrees += gamma * correlation.row_sums().to(degrees)
+    graph = module.inputs.graph
+    degrees = graph.support.double()
+    injection = module.propagation.injection(Target("interaction"))
+    if injection is not None:
+        degrees += injection.edges.row_sums().detach().to(degrees)
     # An item that nobody has yet counts as one that this user alone has.
     scale = degrees.clamp_min(1).rsqrt()
-    sent = LastStep.of(module.network, module.propagation, views).items
+    sent = LastStep.of(module.network, module.propagation).items
     return sent * scale.to(sent).unsqueeze(1)

@@ -5,11 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.heterogeneous import (
-    CorrelationWeights,
-    GraphAssembler,
-    HeterogeneousGraph,
-)
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
 from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
@@ -23,9 +19,9 @@ from tests.graphs.oracles import (
     interaction_matrix,
     joined,
 )
-from tests.nn.catalogue import N_ENTITIES, N_ITEMS, N_USERS, catalogue
+from tests.nn.catalogue import N_ENTITIES, N_ITEMS, N_USERS, catalogue, entries
 
-WEIGHTS = CorrelationWeights(interaction=0.3, modality=0.2, knowledge=0.4)
+ENTRIES = entries(interaction=0.3, modality=0.2, knowledge=0.4)
 
 
 def matrix_of(graph: SparseGraph) -> Tensor:
@@ -96,7 +92,7 @@ def test_entities_are_the_items_where_there_is_no_knowledge_graph() -> None:
 @pytest.mark.parametrize("correlation", [None, Edges.empty((N_ITEMS, N_ITEMS))])
 def test_before_the_first_feedback_every_view_is_the_data_alone(correlation: Edges | None) -> None:
     graph = catalogue()
-    epoch = GraphAssembler(graph, weights=WEIGHTS).assemble(correlation, None)
+    epoch = GraphAssembler(graph, entries=ENTRIES).assemble(correlation, None)
     close(
         joined(epoch.interaction).double(),
         interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS),
@@ -110,7 +106,7 @@ def test_correlation_enters_each_view_with_its_own_weight() -> None:
     c = dense(correlation)
     assert graph.triples is not None
     attention = torch.rand(len(graph.triples), generator=generator(12))
-    assembler = GraphAssembler(graph, weights=WEIGHTS, knowledge_layers=2)
+    assembler = GraphAssembler(graph, entries=ENTRIES, knowledge_layers=2)
     epoch = assembler.assemble(correlation, attention)
     close(
         joined(epoch.interaction).double(),
@@ -135,7 +131,7 @@ def test_correlation_enters_each_view_with_its_own_weight() -> None:
 
 def test_correlation_is_a_relation_exactly_where_it_has_a_weight() -> None:
     for weight in (0.0, 0.4):
-        assembler = GraphAssembler(catalogue(), weights=CorrelationWeights(knowledge=weight))
+        assembler = GraphAssembler(catalogue(), entries=entries(knowledge=weight))
         for correlation in (None, correlation_of(N_ITEMS, seed=11)):
             last = assembler.assemble(correlation, None).knowledge_items
             assert last is not None

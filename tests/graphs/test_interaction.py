@@ -15,7 +15,8 @@ ITEMS = torch.tensor([0, 4, 1, 1, 0, 2, 3, 4, 4])
 def view(
     users: Tensor, items: Tensor, correlation: Edges | None = None, gamma: float = 0.0
 ) -> Tensor:
-    graph = InteractionGraph.build(users, items, N_USERS, N_ITEMS, correlation, gamma)
+    corner = None if correlation is None else correlation.scaled(gamma)
+    graph = InteractionGraph.build(users, items, N_USERS, N_ITEMS, corner)
     return oracles.joined(graph)
 
 
@@ -43,6 +44,20 @@ def test_is_symmetric_to_the_last_bit_for_any_order_of_interactions() -> None:
     assert torch.equal(again, matrix)
 
 
-def test_weight_zero_leaves_the_graph_without_correlation() -> None:
-    same = view(USERS, ITEMS, correlation_of(N_ITEMS, seed=3), gamma=0.0)
-    assert torch.equal(same, view(USERS, ITEMS))
+def test_dropped_interactions_are_dropped_both_ways_and_the_others_count_more() -> None:
+    correlation = correlation_of(N_ITEMS, seed=3)
+    whole = InteractionGraph.build(USERS, ITEMS, N_USERS, N_ITEMS, correlation)
+    dropped = whole.with_dropped_edges(0.4, generator(1))
+    matrix, before = oracles.joined(dropped), oracles.joined(whole)
+    assert torch.equal(matrix[:N_USERS, N_USERS:], matrix[N_USERS:, :N_USERS].T)
+    assert torch.equal(matrix[N_USERS:, N_USERS:], before[N_USERS:, N_USERS:])
+    own, all_of_them = matrix[:N_USERS, N_USERS:], before[:N_USERS, N_USERS:]
+    kept = own != 0
+    assert 0 < int(kept.sum()) < len(USERS)
+    close(own[kept], all_of_them[kept] / 0.6)
+    again = whole.with_dropped_edges(0.4, generator(1))
+    assert torch.equal(oracles.joined(again), matrix)
+    close(
+        dropped.transposed().user_items.forward.scipy.toarray(),
+        dropped.user_items.forward.scipy.toarray(),
+    )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from slifmr_pl.graphs.item_graphs import edge_overlap, item_edges, mixed
+from slifmr_pl.graphs.item_graphs import edge_overlap, item_edges
 from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from tests.graphs.oracles import close, correlation_of, dense, generator, normalised
@@ -47,22 +47,6 @@ def test_items_without_any_neighbour_give_a_graph_without_edges() -> None:
     edges = item_edges(Neighbours(torch.full((4, 2), -1), torch.zeros(4, 2)))
     assert len(edges) == 0
     assert edges.shape == (4, 4)
-
-
-@pytest.mark.parametrize("gamma", [0.3, 1.0])
-def test_mixture_is_one_minus_gamma_of_the_base_plus_gamma_of_the_correlation(
-    gamma: float,
-) -> None:
-    base, correlation = item_edges(neighbours()), correlation_of(N_ITEMS, seed=6)
-    found = dense(mixed(base, correlation, gamma))
-    close(found, (1 - gamma) * dense(base) + gamma * dense(correlation))
-    assert torch.equal(found, found.T)
-
-
-def test_base_is_kept_whole_while_there_is_no_correlation() -> None:
-    base = item_edges(neighbours())
-    assert mixed(base, Edges.empty(base.shape), 0.3) is base
-    assert mixed(base, correlation_of(N_ITEMS, seed=6), 0.0) is base
 
 
 def test_overlap_is_common_edges_over_all_edges() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.losses.alignment import Share, info_nce
+from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from tests.graphs.oracles import close, generator
 from tests.processes import in_processes, joined
 
@@ -125,7 +125,7 @@ def test_temperature_of_zero_is_refused() -> None:
 def shares_of_a_loss(n: int, temperature: float) -> tuple[float, list[float], list[float]]:
     """Value and summed gradients of InfoNCE whose anchors processes have shared out."""
     a, b, mask = shared_views(n)
-    share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    share = ProcessShare(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     loss = info_nce(a, b, temperature, mask, share)
     for view in (gradients := torch.autograd.grad(3 * loss, (a, b))):
         torch.distributed.all_reduce(view)

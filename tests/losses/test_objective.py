@@ -9,7 +9,9 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
+from slifmr_pl.losses.terms import Alignment, LossData
 from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.network import SlifMrNetwork
 from tests.graphs.oracles import close, generator
 from tests.nn.catalogue import (
     ALL_VIEWS,
@@ -58,28 +60,50 @@ def batch(size: int, n: int, seed: int = 0) -> Batch:
     )
 
 
-def build(network: NetworkConfig, config: LossConfig = WEIGHTS) -> World:
-    return world(network, feature_dims=MODALITIES if config.alignment > 0 else None)
+def build(network: NetworkConfig, config: LossConfig = WEIGHTS) -> "Built":
+    built = world(network)
+    return Built(built, objective(built, config))
+
+
+class Built(NamedTuple):
+    """A network and its objective."""
+
+    world: World
+    objective: Objective
+
+    @property
+    def network(self) -> SlifMrNetwork:
+        return self.world.network
+
+
+def objective(built: World, config: LossConfig) -> Objective:
+    """With random parameters that have no two entries alike."""
+    made = Objective(config, LossData(built.graph, MODALITIES, LIGHTGCN.embedding_dim))
+    rng = generator(40)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng))
+    made.use_features(features())
+    return made
 
 
 def compute(
-    built: World,
-    config: LossConfig,
+    built: Built,
     rows: Batch,
     divisor: float | None = None,
     aligned: Tensor | None = None,
 ) -> tuple[Losses, tuple[bool, bool]]:
     """The losses, and whether only the batch's own users were asked for, and its own items."""
     asked = []
-    handle = built.network.register_forward_pre_hook(lambda _, given: asked.append(given[1:]))
-    losses = Objective(config, features())(built.network, built.graphs, *rows, divisor, aligned)
+    handle = built.network.register_forward_pre_hook(lambda _, given: asked.append(given[1:3]))
+    losses = built.objective(built.network, built.world.graphs, *rows, divisor, aligned)
     handle.remove()
     ((users, items),) = asked
     return losses, (users is not None, items is not None)
 
 
-def gradients(built: World, loss: Tensor) -> dict[str, Tensor | None]:
-    parameters = dict(built.network.named_parameters())
+def gradients(built: Built, loss: Tensor) -> dict[str, Tensor | None]:
+    parameters = dict(built.network.named_parameters()) | dict(built.objective.named_parameters())
     found = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
     return dict(zip(parameters, found, strict=True))
 
@@ -111,17 +135,20 @@ def slow_info_nce(pairs: list[tuple[Tensor, Tensor]], temperature: float) -> Ten
     return total / len(pairs)
 
 
-def slow_alignment(built: World, config: LossConfig, positives: Tensor) -> Tensor:
+def slow_alignment(built: Built, config: LossConfig, positives: Tensor) -> Tensor:
     """L_sc over the different positives: views as lists {item: vector} of what is there."""
     network = built.network
-    full = network(built.graphs)
+    full = network(built.world.graphs)
     items = sorted(set(positives.tolist()))
     views: list[dict[int, Tensor]] = [{item: full.interaction[item] for item in items}]
     if full.knowledge is not None:
         views.append({item: full.knowledge[item] for item in items})
+    projections = next(
+        (term.projections for term in built.objective.all_terms if isinstance(term, Alignment)), {}
+    )
     for name, (values, present) in features().items():
-        if name in network.projections:
-            layer = network.projections[name]
+        if name in projections:
+            layer = projections[name]
             views.append(
                 {
                     item: layer.weight @ (values[item] / values[item].norm()) + layer.bias
@@ -142,9 +169,9 @@ def slow_alignment(built: World, config: LossConfig, positives: Tensor) -> Tenso
     return torch.stack(losses).mean() if losses else torch.zeros(())
 
 
-def slow_losses(built: World, config: LossConfig, rows: Batch) -> Losses:
+def slow_losses(built: Built, config: LossConfig, rows: Batch) -> Losses:
     """The objective, one row and one negative at a time."""
-    full = built.network(built.graphs)
+    full = built.network(built.world.graphs)
     ego_users, ego_items = built.network.user_embedding, built.network.item_embedding
     ranking, l2 = torch.zeros(()), torch.zeros(())
     for user, positive, negatives in zip(*rows, strict=True):
@@ -159,11 +186,12 @@ def slow_losses(built: World, config: LossConfig, rows: Batch) -> Losses:
         for item in negatives:
             l2 = l2 + ego_items[item].square().sum() / 2 / len(negatives)
     ranking, l2 = ranking / len(rows.users), l2 / len(rows.users)
-    alignment = torch.zeros(())
+    terms = {"ranking": ranking, "l2": l2}
+    total = ranking + config.l2 * l2
     if config.alignment > 0:
-        alignment = slow_alignment(built, config, rows.positives)
-    total = ranking + config.alignment * alignment + config.l2 * l2
-    return Losses(total, ranking, alignment, l2)
+        terms["alignment"] = slow_alignment(built, config, rows.positives)
+        total = total + config.alignment * terms["alignment"]
+    return Losses(total, terms)
 
 
 @every_loss
@@ -181,12 +209,14 @@ def test_losses_and_gradients_equal_a_loop_over_rows(
     config: LossConfig, network: NetworkConfig, size: int, n: int, restricted: tuple[bool, bool]
 ) -> None:
     built, rows = build(network, config), batch(size, n)
-    losses, was_restricted = compute(built, config, rows)
+    losses, was_restricted = compute(built, rows)
     assert was_restricted == restricted
     expected = slow_losses(built, config, rows)
-    for name, found, value in zip(Losses._fields, losses, expected, strict=True):
+    assert losses.terms.keys() == expected.terms.keys()
+    for name, value in expected.named().items():
+        found = losses.named()[name]
         close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-    assert (losses.alignment > 0) == (config.alignment > 0)
+    assert ("alignment" in losses.terms) == (config.alignment > 0)
     assert_same_gradients(gradients(built, losses.total), gradients(built, expected.total))
 
 
@@ -196,12 +226,12 @@ def test_all_rows_and_rows_of_the_batch_give_the_same(network: NetworkConfig, n:
     built, rows = build(network), batch(4, n)
     # A batch that holds every row four times has the same means, and too many rows to select.
     repeated = rows.take(torch.arange(4).repeat(4))
-    few, few_restricted = compute(built, WEIGHTS, rows)
-    many, many_restricted = compute(built, WEIGHTS, repeated)
+    few, few_restricted = compute(built, rows)
+    many, many_restricted = compute(built, repeated)
     assert few_restricted == (True, True)
     assert many_restricted == (False, n == 1)
-    for found, expected in zip(few, many, strict=True):
-        close(found, expected)
+    for name, expected in many.named().items():
+        close(few.named()[name], expected)
     assert_same_gradients(gradients(built, few.total), gradients(built, many.total))
 
 
@@ -215,7 +245,7 @@ def test_every_parameter_gets_a_gradient_in_every_step(
     if positives != "mixed":
         item = {"no modality": 0, "one modality": 1}[positives]
         rows = rows._replace(positives=torch.full_like(rows.positives, item))
-    losses, _ = compute(built, config, rows)
+    losses, _ = compute(built, rows)
     for name, gradient in gradients(built, losses.total).items():
         assert gradient is not None, name
         assert gradient.isfinite().all(), name
@@ -227,8 +257,8 @@ def test_empty_slice_costs_nothing_and_still_has_gradients(
     network: NetworkConfig, config: LossConfig
 ) -> None:
     built = build(network, config)
-    losses, _ = compute(built, config, batch(0, 3), divisor=2.0)
-    assert [loss.item() for loss in losses] == [0, 0, 0, 0]
+    losses, _ = compute(built, batch(0, 3), divisor=2.0)
+    assert not any(loss.item() for loss in losses.named().values())
     for name, gradient in gradients(built, losses.total).items():
         assert gradient is not None, name
         assert not gradient.any(), name
@@ -241,15 +271,14 @@ def test_losses_and_gradients_of_uneven_slices_average_to_those_of_the_batch(
     config: LossConfig, cuts: tuple[int, ...], size: int
 ) -> None:
     built, rows = build(ALL_VIEWS, config), batch(size, 5)
-    whole, _ = compute(built, config, rows)
+    whole, _ = compute(built, rows)
     parts = [rows.take(part) for part in torch.arange(size).tensor_split(cuts)]
     slices = [
-        compute(built, config, part, divisor=size / len(parts), aligned=rows.positives)[0]
-        for part in parts
+        compute(built, part, divisor=size / len(parts), aligned=rows.positives)[0] for part in parts
     ]
-    for name in Losses._fields:
-        mean = sum(getattr(one, name) for one in slices) / len(parts)
-        close(mean, getattr(whole, name), rtol=1e-4, atol=1e-5)
+    for name, value in whole.named().items():
+        mean = sum(one.named()[name] for one in slices) / len(parts)
+        close(mean, value, rtol=1e-4, atol=1e-5)
     found = [gradients(built, one.total) for one in slices]
     average = {name: sum(one[name] for one in found) / len(parts) for name in found[0]}
     assert_same_gradients(average, gradients(built, whole.total))
@@ -260,11 +289,11 @@ def test_items_to_align_that_are_not_in_the_slice_are_asked_for() -> None:
     asked = []
     built.network.register_forward_pre_hook(lambda _, given: asked.append(given[2]))
     aligned = torch.tensor([68, 11, 11])
-    Objective(WEIGHTS, features())(built.network, built.graphs, *rows, None, aligned)
+    compute(built, rows, None, aligned)
     expected = torch.cat([rows.positives, rows.negatives.flatten(), aligned]).unique()
     assert torch.equal(asked[0], expected)
-    without = replace(WEIGHTS, alignment=0.0)
-    Objective(without, features())(built.network, built.graphs, *rows, None, aligned)
+    without = objective(built.world, replace(WEIGHTS, alignment=0.0))
+    without(built.network, built.world.graphs, *rows, None, aligned)
     assert torch.equal(asked[1], torch.cat([rows.positives, rows.negatives.flatten()]).unique())
 
 
@@ -272,19 +301,19 @@ def test_l2_counts_a_rows_negatives_together_once() -> None:
     built = build(LIGHTGCN)
     users, items = built.network.user_embedding, built.network.item_embedding
     rows = Batch(torch.tensor([3]), torch.tensor([1]), torch.tensor([[2, 2, 5, 7]]))
-    losses, _ = compute(built, WEIGHTS, rows)
+    losses, _ = compute(built, rows)
     squares = items.square().sum(1)
     negatives = (2 * squares[2] + squares[5] + squares[7]) / 4
-    close(losses.l2, (users[3].square().sum() + squares[1] + negatives) / 2)
+    close(losses.terms["l2"], (users[3].square().sum() + squares[1] + negatives) / 2)
 
 
 def test_alignment_counts_an_item_once_however_often_it_is_a_positive() -> None:
     built, rows = build(ALL_VIEWS), batch(4, 1)
     rows = rows._replace(positives=torch.tensor([3, 4, 5, 6]))
-    losses, _ = compute(built, WEIGHTS, rows)
-    again, _ = compute(built, WEIGHTS, rows.take(torch.tensor([0, 0, 0, 1, 2, 3, 3])))
-    assert losses.alignment > 0
-    close(again.alignment, losses.alignment)
+    losses, _ = compute(built, rows)
+    again, _ = compute(built, rows.take(torch.tensor([0, 0, 0, 1, 2, 3, 3])))
+    assert losses.terms["alignment"] > 0
+    close(again.terms["alignment"], losses.terms["alignment"])
 
 
 def test_features_of_missing_modalities_do_not_matter() -> None:
@@ -297,7 +326,10 @@ def test_features_of_missing_modalities_do_not_matter() -> None:
         )
         for name, feature in given.items()
     }
-    losses = [Objective(WEIGHTS, f)(built.network, built.graphs, *rows) for f in (given, changed)]
+    losses = []
+    for values in (given, changed):
+        built.objective.use_features(values)
+        losses.append(compute(built, rows)[0])
     assert torch.equal(losses[0].total, losses[1].total)
     first, second = (gradients(built, loss.total) for loss in losses)
     for name, gradient in first.items():
@@ -306,18 +338,21 @@ def test_features_of_missing_modalities_do_not_matter() -> None:
 
 def test_alignment_without_a_second_view_is_zero() -> None:
     built = world(LIGHTGCN)
-    losses = Objective(WEIGHTS, {})(built.network, built.graphs, *batch(4, 1))
-    assert losses.alignment == 0
+    alone = Objective(WEIGHTS, LossData(built.graph, {}, LIGHTGCN.embedding_dim))
+    losses = alone(built.network, built.graphs, *batch(4, 1))
+    assert losses.terms["alignment"] == 0
 
 
 def test_parts_are_reported_unweighted_and_detached() -> None:
-    losses, _ = compute(build(ALL_VIEWS), WEIGHTS, batch(4, 1))
+    losses, _ = compute(build(ALL_VIEWS), batch(4, 1))
     close(
         losses.total,
-        losses.ranking + WEIGHTS.alignment * losses.alignment + WEIGHTS.l2 * losses.l2,
+        losses.terms["ranking"]
+        + WEIGHTS.alignment * losses.terms["alignment"]
+        + WEIGHTS.l2 * losses.terms["l2"],
     )
     assert losses.total.requires_grad
-    assert not any(part.requires_grad for part in losses[1:])
+    assert not any(term.requires_grad for term in losses.terms.values())
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from slifmr_pl.graphs.heterogeneous import (
-    CorrelationWeights,
-    GraphAssembler,
-    HeterogeneousGraph,
-    Propagation,
+from slifmr_pl.graphs.correlation import (
+    CorrelationEntries,
+    IntoInteractions,
+    IntoKnowledge,
+    IntoModalities,
 )
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
@@ -19,14 +20,20 @@ from slifmr_pl.nn.config import (
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
-    NetworkSizes,
 )
 from slifmr_pl.nn.network import SlifMrNetwork
 from tests.graphs.oracles import correlation_of, generator
 
 N_USERS, N_ITEMS, N_ENTITIES, N_RELATIONS, DIM = 20, 70, 80, 2, 6
 MODALITIES = {"image": 5, "text": 3}  # name: feature size
-WEIGHTS = CorrelationWeights(interaction=0.3, modality=0.3, knowledge=0.3)
+GAMMA = 0.3
+
+
+def entries(interaction: float = GAMMA, modality: float = GAMMA, knowledge: float = GAMMA):
+    """C_t in every graph."""
+    return CorrelationEntries(
+        [IntoInteractions(interaction), IntoModalities(modality), IntoKnowledge(knowledge)]
+    )
 
 
 def features() -> dict[str, ItemFeatures]:
@@ -100,8 +107,9 @@ CONFIGS = {
 
 @dataclass(frozen=True)
 class World:
-    """A network and the graphs of one of its epochs."""
+    """A data set, a network, and the graphs of one of its epochs."""
 
+    graph: HeterogeneousGraph
     network: SlifMrNetwork
     graphs: Propagation
     assembler: GraphAssembler
@@ -112,35 +120,24 @@ def world(
     config: NetworkConfig,
     *,
     correlation: bool = True,
-    feature_dims: dict[str, int] | None = None,
     learned: tuple[str, ...] = (),
     seed: int = 0,
 ) -> World:
     """Builds what the module would, with random parameters that have no two entries alike."""
-    graph = catalogue()
-    weights = WEIGHTS if correlation else CorrelationWeights()
+    graph = replace(catalogue(), learned=learned)
+    given = entries() if correlation else CorrelationEntries()
     edges = correlation_of(N_ITEMS, seed=30) if correlation else None
-    assert graph.triples is not None
-    sizes = NetworkSizes(
-        n_users=N_USERS,
-        n_items=N_ITEMS,
-        n_entities=N_ENTITIES,
-        n_relations=graph.triples.n_relations + correlation if config.knowledge.enabled else 0,
-        modalities=tuple(graph.modalities),
-        learned=learned,
-        feature_dims=feature_dims or {},
-    )
-    network = SlifMrNetwork(sizes, config, dict(graph.present))
+    network = SlifMrNetwork(graph, config, features=features(), entries=given)
     rng = generator(seed)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng))
     assembler = GraphAssembler(
         graph,
-        use_modalities=network.use_modalities,
+        use_modalities=len(network.modality_views) > 0,
         weighted_edges=config.modality.weighted_edges,
         use_user_items=config.user_fusion > 0,
-        knowledge_layers=config.knowledge.layers if network.use_knowledge else 0,
-        weights=weights,
+        knowledge_layers=config.knowledge.layers if network.knowledge_view else 0,
+        entries=given,
     )
-    return World(network, assembler.assemble(edges, None), assembler, edges)
+    return World(graph, network, assembler.assemble(edges, None), assembler, edges)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
-from slifmr_pl.graphs.triples import relation_attention
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
+from slifmr_pl.losses.terms import LossData
 from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
 from tests.graphs.oracles import close
@@ -21,6 +21,7 @@ from tests.nn.catalogue import (
     LIGHTGCN,
     MODALITIES,
     World,
+    entries,
     features,
     world,
 )
@@ -42,14 +43,17 @@ def own_columns() -> Columns:
 
 
 def build(config: NetworkConfig) -> World:
-    return world(config, feature_dims=MODALITIES, learned=("text",))
+    return world(config, learned=("text",))
 
 
 def losses_and_gradients(
     built: World, loss: LossConfig, batch: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Losses, dict[str, Tensor]]:
-    losses = Objective(loss, features())(built.network, built.graphs, *batch)
-    parameters = dict(built.network.named_parameters())
+    torch.manual_seed(5)  # of the projections
+    objective = Objective(loss, LossData(built.graph, MODALITIES, DIM))
+    objective.use_features(features())
+    losses = objective(built.network, built.graphs, *batch)
+    parameters = dict(built.network.named_parameters()) | dict(objective.named_parameters())
     gradients = torch.autograd.grad(losses.total, parameters.values())
     return losses, dict(zip(parameters, gradients, strict=True))
 
@@ -62,14 +66,16 @@ def compare_with_the_whole() -> int:
     columns, compared = own_columns(), 0
     for name, config in CONFIGS.items():
         whole, parts = build(config), build(config)
-        parts.network.hold(columns)
+        parts.network.keep_columns(columns)
         for case, (loss, batch) in CASES.items():
             expected, gradients = losses_and_gradients(whole, loss, batch)
             found, found_gradients = losses_and_gradients(parts, loss, batch)
-            for value, other in zip(found, expected, strict=True):
-                close(value, other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}"))
+            for term, other in expected.named().items():
+                close(
+                    found.named()[term], other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}")
+                )
             for parameter, gradient in gradients.items():
-                if parameter in SlifMrNetwork.TABLES:
+                if parameter in parts.network.column_parameters:
                     gradient = columns.own(gradient)
                 message = named(f"{name}, {case}, {parameter}")
                 close(found_gradients[parameter], gradient, rtol=1e-4, atol=1e-5, msg=message)
@@ -78,8 +84,10 @@ def compare_with_the_whole() -> int:
             expected_views = whole.network(whole.graphs)
             views = parts.network.gathered(parts.network(parts.graphs))
         for key, value in vars(expected_views).items():
-            if value is not None:
+            if isinstance(value, Tensor):
                 close(getattr(views, key), value, msg=named(f"{name}, {key}"))
+        for key, value in expected_views.views.items():
+            close(views.views[key], value, msg=named(f"{name}, {key}"))
     return compared
 
 
@@ -90,25 +98,24 @@ def test_losses_gradients_and_views_are_those_of_the_whole_network(processes: in
     assert compared[0] > 80
 
 
+def attention_of(built: World) -> Tensor:
+    view = built.network.knowledge_view
+    assert view is not None
+    assert built.assembler.triples is not None
+    return view.attention(
+        built.assembler.triples, built.network.item_embedding, built.network.columns
+    )
+
+
 def attention_of_columns() -> list[float]:
     built = build(ALL_VIEWS)
-    built.network.hold(own_columns())
-    assert built.assembler.triples is not None
-    attention: list[float] = relation_attention(
-        built.assembler.triples,
-        built.network.entities(),
-        built.network.relation_weight[0],
-        columns=built.network.columns,
-    ).tolist()
+    built.network.keep_columns(own_columns())
+    attention: list[float] = attention_of(built).tolist()
     return attention
 
 
 def test_knowledge_attention_looks_at_all_columns() -> None:
-    whole = build(ALL_VIEWS)
-    assert whole.assembler.triples is not None
-    expected = relation_attention(
-        whole.assembler.triples, whole.network.entities(), whole.network.relation_weight[0]
-    )
+    expected = attention_of(build(ALL_VIEWS))
     first, second = in_processes(2, joined, attention_of_columns)
     assert first == second
     close(torch.tensor(first), expected)
@@ -125,15 +132,18 @@ def test_rows_of_zeros_have_no_gradient_that_is_not_finite() -> None:
 
 
 def test_a_seed_gives_the_columns_of_the_whole_tables() -> None:
-    whole = build(ALL_VIEWS).network
+    whole = build(ALL_VIEWS)
     networks = []
     for columns in (Columns(), Columns(0, 2), Columns(1, 2)):
         torch.manual_seed(3)
-        present = dict(zip(whole.sizes.modalities, whole.present, strict=True))
-        networks.append(SlifMrNetwork(whole.sizes, whole.config, present, columns))
+        networks.append(
+            SlifMrNetwork(whole.graph, whole.network.config, entries=entries(), columns=columns)
+        )
+    shared = networks[0].column_parameters
+    assert len(shared) == 5  # users, items, a vector of what is missing, entities, relations
     expected, *halves = (dict(network.named_parameters()) for network in networks)
     for name, parameter in expected.items():
-        if name in SlifMrNetwork.TABLES:
+        if name in shared:
             assert torch.equal(torch.cat([half[name] for half in halves], dim=-1), parameter)
         else:
             assert all(torch.equal(half[name], parameter) for half in halves)
@@ -141,15 +151,14 @@ def test_a_seed_gives_the_columns_of_the_whole_tables() -> None:
 
 def test_columns_that_cannot_be_shared_out_evenly_are_refused() -> None:
     with pytest.raises(ConfigError, match=f"{DIM} embedding columns for 4 processes"):
-        build(LIGHTGCN).network.hold(Columns(0, 4))
-    network = build(LIGHTGCN).network
+        build(LIGHTGCN).network.keep_columns(Columns(0, 4))
     with pytest.raises(ConfigError, match="a multiple of 4"):
-        SlifMrNetwork(network.sizes, LIGHTGCN, {}, Columns(0, 4))
+        SlifMrNetwork(build(LIGHTGCN).graph, LIGHTGCN, columns=Columns(0, 4))
 
 
 def test_columns_that_were_dropped_do_not_come_back() -> None:
     network = build(LIGHTGCN).network
-    network.hold(Columns(0, 2))
-    network.hold(Columns(0, 2))
+    network.keep_columns(Columns(0, 2))
+    network.keep_columns(Columns(0, 2))
     with pytest.raises(ConfigError, match="columns of process 0 of 2"):
-        network.hold(Columns())
+        network.keep_columns(Columns())

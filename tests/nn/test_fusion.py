@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from slifmr_pl.nn.fusion import ModalityFusion
+from slifmr_pl.nn.fusion import ModalityAttention
 from tests.graphs.oracles import close, generator
 
 PRESENT = torch.tensor(
@@ -15,8 +15,8 @@ def views() -> torch.Tensor:
     return torch.randn(3, 4, 5, generator=generator(0))
 
 
-def fusion(*, attention: bool) -> ModalityFusion:
-    module = ModalityFusion(5, attention=attention)
+def fusion(*, attention: bool) -> ModalityAttention:
+    module = ModalityAttention(5, learned=attention)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator(1)))

@@ -4,19 +4,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.nn.config import Fusion, InteractionConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.config import FusionPlace, InteractionConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations
 from tests.graphs.oracles import close, dense, generator, interaction_matrix, normalised
 from tests.nn.catalogue import (
     ALL_VIEWS,
     CONFIGS,
+    GAMMA,
     LIGHTGCN,
     N_ENTITIES,
     N_ITEMS,
     N_USERS,
-    WEIGHTS,
     World,
     catalogue,
+    entries,
     features,
     world,
 )
@@ -27,6 +28,7 @@ USER_ROWS, ITEM_ROWS = torch.tensor([1, 3, N_USERS - 1]), torch.tensor([0, 2, 3,
 
 def tables(views: Representations) -> dict[str, Tensor]:
     named = {field.name: getattr(views, field.name) for field in fields(views)}
+    named |= named.pop("views")
     return {name: table for name, table in named.items() if table is not None}
 
 
@@ -83,12 +85,13 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
         for item, found in enumerate(lists.indices.tolist()):
             s[item, [index for index in found if index >= 0]] = 1.0
         s = normalised(torch.maximum(s, s.T))
-        s = (1 - WEIGHTS.modality) * s + WEIGHTS.modality * c
+        s = (1 - GAMMA) * s + GAMMA * c
         h = torch.linalg.matrix_power(s, config.modality.layers) @ e_items
-        hidden = torch.tanh(
-            h @ parameter["fusion.score.0.weight"].T + parameter["fusion.score.0.bias"]
+        weight, bias, v = (
+            parameter[f"fusion.modalities.score.{part}"]
+            for part in ("0.weight", "0.bias", "2.weight")
         )
-        score = (hidden @ parameter["fusion.score.2.weight"].T).squeeze(1)
+        score = (torch.tanh(h @ weight.T + bias) @ v.T).squeeze(1)
         views.append(h)
         scores.append(score.masked_fill(~graph.present[name], -torch.inf))
     attention = torch.stack(scores).softmax(0).nan_to_num(0.0)
@@ -100,10 +103,10 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     heads = graph.triples.heads.tolist()
     for h, r, t in zip(heads, graph.triples.relations, graph.triples.tails, strict=True):
         g[r, h, t] = 1 / heads.count(h)
-    g[n_relations, :N_ITEMS, :N_ITEMS] = WEIGHTS.knowledge * c
-    e = torch.cat([e_items, parameter["entity_embedding"]])
+    g[n_relations, :N_ITEMS, :N_ITEMS] = GAMMA * c
+    e = torch.cat([e_items, parameter["views.2.entity_embedding"]])
     outputs = []
-    for w in parameter["relation_weight"]:
+    for w in parameter["views.2.relation_weight"]:
         e = torch.einsum("rht,td,rd->hd", g, e, w)
         outputs.append(e[:N_ITEMS])
     view = torch.stack(outputs).mean(0)
@@ -111,7 +114,7 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     side += config.knowledge.weight * view / lengths.where(lengths > 0, 1.0)
 
     early = config.fusion == "early"
-    corner = WEIGHTS.interaction * c
+    corner = GAMMA * c
     a = interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, corner)
     ego = torch.cat([parameter["user_embedding"], e_items + early * side])
     powers = range(config.interaction.layers + 1)
@@ -125,7 +128,7 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("fusion", ["late", "early"])
-def test_all_views_together_equal_the_dense_formula(fusion: Fusion) -> None:
+def test_all_views_together_equal_the_dense_formula(fusion: FusionPlace) -> None:
     built = world(replace(ALL_VIEWS, fusion=fusion))
     users, items = dense_reference(built)
     views = built.network(built.graphs)
@@ -165,10 +168,12 @@ def test_wanted_rows_equal_the_full_forward_indexed_with_its_gradients(
 
 @every_config
 def test_switched_off_views_leave_no_parameters(config: NetworkConfig) -> None:
-    names = {name.split(".")[0] for name, _ in world(config).network.named_parameters()}
-    assert ("fusion" in names) == (config.modality.enabled and config.modality.attention)
-    assert ("relation_weight" in names) == config.knowledge.enabled
-    assert ("entity_embedding" in names) == config.knowledge.enabled
+    names = {name for name, _ in world(config).network.named_parameters()}
+    assert any(name.startswith("fusion") for name in names) == (
+        config.modality.enabled and config.modality.attention
+    )
+    for table in ("relation_weight", "entity_embedding"):
+        assert any(name.endswith(table) for name in names) == config.knowledge.enabled
 
 
 @pytest.mark.parametrize("attention", [True, False])
@@ -192,31 +197,32 @@ def test_attention_is_zero_exactly_where_a_modality_is_missing() -> None:
 
 def test_learned_vector_is_the_view_of_all_items_that_lack_a_modality() -> None:
     built = world(CONFIGS["modality"], learned=("text",))
-    network, masked = built.network, world(CONFIGS["modality"]).network
-    view, plain = (net.modality_view(built.graphs, "text") for net in (network, masked))
+    network, masked = built.network, world(CONFIGS["modality"])
+    text = network.modality_views[1]
+    assert text.name == "text"
+    assert text.missing is not None
+    with torch.no_grad():
+        masked.network.item_embedding.copy_(network.item_embedding)
+    view = text(network.context(built.graphs))
+    plain = masked.network.modality_views[1](masked.network.context(masked.graphs))
     present = features()["text"].present
-    assert torch.equal(view[~present], network.missing_view.expand(2, -1))
-    assert torch.equal(view[present], masked.modality_view(built.graphs, "text")[present])
+    assert torch.equal(view[~present], text.missing.expand(2, -1))
+    assert torch.equal(view[present], plain[present])
     assert not torch.equal(plain[~present], view[~present])
     views = network(built.graphs)
     assert views.modality_attention is not None
     assert (views.modality_attention[1] > 0).all()  # an item that lacks it counts, too
     assert (views.modality_attention[0] > 0).equal(features()["image"].present)
-    (gradient,) = torch.autograd.grad(views.items.square().sum(), [network.missing_view])
+    (gradient,) = torch.autograd.grad(views.items.square().sum(), [text.missing])
     assert (gradient != 0).all()
-
-
-def test_projection_is_one_linear_map_for_each_modality() -> None:
-    network = world(LIGHTGCN, feature_dims={"image": 5, "text": 3}).network
-    x = torch.randn(4, 3, generator=generator(0))
-    layer = network.projections["text"]
-    close(network.project("text", x), x @ layer.weight.T + layer.bias)
-    assert network.project("image", torch.ones(2, 5)).shape == (2, LIGHTGCN.embedding_dim)
 
 
 def test_relations_start_by_passing_their_tails_on() -> None:
     built = world(CONFIGS["knowledge"])
-    fresh = type(built.network)(built.network.sizes, built.network.config, catalogue().present)
-    assert torch.equal(fresh.relation_weight, torch.ones_like(fresh.relation_weight))
-    assert len(fresh.entity_embedding) == N_ENTITIES - N_ITEMS
-    assert torch.equal(fresh.entities(), torch.cat([fresh.item_embedding, fresh.entity_embedding]))
+    fresh = type(built.network)(built.graph, built.network.config, entries=entries())
+    view = fresh.knowledge_view
+    assert view is not None
+    assert torch.equal(view.relation_weight, torch.ones_like(view.relation_weight))
+    assert len(view.entity_embedding) == N_ENTITIES - N_ITEMS
+    items = fresh.item_embedding
+    assert torch.equal(view.entities(items), torch.cat([items, view.entity_embedding]))

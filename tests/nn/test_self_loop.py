@@ -7,13 +7,25 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DivergenceError
-from slifmr_pl.graphs.heterogeneous import CorrelationWeights
+from slifmr_pl.graphs.correlation import (
+    CorrelationData,
+    IntoInteractions,
+    IntoKnowledge,
+    IntoModalities,
+)
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from tests.graphs.oracles import close, dense, generator, normalised
 
 N_ITEMS, DIM = 9, 4
+
+
+def data(n_items: int) -> CorrelationData:
+    return CorrelationData(n_items, torch.ones(n_items, dtype=torch.int64))
+
+
 CONFIG = SelfLoopConfig(neighbours=3)
+DATA = data(N_ITEMS)
 
 
 def items(seed: int) -> Tensor:
@@ -52,16 +64,16 @@ def reference_graph(lists: list[dict[int, float]], *, weighted: bool) -> Tensor:
 
 
 def test_starts_without_edges_and_with_the_attention_given() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM, attention(0))
+    loop = SelfLoop(CONFIG, DATA, DIM, attention(0))
     assert len(loop.correlation()) == 0
     assert torch.equal(loop.attention(), attention(0))
-    assert SelfLoop(CONFIG, N_ITEMS, DIM).attention() is None
+    assert SelfLoop(CONFIG, DATA, DIM).attention() is None
 
 
 def test_update_writes_only_what_is_next() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM, attention(0))
+    loop = SelfLoop(CONFIG, DATA, DIM, attention(0))
     before = buffers(loop)
-    loop.update(0, items(1), attention(1))
+    loop.build_next(0, items(1), attention(1))
     assert changed(before, buffers(loop)) == {
         "next_neighbours",
         "next_weights",
@@ -74,10 +86,10 @@ def test_update_writes_only_what_is_next() -> None:
 
 
 def test_swap_makes_the_next_graph_current_and_twice_is_once() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM, attention(0))
-    loop.update(0, items(1), attention(1))
+    loop = SelfLoop(CONFIG, DATA, DIM, attention(0))
+    loop.build_next(0, items(1), attention(1))
     prepared = buffers(loop)
-    loop.swap()
+    loop.promote_next()
     once = buffers(loop)
     assert changed(prepared, once) == {
         "current_neighbours",
@@ -86,46 +98,46 @@ def test_swap_makes_the_next_graph_current_and_twice_is_once() -> None:
     }
     for name in ("neighbours", "weights", "attention"):
         assert torch.equal(once[f"current_{name}"], prepared[f"next_{name}"])
-    loop.swap()
+    loop.promote_next()
     assert not changed(once, buffers(loop))
     # The two do not share memory: the next update leaves the current graph alone.
     current = loop.correlation()
-    loop.update(1, items(2), attention(2))
+    loop.build_next(1, items(2), attention(2))
     assert torch.equal(dense(loop.correlation()), dense(current))
 
 
 def test_search_of_the_neighbours_is_as_configured(caplog: pytest.LogCaptureFixture) -> None:
     config = replace(CONFIG, search=NeighbourSearch("approximate", recall=1.0))
-    found, expected = SelfLoop(config, N_ITEMS, DIM), SelfLoop(CONFIG, N_ITEMS, DIM)
-    expected.update(0, items(1), None)
+    found, expected = SelfLoop(config, DATA, DIM), SelfLoop(CONFIG, DATA, DIM)
+    expected.build_next(0, items(1), None)
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
-        found.update(0, items(1), None)
+        found.build_next(0, items(1), None)
     assert "approximate" in caplog.text
     assert torch.equal(found.next_neighbours, expected.next_neighbours)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_correlation_graph_equals_brute_force(weighted: bool) -> None:
-    loop = SelfLoop(replace(CONFIG, weighted=weighted), N_ITEMS, DIM)
-    loop.update(0, items(1), None)
-    loop.swap()
+    loop = SelfLoop(replace(CONFIG, weighted=weighted), DATA, DIM)
+    loop.build_next(0, items(1), None)
+    loop.promote_next()
     lists = reference_lists(items(1), CONFIG.neighbours)
     close(dense(loop.correlation()).double(), reference_graph(lists, weighted=weighted))
 
 
 def test_feedback_is_the_moving_average_of_the_items() -> None:
-    loop = SelfLoop(replace(CONFIG, momentum=0.75), 2, 1)
+    loop = SelfLoop(replace(CONFIG, momentum=0.75), data(2), 1)
     for epoch, (value, expected) in enumerate([(4.0, 4.0), (8.0, 5.0), (-3.0, 3.0)]):
-        loop.update(epoch, torch.tensor([[value], [2 * value]]), None)
+        loop.build_next(epoch, torch.tensor([[value], [2 * value]]), None)
         assert loop.feedback.flatten().tolist() == [expected, 2 * expected]
         assert int(loop.updates) == epoch + 1
 
 
 def test_graph_is_built_from_the_feedback_not_from_the_items_of_one_epoch() -> None:
-    loop = SelfLoop(replace(CONFIG, momentum=0.5), N_ITEMS, DIM)
-    loop.update(0, items(1), None)
-    loop.update(1, items(2), None)
-    loop.swap()
+    loop = SelfLoop(replace(CONFIG, momentum=0.5), DATA, DIM)
+    loop.build_next(0, items(1), None)
+    loop.build_next(1, items(2), None)
+    loop.promote_next()
     lists = reference_lists((items(1) + items(2)) / 2, CONFIG.neighbours)
     assert lists != reference_lists(items(2), CONFIG.neighbours)
     close(dense(loop.correlation()).double(), reference_graph(lists, weighted=False))
@@ -144,15 +156,15 @@ def test_graph_changes_from_warmup_on_once_a_period(
     warmup: int, period: int, expected: list[int]
 ) -> None:
     config = replace(CONFIG, warmup=warmup, period=period, momentum=0.0)
-    loop = SelfLoop(config, N_ITEMS, DIM, attention(0))
+    loop = SelfLoop(config, DATA, DIM, attention(0))
     renewed, announced = [], []
     for epoch in range(8):
         before = loop.current_neighbours.clone()
-        loop.swap()
+        loop.promote_next()
         if not torch.equal(before, loop.current_neighbours):
             renewed.append(epoch)
         assert (len(loop.correlation()) > 0) == (epoch >= warmup)
-        if loop.update(epoch, items(epoch), attention(epoch)) is not None:
+        if loop.build_next(epoch, items(epoch), attention(epoch)) is not None:
             announced.append(epoch + 1)
         # Feedback and attention go on between rebuilds.
         assert int(loop.updates) == epoch + 1
@@ -163,31 +175,31 @@ def test_graph_changes_from_warmup_on_once_a_period(
 
 
 def test_state_dict_restores_every_bit_and_training_goes_on_alike() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM, attention(0))
-    loop.update(0, items(1), attention(1))
-    loop.swap()
-    loop.update(1, items(2), attention(2))
-    again = SelfLoop(CONFIG, N_ITEMS, DIM, attention(7))
+    loop = SelfLoop(CONFIG, DATA, DIM, attention(0))
+    loop.build_next(0, items(1), attention(1))
+    loop.promote_next()
+    loop.build_next(1, items(2), attention(2))
+    again = SelfLoop(CONFIG, DATA, DIM, attention(7))
     again.load_state_dict({name: value.clone() for name, value in loop.state_dict().items()})
     assert set(loop.state_dict()) == set(buffers(loop))
     for _ in range(2):
         assert not changed(buffers(loop), buffers(again))
         assert torch.equal(dense(loop.correlation()), dense(again.correlation()))
         for one in (loop, again):
-            one.swap()
-            one.update(2, items(3), attention(3))
+            one.promote_next()
+            one.build_next(2, items(3), attention(3))
     assert not any(buffer.layout != torch.strided for buffer in buffers(loop).values())
 
 
 def test_statistics_equal_brute_force() -> None:
-    loop = SelfLoop(replace(CONFIG, momentum=0.0), N_ITEMS, DIM)
+    loop = SelfLoop(replace(CONFIG, momentum=0.0), DATA, DIM)
     edges: list[set[tuple[int, int]]] = [set()]
     for epoch in range(2):
         features = items(epoch)
         lists = reference_lists(features, CONFIG.neighbours)
         pairs = {(i, j) for i, row in enumerate(lists) for j in row}
         edges.append(pairs | {(j, i) for i, j in pairs})
-        statistics = loop.update(epoch, features, None)
+        statistics = loop.build_next(epoch, features, None)
         assert statistics is not None
         similarities = [value for row in lists for value in row.values()]
         assert statistics.edges == len(edges[-1])
@@ -199,41 +211,42 @@ def test_statistics_equal_brute_force() -> None:
 
 
 def test_unchanged_items_give_an_overlap_of_one() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM)
-    loop.update(0, items(1), None)
-    statistics = loop.update(1, items(1), None)
+    loop = SelfLoop(CONFIG, DATA, DIM)
+    loop.build_next(0, items(1), None)
+    statistics = loop.build_next(1, items(1), None)
     assert statistics is not None
     assert statistics.overlap == 1
 
 
 def test_items_that_are_all_opposite_give_no_edges() -> None:
-    loop = SelfLoop(CONFIG, 2, 1)
-    statistics = loop.update(0, torch.tensor([[1.0], [-1.0]]), None)
+    loop = SelfLoop(CONFIG, data(2), 1)
+    statistics = loop.build_next(0, torch.tensor([[1.0], [-1.0]]), None)
     assert statistics is not None
     assert (statistics.edges, statistics.overlap, statistics.similarity) == (0, 1, 0)
-    loop.swap()
+    loop.promote_next()
     assert len(loop.correlation()) == 0
 
 
 def test_switched_off_there_is_no_graph_and_no_state_but_attention_is_refreshed() -> None:
-    loop = SelfLoop(replace(CONFIG, enabled=False), N_ITEMS, DIM, attention(0))
+    loop = SelfLoop(replace(CONFIG, enabled=False), DATA, DIM, attention(0))
     assert loop.correlation() is None
-    assert loop.config.weights == CorrelationWeights(0.0, 0.0, 0.0)
-    assert loop.update(0, None, attention(1)) is None
-    loop.swap()
+    assert loop.config.all_entries == []
+    assert loop.build_next(0, None, attention(1)) is None
+    loop.promote_next()
     assert torch.equal(loop.attention(), attention(1))
     for name, buffer in loop.named_buffers():
         assert buffer.numel() == 0 or "attention" in name or (name == "updates" and buffer == 0)
 
 
-def test_weights_of_a_loop_that_is_on_are_its_gammas() -> None:
+def test_entries_of_a_loop_that_is_on_are_made_of_its_gammas() -> None:
     config = SelfLoopConfig(gamma_interaction=0.1, gamma_modality=0.2, gamma_knowledge=0.5)
-    assert config.weights == CorrelationWeights(interaction=0.1, modality=0.2, knowledge=0.5)
+    expected = [IntoInteractions(0.1), IntoModalities(0.2), IntoKnowledge(0.5)]
+    assert [e.settings for e in config.all_entries] == [e.settings for e in expected]
 
 
 def test_update_leaves_no_gradient_history() -> None:
-    loop = SelfLoop(CONFIG, N_ITEMS, DIM)
-    loop.update(0, items(1).requires_grad_(), None)
+    loop = SelfLoop(CONFIG, DATA, DIM)
+    loop.build_next(0, items(1).requires_grad_(), None)
     assert not loop.feedback.requires_grad
     assert not loop.next_weights.requires_grad
 
@@ -259,7 +272,7 @@ def test_values_that_no_loop_can_have_are_refused(name: str, value: Any) -> None
 
 
 def test_diverged_training_is_named_as_such() -> None:
-    loop = SelfLoop(SelfLoopConfig(neighbours=2), n_items=4, dim=3)
+    loop = SelfLoop(SelfLoopConfig(neighbours=2), data(4), dim=3)
     with pytest.raises(DivergenceError, match="diverged"):
-        loop.update(0, torch.full((4, 3), torch.nan), None)
+        loop.build_next(0, torch.full((4, 3), torch.nan), None)
     assert (loop.next_neighbours == -1).all()

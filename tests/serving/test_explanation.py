@@ -4,7 +4,7 @@ import torch
 from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.serving.explanation import explain
 from tests.graphs.oracles import interaction_matrix
-from tests.nn.catalogue import CONFIGS, N_ITEMS, N_USERS, WEIGHTS, catalogue, world
+from tests.nn.catalogue import CONFIGS, N_ITEMS, N_USERS, catalogue, world
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
@@ -17,7 +17,7 @@ def test_parts_of_either_side_add_up_to_the_score(config: NetworkConfig, correla
         views = built.network(built.graphs)
     # Also a user and an item without interactions, and an item without any modality.
     for user, item in ((3, 5), (N_USERS - 1, 5), (3, N_ITEMS - 1), (0, 0)):
-        found = explain(built.network, built.graphs, built.correlation, WEIGHTS, user, item)
+        found = explain(built.network, built.graphs, user, item)
         score = float(views.users[user] @ views.items[item])
         assert found.score == pytest.approx(score, rel=1e-5)
         for parts in (found.user_parts, found.item_parts):
@@ -29,7 +29,7 @@ def test_parts_of_either_side_add_up_to_the_score(config: NetworkConfig, correla
 def test_parts_name_the_edges_of_every_graph() -> None:
     built = world(CONFIGS["all"])
     graph, item, user = catalogue(), 5, 3
-    found = explain(built.network, built.graphs, built.correlation, WEIGHTS, user, item)
+    found = explain(built.network, built.graphs, user, item)
     rows = {
         (kind, view): {part.row for part in found.item_parts if part[:2] == (kind, view)}
         for kind, view, *_ in found.item_parts
@@ -68,7 +68,7 @@ def test_share_of_an_item_is_what_reaches_the_user_over_its_edge() -> None:
             leaving += tables[1] / (layers + 1)
             tables = graph.propagate(*tables)
     a = interaction_matrix(catalogue().users, catalogue().items, N_USERS, N_ITEMS)
-    parts = explain(network, built.graphs, None, WEIGHTS, user, item).user_parts
+    parts = explain(network, built.graphs, user, item).user_parts
     for part in parts:
         if part.row is not None:
             expected = a[user, N_USERS + part.row] * (leaving[part.row] @ views.items[item])

@@ -47,8 +47,6 @@ def run(options: argparse.Namespace) -> int:
     explanation = explain(
         module.network,
         module.propagation,
-        module.self_loop.correlation(),
-        module.self_loop_config.weights,
         int(user),
         int(item),
         module.regression(),

@@ -51,7 +51,7 @@ class Columns:
         width = self.width(whole.shape[-1])
         return whole[..., self.rank * width : (self.rank + 1) * width].clone()
 
-    def summed(self, parts: Tensor) -> Tensor:
+    def sum_of(self, parts: Tensor) -> Tensor:
         """Sum over all processes of what each has summed over its own columns; common.
 
         Its gradient reaches the parts as it is: each process has the whole of it.
@@ -65,12 +65,13 @@ class Columns:
         """
         return _apply(_Gather, parts, self)
 
-    def spread(self, common: Tensor) -> Tensor:
-        """A common tensor on its way into a function of parts.
+    def with_summed_gradients(self, common: Tensor) -> Tensor:
+        """A common tensor that enters a function of parts.
 
-        The gradients that come back are of single processes' columns, and are summed.
+        What comes back to it is the gradient by this process's columns alone, so the gradients of
+        all processes are summed.
         """
-        return _apply(_Spread, common, self)
+        return _apply(_SumGradients, common, self)
 
 
 def unit_rows(parts: Tensor, columns: Columns) -> Tensor:
@@ -83,7 +84,7 @@ def unit_rows(parts: Tensor, columns: Columns) -> Tensor:
     lengths = torch.linalg.vector_norm(parts, dim=1, keepdim=True)
     if columns.count > 1:
         lengths = torch.linalg.vector_norm(columns.gathered(lengths), dim=1, keepdim=True)
-    return parts / columns.spread(lengths.clamp_min(1e-12))
+    return parts / columns.with_summed_gradients(lengths.clamp_min(1e-12))
 
 
 def _apply(function: type[torch.autograd.Function], tensor: Tensor, columns: Columns) -> Tensor:
@@ -109,7 +110,7 @@ class _Sum(torch.autograd.Function):
         return gradients[0], None
 
 
-class _Spread(torch.autograd.Function):
+class _SumGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, common: Tensor, columns: Columns) -> Tensor:
         return common.view_as(common)

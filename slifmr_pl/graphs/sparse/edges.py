@@ -65,6 +65,10 @@ class Edges:
         """The matrix times a number."""
         return Edges(self.rows, self.columns, self.values * factor, self.shape)
 
+    def detached(self) -> "Edges":
+        """The same edges without gradients."""
+        return Edges(self.rows, self.columns, self.values.detach(), self.shape)
+
     def row_lengths(self) -> Tensor:
         """Edges in each row, int64 [number of rows]."""
         return torch.bincount(self.rows, minlength=self.shape[0])

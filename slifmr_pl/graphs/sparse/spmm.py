@@ -16,6 +16,7 @@ from torch.nn.functional import embedding_bag
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.graphs.sparse.reference import ReferenceGraph, edge_dropout_factors
 
 SparseBackend = Literal["auto", "csr", "torch_sparse"]
 INT32_MAX = 2**31 - 1
@@ -93,6 +94,11 @@ class Csr:
         )
         scales *= columns.index_select(0, self.columns)
         return Csr(self.offsets, self.columns, self.values * scales, self.shape, self.backend)
+
+    def with_factors(self, factors: Tensor) -> "Csr":
+        """The matrix with each entry multiplied by a factor of its own, float32 [nnz]."""
+        values = self.values * factors.to(self.values)
+        return Csr(self.offsets, self.columns, values, self.shape, self.backend)
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """Product with float [m, d], in the precision of the values, also under autocast.
@@ -246,6 +252,16 @@ class SparseGraph:
         """The graph of the given rows (int64 [r], any order; None: itself)."""
         return self if rows is None else SparseGraph(self.forward.select(rows))
 
+    def with_dropped_edges(self, share: float, generator: torch.Generator) -> "SparseGraph":
+        """The graph without a random share of its edges, the others scaled up by 1 ÷ (1 - share).
+
+        Args:
+            share: At least 0 and below 1.
+            generator: Of the CPU; one number for each edge is drawn from it.
+        """
+        factors = edge_dropout_factors(len(self), share, generator)
+        return SparseGraph(self.forward.with_factors(factors))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(number of rows, number of columns)."""
@@ -287,11 +303,11 @@ def resolve_backend(backend: SparseBackend) -> SparseBackend:
     return "csr"
 
 
-def spmm(graph: SparseGraph, dense: Tensor, rows: Tensor | None = None) -> Tensor:
+def spmm(graph: SparseGraph | ReferenceGraph, dense: Tensor, rows: Tensor | None = None) -> Tensor:
     """Product of a constant sparse matrix and a dense one, differentiable in the dense one.
 
     Args:
-        graph: Matrix [n, m].
+        graph: Matrix [n, m]; a `ReferenceGraph` is differentiable in its values, too.
         dense: float32 [m, d].
         rows: int64 [r]: the rows of the product that are wanted, `spmm(graph, dense)[rows]`. On a
             CPU only they are computed, forward and backward. On a GPU, where the whole product
@@ -300,14 +316,17 @@ def spmm(graph: SparseGraph, dense: Tensor, rows: Tensor | None = None) -> Tenso
     Returns:
         float32 [n, d], or [r, d] with `rows`.
     """
-    if rows is not None and not restricts(rows):
+    if isinstance(graph, ReferenceGraph):
+        product = graph @ dense
+        return product if rows is None else product.index_select(0, rows)
+    if rows is not None and not computes_single_rows(rows):
         return spmm(graph, dense).index_select(0, rows)
     # torch declares Function.apply without types
     result: Tensor = _Product.apply(dense, graph.select(rows))  # type: ignore[no-untyped-call]
     return result
 
 
-def restricts(rows: Tensor) -> bool:
+def computes_single_rows(rows: Tensor) -> bool:
     """Whether products of single rows are computed as such, see `spmm`."""
     return rows.device.type == "cpu"
 

@@ -6,7 +6,7 @@ from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.relational import RelationalGraph
 from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph
 from slifmr_pl.graphs.triples import DirectedTriples
-from slifmr_pl.nn.encoders import propagate_last, propagate_mean, propagate_relations
+from slifmr_pl.nn.propagation import propagate_last, propagate_mean, propagate_relations
 from tests.graphs.backends import every_backend
 from tests.graphs.oracles import (
     close,
@@ -49,7 +49,8 @@ def test_mean_of_layers_equals_matrix_powers(
     backend: SparseBackend,
 ) -> None:
     correlation = correlation_of(N, seed=1) if with_correlation else None
-    graph = InteractionGraph.build(*PAIRS, N_USERS, N, correlation, gamma=0.5, backend=backend)
+    corner = None if correlation is None else correlation.scaled(0.5)
+    graph = InteractionGraph.build(*PAIRS, N_USERS, N, corner, backend=backend)
     matrix = joined(graph)
     users, items = (torch.randn(n, DIM, generator=generator(2)) for n in (N_USERS, N))
 

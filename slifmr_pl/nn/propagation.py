@@ -1,4 +1,7 @@
-"""Propagation of the three views, as functions of constant graphs.
+"""Propagation over the graphs of an epoch, as functions.
+
+Of each there are two ways: over graphs with a hand-written backward (the fused one), and over
+reference graphs in ordinary autograd; the kind of graph decides.
 
 n = nodes, U = users, I = items, d = embedding size.
 """
@@ -9,8 +12,10 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.reference import ReferenceInteractionGraph, ReferenceRelationalGraph
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.spmm import SparseGraph, restricts, spmm
+from slifmr_pl.graphs.sparse.reference import ReferenceGraph
+from slifmr_pl.graphs.sparse.spmm import SparseGraph, computes_single_rows, spmm
 
 
 class MeanOfLayers(NamedTuple):
@@ -30,7 +35,7 @@ class MeanOfLayers(NamedTuple):
 
 
 def propagate_mean(
-    graph: InteractionGraph,
+    graph: InteractionGraph | ReferenceInteractionGraph,
     users: Tensor,
     items: Tensor,
     layers: int,
@@ -40,7 +45,7 @@ def propagate_mean(
     """Mean of the layers 0 … L of A^l E (LightGCN, He et al. 2020, eq. 6-7, α_l = 1/(L+1)).
 
     Args:
-        graph: Symmetric A.
+        graph: A.
         users: float32 [U, d].
         items: float32 [I, d].
         layers: L; 0 returns the embeddings.
@@ -48,8 +53,16 @@ def propagate_mean(
             computes only those.
         item_rows: int64 [r_i], the items that are wanted; None for all.
     """
+    if isinstance(graph, ReferenceInteractionGraph):
+        means = graph.mean_of_layers(users, items, layers)
+        return MeanOfLayers(
+            rows_of(means[0], user_rows),
+            rows_of(means[1], item_rows),
+            rows_of(users, user_rows),
+            rows_of(items, item_rows),
+        )
     some = user_rows if item_rows is None else item_rows
-    if some is None or restricts(some):
+    if some is None or computes_single_rows(some):
         return MeanOfLayers(
             # torch declares Function.apply without types
             *_MeanOfLayers.apply(  # type: ignore[no-untyped-call]
@@ -68,8 +81,9 @@ def propagate_mean(
 class _MeanOfLayers(torch.autograd.Function):
     """Wanted rows of (E + A·E + … + A^L·E) / (L+1) by Horner's rule, and the same rows of E.
 
-    A is symmetric, so the gradient is the same polynomial of A. Written out, no direction holds or
-    adds a table that it does not need, and the gradients of E's rows need no table of their own.
+    The gradient is the same polynomial of the transpose of A, which is A itself unless the items'
+    corner is directed. Written out, no direction holds or adds a table that it does not need, and
+    the gradients of E's rows need no table of their own.
     """
 
     @staticmethod
@@ -102,7 +116,8 @@ class _MeanOfLayers(torch.autograd.Function):
             entering = users.new_zeros(graph.n_users, dim), items.new_zeros(graph.n_items, dim)
         else:
             to_users, to_items = last.transposed().propagate(users, items)
-            entering = _horner(graph, to_users, to_items, layers - 1)
+            inner = graph if graph.symmetric else graph.transposed()
+            entering = _horner(inner, to_users, to_items, layers - 1)
         _add_rows(entering[0], user_rows, users.add_(gradients[2]))
         _add_rows(entering[1], item_rows, items.add_(gradients[3]))
         return *entering, None, None, None, None
@@ -132,7 +147,10 @@ def _add_rows(table: Tensor, rows: Tensor | None, values: Tensor) -> None:
 
 
 def propagate_last(
-    graph: SparseGraph, embeddings: Tensor, layers: int, rows: Tensor | None = None
+    graph: SparseGraph | ReferenceGraph,
+    embeddings: Tensor,
+    layers: int,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """S^L E: what reaches an item over L steps of an item graph (Zhou & Shen 2023, eq. 5).
 
@@ -151,8 +169,8 @@ def propagate_last(
 
 
 def propagate_relations(
-    graph: RelationalGraph | None,
-    last: RelationalGraph,
+    graph: RelationalGraph | ReferenceRelationalGraph | None,
+    last: RelationalGraph | ReferenceRelationalGraph,
     embeddings: Tensor,
     relation_weights: Tensor,
     rows: Tensor | None = None,

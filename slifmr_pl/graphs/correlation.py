@@ -1,0 +1,244 @@
+"""The correlation graph C_t: how it is built, and how it enters the graphs of an epoch.
+
+Both are contracts. A `CorrelationBuilder` makes neighbours of the items' representations at the end
+of an epoch; a `CorrelationEntry` says what C_t adds to the interaction graph, to a modality graph,
+to the knowledge graph or to the graph of a view of yours. Nothing else in the package knows how C_t
+enters: assembling, training and explaining ask the entries.
+
+I = items, d = embedding size, K = neighbours of an item.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from slifmr_pl.config.parts import Part
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
+from slifmr_pl.graphs.sparse.edges import Edges, add
+
+
+class Target(NamedTuple):
+    """A graph that C_t may enter.
+
+    Attributes:
+        kind: "interaction": the items' corner of the user–item graph, before it is normalised;
+            "modality": a modality graph S_m; "knowledge": the knowledge graph, as one more
+            relation; "view": the item graph of a view of the user's own.
+        name: Of the modality or the view; otherwise empty.
+    """
+
+    kind: Literal["interaction", "modality", "knowledge", "view"]
+    name: str = ""
+
+
+class Injection(NamedTuple):
+    """What C_t adds to a graph G, which becomes `keep · G + edges`.
+
+    Attributes:
+        edges: Weighted edges [I, I].
+        keep: What the edges of a modality graph or of a view's graph itself still count.
+        symmetric: Whether `edges` is its own transpose, to the last bit.
+    """
+
+    edges: Edges
+    keep: float = 1.0
+    symmetric: bool = True
+
+
+class CorrelationEntry(Part, nn.Module):
+    """A way in which C_t enters the graphs of an epoch. Subclass it to write another.
+
+    It may own parameters. Where the edges that it gives depend on them, it sets `learned`: training
+    then asks for the edges in every step, and propagates so that gradients reach their values.
+
+    Attributes:
+        learned: Whether gradients flow into the values of the edges.
+    """
+
+    learned: bool = False
+
+    def build(self, data: "CorrelationData") -> None:
+        """Creates parameters, where the entry has any; called once.
+
+        Args:
+            data: What the data set says of its items.
+        """
+
+    def enters(self, target: Target) -> bool:
+        """Whether C_t enters a graph at all, also while C_t has no edges yet."""
+        raise NotImplementedError
+
+    def inject(self, target: Target, correlation: Edges) -> Injection:
+        """What C_t adds to a graph that it enters.
+
+        Args:
+            target: The graph.
+            correlation: C_t, normalised edges [I, I] on the device of training.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CorrelationData:
+    """What builders and entries may know of the data set.
+
+    Attributes:
+        n_items: I.
+        support: int64 [I], training interactions of each item.
+    """
+
+    n_items: int
+    support: Tensor
+
+
+class IntoInteractions(CorrelationEntry):
+    """γ·C_t in the items' corner of the user–item graph.
+
+    Args:
+        gamma: γ_ui, at least 0.
+    """
+
+    def __init__(self, gamma: float = 0.3) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def enters(self, target: Target) -> bool:
+        """The interaction graph, where γ is above 0."""
+        return target.kind == "interaction" and self.gamma > 0
+
+    def inject(self, target: Target, correlation: Edges) -> Injection:
+        """γ·C_t."""
+        return Injection(correlation.scaled(self.gamma))
+
+
+class IntoModalities(CorrelationEntry):
+    """S_m,t = (1-γ)·S_m + γ·C_t for every modality.
+
+    Args:
+        gamma: γ_m, 0 to 1.
+    """
+
+    def __init__(self, gamma: float = 0.3) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def enters(self, target: Target) -> bool:
+        """Every modality graph, where γ is above 0."""
+        return target.kind == "modality" and self.gamma > 0
+
+    def inject(self, target: Target, correlation: Edges) -> Injection:
+        """γ·C_t beside (1-γ)·S_m."""
+        return Injection(correlation.scaled(self.gamma), keep=1.0 - self.gamma)
+
+
+class IntoKnowledge(CorrelationEntry):
+    """γ·C_t as one more relation of the knowledge graph.
+
+    Args:
+        gamma: γ_kg, at least 0.
+    """
+
+    def __init__(self, gamma: float = 0.3) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def enters(self, target: Target) -> bool:
+        """The knowledge graph, where γ is above 0."""
+        return target.kind == "knowledge" and self.gamma > 0
+
+    def inject(self, target: Target, correlation: Edges) -> Injection:
+        """γ·C_t."""
+        return Injection(correlation.scaled(self.gamma))
+
+
+class CorrelationEntries(nn.ModuleList):
+    """Some entries together: what they add is summed, what they keep is multiplied.
+
+    Args:
+        entries: Entries; each becomes a new one of the same class and arguments.
+    """
+
+    def __init__(self, entries: Iterable[CorrelationEntry] = ()) -> None:
+        super().__init__([entry.fresh() for entry in entries])
+
+    @property
+    def _entries(self) -> list[CorrelationEntry]:
+        return [entry for entry in self if isinstance(entry, CorrelationEntry)]
+
+    def build(self, data: CorrelationData) -> None:
+        """Creates the parameters of all entries."""
+        for entry in self._entries:
+            entry.build(data)
+
+    @property
+    def learned(self) -> bool:
+        """Whether gradients flow into the edges of some entry."""
+        return any(entry.learned for entry in self._entries)
+
+    def enter(self, target: Target) -> bool:
+        """Whether C_t enters a graph by any of them."""
+        return any(entry.enters(target) for entry in self._entries)
+
+    def inject(self, target: Target, correlation: Edges | None) -> Injection | None:
+        """What C_t adds to a graph by all of them; None while nothing enters it."""
+        if correlation is None or len(correlation) == 0:
+            return None
+        parts = [e.inject(target, correlation) for e in self._entries if e.enters(target)]
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        keep = 1.0
+        for part in parts:
+            keep *= part.keep
+        edges = add(*(part.edges for part in parts))
+        return Injection(edges, keep, all(part.symmetric for part in parts))
+
+
+class CorrelationBuilder(Part):
+    """A way to make C_t of the items' representations. Subclass it to write another.
+
+    Attributes:
+        neighbours: K, the most neighbours of an item that `build` gives.
+    """
+
+    neighbours: int
+
+    def build(self, representations: Tensor, data: CorrelationData) -> Neighbours:
+        """The neighbours of each item, at the end of an epoch.
+
+        Args:
+            representations: f_t float32 [I, d], the moving average of the items' representations.
+            data: What the data set says of its items; `data.support` tells items without
+                interactions.
+
+        Returns:
+            Indices int64 [I, K], -1 where there is none, and weights float32 [I, K].
+        """
+        raise NotImplementedError
+
+
+class CosineBuilder(CorrelationBuilder):
+    """The K items of highest cosine similarity, of those above 0.
+
+    Args:
+        neighbours: K.
+        search: Exact or approximate search.
+    """
+
+    def __init__(self, neighbours: int = 10, search: NeighbourSearch = NeighbourSearch()) -> None:
+        if neighbours < 1:
+            raise ConfigError(
+                f"{neighbours} neighbours in the correlation graph",
+                expected="at least 1",
+                fix="set model.self_loop.neighbours; model.self_loop.enabled false switches it off",
+            )
+        self.neighbours = neighbours
+        self.search = search
+
+    @torch.no_grad()
+    def build(self, representations: Tensor, data: CorrelationData) -> Neighbours:
+        """The nearest neighbours, see `cosine_neighbours`."""
+        return cosine_neighbours(representations, self.neighbours, search=self.search)
