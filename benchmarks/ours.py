@@ -51,7 +51,9 @@ def interaction_graph(data: InteractionData, device: torch.device) -> Interactio
     assembler = GraphAssembler(
         heterogeneous_graph(data), use_modalities=False, knowledge_layers=0, device=device
     )
-    return assembler.assemble(None, None).interaction
+    graph = assembler.assemble(None, None).interaction
+    assert isinstance(graph, InteractionGraph)
+    return graph
 
 
 def adjacency(data: InteractionData, device: torch.device) -> SparseGraph:
