@@ -31,9 +31,10 @@ from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.column_parallel import Columns
 from slifmr_pl.graphs.triples import DirectedTriples
-from slifmr_pl.losses.alignment import Share
-from slifmr_pl.losses.objective import LossConfig, Objective
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, NetworkSizes
+from slifmr_pl.losses.alignment import ProcessShare
+from slifmr_pl.losses.objective import LossConfig, Losses, Objective
+from slifmr_pl.losses.terms import LossData
+from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
 
 # "ddp, slice" aligns the positives of each slice alone: another loss for each number of processes.
@@ -81,9 +82,9 @@ class Step(nn.Module):
         super().__init__()
         self.network, self.graphs, self.objective = network, graphs, objective
 
-    def forward(self, batch: TrainBatch, aligned: Tensor | None, share: Share) -> Tensor:
+    def forward(self, batch: TrainBatch, aligned: Tensor | None, share: ProcessShare) -> Tensor:
         """Loss of a batch."""
-        losses = self.objective(
+        losses: Losses = self.objective(
             self.network,
             self.graphs,
             batch.users,
@@ -144,19 +145,14 @@ def build(setting: Setting, columns: Columns) -> tuple[Step, HeterogeneousGraph]
         name: ItemFeatures(torch.randn(graph.n_items, FEATURE_DIM), graph.present[name])
         for name in graph.modalities
     }
-    sizes = NetworkSizes(
-        n_users=graph.n_users,
-        n_items=graph.n_items,
-        n_entities=graph.n_entities,
-        n_relations=graph.triples.n_relations if graph.triples else 0,
-        modalities=tuple(graph.modalities),
-        feature_dims=dict.fromkeys(features, FEATURE_DIM),
-    )
     torch.manual_seed(0)
-    network = SlifMrNetwork(sizes, config, dict(graph.present), columns)
+    network = SlifMrNetwork(graph, config, features=features, columns=columns)
     graphs = GraphAssembler(graph, use_modalities=full).assemble(None, None)
     loss = LossConfig(ranking="softmax", alignment=0.01 if full else 0.0)
-    return Step(network, graphs, Objective(loss, features)), graph
+    sizes = dict.fromkeys(features, FEATURE_DIM)
+    objective = Objective(loss, LossData(graph, sizes, setting.dim))
+    objective.use_features(features)
+    return Step(network, graphs, objective), graph
 
 
 def measure(mode: Mode, setting: Setting, rank: int, processes: int) -> Figures:
@@ -189,7 +185,9 @@ def measure(mode: Mode, setting: Setting, rank: int, processes: int) -> Figures:
         start = time.perf_counter()
         optimizer.zero_grad()
         aligned = batch.global_positives if mode == "ddp" else None
-        share = Share(rank, processes, weight=processes) if mode == "ddp" else Share()
+        share = ProcessShare()
+        if mode == "ddp":
+            share = ProcessShare(rank, processes, weight=processes)
         loss = model(batch, aligned, share)
         loss.backward()
         optimizer.step()
