@@ -23,11 +23,11 @@ from transformers import (
 
 from benchmarks.harness import Report, Variant, compare
 from benchmarks.settings import Settings
-from feature_extraction import EncoderSpec, ExtractionConfig, ItemInputs
-from feature_extraction.encoders.identity import identify
+from feature_extraction import Encoder, EncoderSpec, ExtractionConfig, ItemInputs
+from feature_extraction.encoders.devices import load_encoder
 from feature_extraction.encoders.loading import quiet_weights
+from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import Batch, Job
-from feature_extraction.encoders.registry import Encoder, load_encoder
 from feature_extraction.extraction.encoding import encode_shards
 from feature_extraction.stores.partial import PartialStore
 
@@ -54,7 +54,7 @@ def compared(spec: EncoderSpec, items: ItemInputs, settings: Settings) -> Report
     config = ExtractionConfig(batch_size=BATCH)
     size = len(items.ids)
     return compare(
-        f"Features of {size:,} {spec.reads}s, batches of {BATCH}",
+        f"Features of {size:,} {spec.reads.name}s, batches of {BATCH}",
         [
             Variant(
                 "ours",
@@ -88,14 +88,14 @@ def extracted(
 def prepared(encoder: Encoder, items: ItemInputs) -> list[Batch]:
     """All batches, as extraction would make them."""
     job = Job(0, True, list(enumerate(items)))
-    return encoder.preparation(items.pictures, BATCH)(job).batches
+    return encoder.preparation(items.files(encoder.reads.name), BATCH)(job).batches
 
 
 def bare(encoder: Encoder, batches: list[Batch], size: int) -> Tensor:
     """Features float32 [n, d]."""
     vectors = torch.empty(size, encoder.dim)
     for batch in batches:
-        vectors[batch.rows] = encoder.encode(batch.inputs).cpu()
+        vectors[batch.rows] = encoder(batch.inputs).cpu()
     return vectors
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.items.images import ImageError, decode_image, locate_image
+from feature_extraction import InputError
+from feature_extraction.items.files import locate_file
+from feature_extraction.items.images import decode_image
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
@@ -121,11 +123,11 @@ def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], int]:
     reasons: Counter[str] = Counter()
     for number, path in enumerate(paths):
         try:
-            file = locate_image(path, root)
+            file = locate_file(path, root)
             if number % step == 0:
                 decode_image(file)
             elif not file.is_file():
-                raise ImageError("file not found")
-        except ImageError as error:
+                raise InputError("file not found")
+        except InputError as error:
             reasons[str(error).partition(" (")[0]] += 1
     return dict(reasons.most_common()), -(-len(paths) // step)
