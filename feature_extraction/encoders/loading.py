@@ -165,9 +165,7 @@ def position_limit(model: nn.Module, config: Any) -> int:
     return limit
 
 
-def _load(
-    files: ModelFiles, loader: Callable[..., _Loaded], **options: Any
-) -> _Loaded:
+def _load(files: ModelFiles, loader: Callable[..., _Loaded], **options: Any) -> _Loaded:
     """Call a ``from_pretrained`` on exactly the identified files; remote code stays off."""
     try:
         with quiet_weights():

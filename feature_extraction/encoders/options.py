@@ -35,7 +35,9 @@ def made_encoder(kind: str, cls: type[Encoder], options: Mapping[str, Any]) -> E
     parameters = inspect.signature(cls).parameters
     taken = [name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD]
     takes = f"its options {', '.join(taken)}" if taken else "no options: it has none"
-    unknown = [] if len(taken) < len(parameters) else [name for name in options if name not in taken]
+    unknown = (
+        [] if len(taken) < len(parameters) else [name for name in options if name not in taken]
+    )
     if unknown:
         raise FeatureError(
             f"{unknown[0]} is {options[unknown[0]]!r} for a {kind} encoder, which does not take it",
@@ -78,7 +80,7 @@ def _check_types(kind: str, cls: type[Encoder], options: Mapping[str, Any]) -> N
         if not fits:
             raise FeatureError(
                 f"{name} is {value!r} for a {kind} encoder",
-                expected=getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint),
+                expected=hint.__name__ if isinstance(hint, type) else str(hint),
                 fix=f"give {name} such a value, or leave it out",
             )
 

@@ -5,7 +5,6 @@ Shapes: b inputs of a batch. An item may give several inputs: images, pieces of 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -100,7 +99,8 @@ class InputPreparation:
                 try:
                     prepared.append((row, self.one(raw)))
                 except InputError as error:
-                    failures.append(Failure(item.id, _file_name(raw), str(error)))
+                    name = self.reads.file_name(raw)
+                    failures.append(Failure(item.id, name, str(error)))
         batches = [
             Batch([row for row, _ in part], self._collated([values for _, values in part]))
             for part in parts_of(prepared, self.batch_size)
@@ -135,16 +135,9 @@ def stack(inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Stack arrays, tensors or numbers by name, ``[b, ...]`` each."""
     import torch
 
-    return {
-        name: torch.stack([torch.as_tensor(one[name]) for one in inputs]) for name in inputs[0]
-    }
+    return {name: torch.stack([torch.as_tensor(one[name]) for one in inputs]) for name in inputs[0]}
 
 
 def parts_of(values: Sequence[_Value], size: int) -> Iterator[Sequence[_Value]]:
     """Cut a sequence into parts of so many values, the last of what is left."""
     return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def _file_name(raw: Any) -> str:
-    """The name of a file; empty for what has none."""
-    return str(raw) if isinstance(raw, str | Path) else ""

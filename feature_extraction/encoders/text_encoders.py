@@ -65,9 +65,7 @@ class TextEncoder(PretrainedEncoder):
         super().load(files)
         config = getattr(self.model.config, "text_config", None) or self.model.config
         self.tokenizer = load_tokenizer(files, config.vocab_size)
-        self._limit = min(
-            int(self.tokenizer.model_max_length), position_limit(self.model, config)
-        )
+        self._limit = min(int(self.tokenizer.model_max_length), position_limit(self.model, config))
         self._special = special_tokens(self.tokenizer)
         self.max_length = self._choose_length(self._limit)
         tokens = self.tokenizer("a")["input_ids"]

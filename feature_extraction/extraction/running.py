@@ -66,7 +66,9 @@ def encode_all(
     part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
     missing = part.missing()
     rows = sum(map(part.size, missing))
-    with _progress(f"encoding {encoder.reads.name} inputs", len(ids), rows, config.progress) as advance:
+    with _progress(
+        f"encoding {encoder.reads.name} inputs", len(ids), rows, config.progress
+    ) as advance:
         if devices == 1:
             encode_shards(source, ids, spec, encoder, part, missing, config, advance)
         elif missing:

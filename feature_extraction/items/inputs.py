@@ -33,7 +33,7 @@ class Item:
 
     def __init__(
         self,
-        id: str,  # noqa: A002 (what it is called everywhere)
+        id: str,
         text: str | None = None,
         pictures: Sequence[RawFile] = (),
         inputs: Mapping[str, Sequence[Any]] | None = None,

@@ -167,7 +167,7 @@ class ItemTable:
                     self._refuse(
                         f"the {modality.name} {name!r} is a name, and there is no folder for it",
                         "a folder or archives with the named files, or bytes in the column",
-                        f"give the folder ({'--images' if modality.name == 'image' else '--files'})",
+                        "give the folder (--images, or --files of other files)",
                         row,
                     )
         return inputs

@@ -78,6 +78,10 @@ class RawModality(ABC):
             return raw.item()
         return raw
 
+    def file_name(self, raw: Any) -> str:
+        """Return the name that ``failures.csv`` gives beside the reason; empty: there is none."""
+        return ""
+
 
 class FileModality(RawModality):
     """A raw modality whose inputs are files: names in a folder or in archives, or bytes.
@@ -122,6 +126,10 @@ class FileModality(RawModality):
         except Exception as error:  # decoders raise anything from EOFError to struct.error
             raise InputError(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
+    def file_name(self, raw: Any) -> str:
+        """Return the name of a file; bytes have none."""
+        return "" if isinstance(raw, bytes) else str(raw)
+
     def fingerprint(self, raw: Any, files: Files) -> str:
         """Return the SHA-256 of the file, or why it cannot be had."""
         try:
@@ -154,4 +162,3 @@ def _is_blank(value: Any) -> bool:
     if isinstance(value, str | Path):
         return not str(value).strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
-
