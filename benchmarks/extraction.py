@@ -79,10 +79,12 @@ def extracted(
 ) -> Tensor:
     """Features float32 [n, d], written to disk and read again."""
     with TemporaryDirectory() as folder:
-        part = PartialStore(Path(folder), len(items.ids), encoder.dim, spec.dtype)
-        shards = part.missing()
-        encode_shards(items, items.ids, spec, encoder, part, shards, config, lambda count: None)
-        return torch.from_numpy(np.load(part.folder / "features.npy", allow_pickle=False))
+        partial_store = PartialStore(Path(folder), len(items.ids), encoder.dim, spec.dtype)
+        shards = partial_store.missing()
+        encode_shards(
+            items, items.ids, spec, encoder, partial_store, shards, config, lambda count: None
+        )
+        return torch.from_numpy(np.load(partial_store.folder / "features.npy", allow_pickle=False))
 
 
 def prepared(encoder: Encoder, items: ItemInputs) -> list[Batch]:

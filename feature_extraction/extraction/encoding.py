@@ -28,7 +28,7 @@ def encode_shards(
     ids: Sequence[str],
     spec: EncoderSpec,
     encoder: Encoder,
-    part: PartialStore,
+    partial_store: PartialStore,
     shards: Collection[int],
     config: ExtractionConfig,
     advance: Callable[[float], None],
@@ -40,7 +40,7 @@ def encode_shards(
         ids: Their ids, as an earlier pass found them.
         spec: The encoder's spec.
         encoder: The encoder.
-        part: Where the shards go.
+        partial_store: Where the shards go.
         shards: Which of them.
         config: How to compute.
         advance: Called with the number of items that were encoded since the last call.
@@ -52,18 +52,18 @@ def encode_shards(
     wanted = set(shards)
     name = encoder.reads.name
     inputs = 0 if encoder.whole_shards else config.batch_size
-    jobs = _jobs(source, ids, part, wanted, name, inputs)
+    jobs = _jobs(source, ids, partial_store, wanted, name, inputs)
     prepare = encoder.preparation(source.files(name), config.batch_size)
-    workers = config.workers_for(sum(map(part.size, wanted)))
+    workers = config.workers_for(sum(map(partial_store.size, wanted)))
     vectors: _ShardVectors | None = None
     for prepared in _prepared(jobs, prepare, workers, pinned=encoder.device.type == "cuda"):
         if config.strict and prepared.failures:
             raise _stopped(prepared.failures[0])
         if vectors is None:
-            vectors = _ShardVectors(part.size(prepared.shard), encoder)
+            vectors = _ShardVectors(partial_store.size(prepared.shard), encoder)
         vectors.take(prepared, config.batch_size, advance)
         if prepared.is_last:
-            _write(part, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
+            _write(partial_store, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
             vectors = None
 
 
@@ -120,7 +120,7 @@ class _ShardVectors:
 
 
 def _write(
-    part: PartialStore,
+    partial_store: PartialStore,
     shard: int,
     vectors: _ShardVectors,
     ids: Sequence[str],
@@ -128,7 +128,7 @@ def _write(
     config: ExtractionConfig,
 ) -> None:
     """Write a shard; vectors that are not finite in the stored type are failures."""
-    own = ids[part.start(shard) : part.start(shard) + part.size(shard)]
+    own = ids[partial_store.start(shard) : partial_store.start(shard) + partial_store.size(shard)]
     values, counted = (tensor.numpy() for tensor in vectors.whole())
     with np.errstate(over="ignore"):  # what does not fit becomes infinite
         features = values.astype(dtype)
@@ -141,13 +141,13 @@ def _write(
     failures = [*vectors.failures, *broken]
     without = {own[row] for row in np.flatnonzero(~present).tolist()}
     failed = len(without & {failure.item for failure in failures})
-    part.write(shard, features, present, Outcome(failures, failed, vectors.long))
+    partial_store.write(shard, features, present, Outcome(failures, failed, vectors.long))
 
 
 def _jobs(
     source: ItemSource,
     ids: Sequence[str],
-    part: PartialStore,
+    partial_store: PartialStore,
     wanted: set[int],
     name: str,
     inputs: int,
@@ -155,7 +155,7 @@ def _jobs(
     """Cut the wanted shards into jobs of so many inputs called `name`, or whole shards if 0."""
     items = _checked(source, ids)
     for shard in range(max(wanted, default=-1) + 1):
-        own = islice(items, part.size(shard))
+        own = islice(items, partial_store.size(shard))
         if shard not in wanted:
             for _ in own:
                 pass
@@ -165,7 +165,7 @@ def _jobs(
         for row, item in enumerate(own):
             job.append((row, item))
             count += len(item.inputs.get(name, ()))
-            if inputs and max(count, len(job)) >= inputs and row + 1 < part.size(shard):
+            if inputs and max(count, len(job)) >= inputs and row + 1 < partial_store.size(shard):
                 yield Job(shard, False, job)
                 job, count = [], 0
         yield Job(shard, True, job)

@@ -82,14 +82,15 @@ def _compute(
     # torch and transformers take seconds to import; reusing a store needs neither.
     from feature_extraction.extraction.running import encode_all
 
-    part, encoder = encode_all(inputs, keyed.ids, spec, files, folder, config)
-    present, outcome = part.present(), part.outcome()
+    partial_store, encoder = encode_all(inputs, keyed.ids, spec, files, folder, config)
+    present, outcome = partial_store.present(), partial_store.outcome()
     if not present:
         shutil.rmtree(folder)
         item, file, reason = outcome.failures[0]
+        where = f"item {item!r} ({file})" if file else f"item {item!r}"
+        failed = f"{outcome.failed} of {partial_store.rows} failed"
         raise FeatureError(
-            f"no item gives features; {outcome.failed} of {part.rows} failed, item {item!r}"
-            f"{f' ({file})' if file else ''}: {reason}",
+            f"no item gives features; {failed}, {where}: {reason}",
             expected=f"at least one usable {encoder.reads.name}",
             fix="check the inputs, and the folder of their files",
         )
@@ -108,9 +109,9 @@ def _compute(
         "preprocessing": encoder.preprocessing,
         "pooling": encoder.pooling,
         "counts": {
-            "items": part.rows,
+            "items": partial_store.rows,
             "present": present,
-            "missing": part.rows - present - outcome.failed,
+            "missing": partial_store.rows - present - outcome.failed,
             "failed": outcome.failed,
             "truncated": 0,
             "chunked": 0,
@@ -118,7 +119,7 @@ def _compute(
         },
         "libraries": {library: version(library) for library in _LIBRARIES},
     }
-    store = part.finish(target, ids=keyed.ids, manifest=manifest)
+    store = partial_store.finish(target, ids=keyed.ids, manifest=manifest)
     shutil.rmtree(folder, ignore_errors=True)  # of no use where another store was first
     return store
 

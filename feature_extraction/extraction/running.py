@@ -63,19 +63,19 @@ def encode_all(
     _check_devices(place, devices)
     # With several devices this one only tells sizes; each process loads its own.
     encoder = load_encoder(spec, files, place if devices == 1 else torch.device("cpu"))
-    part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
-    missing = part.missing()
-    rows = sum(map(part.size, missing))
+    partial_store = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
+    missing = partial_store.missing()
+    rows = sum(map(partial_store.size, missing))
     with _progress(
         f"encoding {encoder.reads.name} inputs", len(ids), rows, config.progress
     ) as advance:
         if devices == 1:
-            encode_shards(source, ids, spec, encoder, part, missing, config, advance)
+            encode_shards(source, ids, spec, encoder, partial_store, missing, config, advance)
         elif missing:
             _require_importable(spec.cls)
             work = (source, ids, spec, files, folder, config, spec.cls)
             _encode_in_processes(work, missing, place, devices, advance)
-    return part, encoder
+    return partial_store, encoder
 
 
 def _check_devices(place: torch.device, devices: int) -> None:
@@ -108,7 +108,7 @@ def _encode_in_processes(
     context = multiprocessing.get_context("spawn")  # CUDA cannot be used in a forked process
     done, stop = context.Value("d", 0.0), context.Event()
     shares = [missing[rank::devices] for rank in range(devices)]
-    with ProcessPoolExecutor(devices, context, _adopt, (done, stop)) as pool:
+    with ProcessPoolExecutor(devices, context, _share_progress, (done, stop)) as pool:
         futures = [
             pool.submit(_encode_share, work, share, f"{place.type}:{rank}", devices)
             for rank, share in enumerate(shares)
@@ -143,7 +143,7 @@ class _StoppedError(Exception):
 _shared: tuple[Any, Any] | None = None  # items done, and whether to stop; of a child process
 
 
-def _adopt(done: Any, stop: Any) -> None:
+def _share_progress(done: Any, stop: Any) -> None:
     global _shared  # noqa: PLW0603 (how a pool hands shared values to its processes)
     _shared = done, stop
 
@@ -160,7 +160,7 @@ def _encode_share(
     if place.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     encoder = load_encoder(spec, files, place)
-    part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
+    partial_store = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
 
     parent = os.getppid()
 
@@ -171,7 +171,7 @@ def _encode_share(
         with done.get_lock():
             done.value += count
 
-    encode_shards(source, ids, spec, encoder, part, shards, config, advance)
+    encode_shards(source, ids, spec, encoder, partial_store, shards, config, advance)
 
 
 @contextmanager

@@ -90,6 +90,11 @@ class ModalitySource:
             raise self._without_source(name)
         return spec
 
+    def place(self, root: Path) -> Path:
+        """Where the files are that columns or item ids name, for the data folder `root`."""
+        inside = root / (self.files or ".")
+        return inside if inside.exists() else Path(self.files or ".")
+
     def _without_source(self, name: str) -> ConfigError:
         return ConfigError(
             f"data.modalities.{name} has no source",
@@ -178,8 +183,7 @@ def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
             fix=f"set data.modalities.{name}.columns",
         )
     ids = table["item_id"].to_pylist()
-    place = Path(source.files or ".")
-    place = raw.root / place if (raw.root / place).exists() else place
+    place = source.place(raw.root)
     if source.columns:
         inputs = _from_columns(table.select(source.columns), name, reads, raw.root)
     else:
