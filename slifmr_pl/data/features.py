@@ -1,6 +1,6 @@
 """Item features of a data folder: extracted once into feature stores, or taken from ready ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -184,6 +184,7 @@ def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
         )
     ids = table["item_id"].to_pylist()
     place = source.place(raw.root)
+    inputs: Sequence[Any]
     if source.columns:
         inputs = _from_columns(table.select(source.columns), name, reads, raw.root)
     else:

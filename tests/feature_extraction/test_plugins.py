@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from feature_extraction import (
@@ -23,6 +24,7 @@ from feature_extraction import (
     FeatureError,
     FeatureStore,
     ItemInputs,
+    ModelFiles,
     content_key,
     extract,
     register_encoder,
@@ -280,6 +282,36 @@ def test_wrong_shapes_are_said_and_not_crashed_on(tmp_path: Path) -> None:
     config = dataclasses.replace(QUIET, devices=2)
     with pytest.raises(FeatureError, match="defined in a function"):
         extract(items, EncoderSpec("wide"), tmp_path, name="x", config=config)
+
+
+class Scaled(Quantiles):
+    """Has weights of its own, in no format of transformers."""
+
+    needs = ("scale.safetensors",)
+
+    def load(self, files: ModelFiles) -> None:
+        self.scale = load_file(files.path("scale.safetensors"))["scale"]
+        with pytest.raises(FeatureError, match=r"no file 'notes\.md'"):  # not in the content key
+            files.path("notes.md")
+
+    def encode(self, inputs: Any) -> torch.Tensor:
+        return self.scale * super().encode(inputs)
+
+
+def test_weights_of_any_file_are_found_and_part_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").touch()
+    items = ItemInputs(["a"], inputs={"series": [[1.0, 2.0, 3.0]]})
+    spec = EncoderSpec(f"{__name__}.Scaled", str(tmp_path))
+    with pytest.raises(FeatureError, match=r"the folder has no scale\.safetensors"):
+        content_key(items, spec)
+    stores = []
+    for scale in (2.0, 3.0):
+        save_file({"scale": torch.tensor(scale)}, tmp_path / "scale.safetensors")
+        stores.append(extract(items, spec, tmp_path / "stores", name="x", config=QUIET))
+    assert [store.features[0].tolist() for store in stores] == [[2, 4, 6], [3, 6, 9]]
+    assert set(stores[0].manifest["encoder"]["files"]) == {"scale.safetensors"}
+    with pytest.raises(FeatureError, match="the encoder has no name"):
+        EncoderSpec(f"{__name__}.Scaled")
 
 
 def test_a_run_trains_on_both(
