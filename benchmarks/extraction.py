@@ -23,11 +23,11 @@ from transformers import (
 
 from benchmarks.harness import Report, Variant, compare
 from benchmarks.settings import Settings
-from feature_extraction import EncoderSpec, ExtractionConfig, ItemInputs
-from feature_extraction.encoders.identity import identify
+from feature_extraction import Encoder, EncoderSpec, ExtractionConfig, ItemInputs
+from feature_extraction.encoders.devices import load_encoder
 from feature_extraction.encoders.loading import quiet_weights
+from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import Batch, Job
-from feature_extraction.encoders.registry import Encoder, load_encoder
 from feature_extraction.extraction.encoding import encode_shards
 from feature_extraction.stores.partial import PartialStore
 
@@ -54,7 +54,7 @@ def compared(spec: EncoderSpec, items: ItemInputs, settings: Settings) -> Report
     config = ExtractionConfig(batch_size=BATCH)
     size = len(items.ids)
     return compare(
-        f"Features of {size:,} {spec.reads}s, batches of {BATCH}",
+        f"Features of {size:,} {spec.reads.name}s, batches of {BATCH}",
         [
             Variant(
                 "ours",
@@ -79,23 +79,25 @@ def extracted(
 ) -> Tensor:
     """Features float32 [n, d], written to disk and read again."""
     with TemporaryDirectory() as folder:
-        part = PartialStore(Path(folder), len(items.ids), encoder.dim, spec.dtype)
-        shards = part.missing()
-        encode_shards(items, items.ids, spec, encoder, part, shards, config, lambda count: None)
-        return torch.from_numpy(np.load(part.folder / "features.npy", allow_pickle=False))
+        partial_store = PartialStore(Path(folder), len(items.ids), encoder.dim, spec.dtype)
+        shards = partial_store.missing()
+        encode_shards(
+            items, items.ids, spec, encoder, partial_store, shards, config, lambda count: None
+        )
+        return torch.from_numpy(np.load(partial_store.folder / "features.npy", allow_pickle=False))
 
 
 def prepared(encoder: Encoder, items: ItemInputs) -> list[Batch]:
     """All batches, as extraction would make them."""
     job = Job(0, True, list(enumerate(items)))
-    return encoder.preparation(items.pictures, BATCH)(job).batches
+    return encoder.preparation(items.files(encoder.reads.name), BATCH)(job).batches
 
 
 def bare(encoder: Encoder, batches: list[Batch], size: int) -> Tensor:
     """Features float32 [n, d]."""
     vectors = torch.empty(size, encoder.dim)
     for batch in batches:
-        vectors[batch.rows] = encoder.encode(batch.inputs).cpu()
+        vectors[batch.rows] = encoder(batch.inputs).cpu()
     return vectors
 
 

@@ -1,26 +1,24 @@
 """Command line of feature extraction: ``python -m feature_extraction``."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from feature_extraction.encoders.spec import (
-    KINDS,
-    Dtype,
-    EncoderSpec,
-    LongTexts,
-    Pooling,
-    Precision,
-)
+from feature_extraction.encoders.encoder import short_names
+from feature_extraction.encoders.spec import Dtype, EncoderSpec, Pooling, Precision
+from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError, UserFacingError
 from feature_extraction.extraction.config import ExtractionConfig
 
 if TYPE_CHECKING:
     from feature_extraction.items.item_table import ItemTable
+    from feature_extraction.items.raw_modality import RawModality
 
 _SHOWN_FAILURES = 20
 
@@ -48,16 +46,38 @@ def main(args: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m feature_extraction",
-        description="Turn item images and texts into feature stores.",
+        description="Turn images, texts and other raw inputs of items into feature stores.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     extract = commands.add_parser(
         "extract", help="extract features, or reuse them if nothing that they depend on changed"
     )
-    _add_items(extract, required=True)
+    items = _add_items(extract, required=True)
+    items.add_argument(
+        "--columns", nargs="+", default=[], help="of a raw modality that is neither text nor image"
+    )
+    items.add_argument(
+        "--files", nargs="+", type=Path, default=[], help="folder of its files, or archives"
+    )
     encoder = extract.add_argument_group("encoder")
-    encoder.add_argument("--encoder", required=True, help="hub id or local model folder")
-    encoder.add_argument("--kind", choices=sorted(KINDS), required=True)
+    encoder.add_argument(
+        "--encoder", default="", help="hub id or local model folder, unless the kind has no files"
+    )
+    encoder.add_argument(
+        "--kind",
+        required=True,
+        help=f"{', '.join(short_names())}, or the class of an encoder: my_package.MyEncoder",
+    )
+    encoder.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the kind's own, such as layer=5; once for each",
+    )
+    encoder.add_argument(
+        "--plugins", nargs="+", default=[], help="modules to import that give kinds short names"
+    )
     encoder.add_argument("--revision", help="commit of a hub id")
     encoder.add_argument(
         "--pooling",
@@ -79,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     output = extract.add_argument_group("output")
     output.add_argument("--output", type=Path, required=True, help="folder of feature stores")
-    output.add_argument("--name", help="name of the modality (default: the kind)")
+    output.add_argument("--name", help="name of the modality (default: the kind, or its class)")
     output.add_argument("--dtype", choices=get_args(Dtype), default="float32")
     run = extract.add_argument_group("run (changes no features)")
     run.add_argument("--batch-size", type=int, default=64)
@@ -104,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> Any:
     items = parser.add_argument_group("items")
     items.add_argument(
         "--items", type=Path, required=required, help="Parquet, CSV, TSV or JSON lines file"
@@ -125,6 +145,7 @@ def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> None:
         default=[],
         help="columns of names inside it, or of bytes; without: <item id>.png, .jpg, ...",
     )
+    return items
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +188,8 @@ def _extract(options: argparse.Namespace) -> None:
     from feature_extraction.extraction.extract import extract
     from feature_extraction.stores.store import FAILURES
 
-    _check_sources(options)
+    for plugin in options.plugins:
+        _import_plugin(plugin)
     spec = EncoderSpec(
         kind=options.kind,
         name=options.encoder,
@@ -177,7 +199,9 @@ def _extract(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         precision=options.precision,
         long_texts=options.long_texts,
+        options=dict(map(_option, options.option)),
     )
+    _check_sources(options, spec)
     config = ExtractionConfig(
         batch_size=options.batch_size,
         device=options.device,
@@ -185,17 +209,45 @@ def _extract(options: argparse.Namespace) -> None:
         workers=options.workers,
         strict=options.strict,
     )
-    name = options.name or options.kind
-    store = extract(_items(options), spec, options.output, name=name, config=config)
+    name = options.name or options.kind.rpartition(".")[2]
+    store = extract(_items(options, spec.reads), spec, options.output, name=name, config=config)
     failures = len(store.failures)
     if failures:
         print(f"{failures} inputs failed: {store.path / FAILURES}", file=sys.stderr)
     print(store.path)
 
 
-def _items(options: argparse.Namespace) -> "ItemTable":
-    from feature_extraction.items.item_table import ItemTable
+def _import_plugin(name: str) -> None:
+    try:
+        import_module(name)
+    except ImportError as error:
+        raise FeatureError(
+            f"the plug-in {name} cannot be imported ({error})",
+            expected="a package or module that Python finds",
+            fix="install it, put its folder on PYTHONPATH, or mend what it imports",
+        ) from error
 
+
+def _option(text: str) -> tuple[str, Any]:
+    """Read `NAME=VALUE`, where the value is JSON, or else a text."""
+    name, separator, value = text.partition("=")
+    if not separator or not name.isidentifier():
+        raise FeatureError(
+            f"--option {text}",
+            expected="--option NAME=VALUE, such as layer=5",
+            fix="write a name, '=' and a value",
+        )
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _items(options: argparse.Namespace, reads: "RawModality | None" = None) -> "ItemTable":
+    """The item table; `reads` is what `--columns` and `--files` are of."""
+    from feature_extraction.items.item_table import ItemTable, RawColumns
+
+    other = reads is not None and reads.name not in _FLAGS
     return ItemTable(
         options.items,
         id_column=options.id_column,
@@ -203,6 +255,7 @@ def _items(options: argparse.Namespace) -> "ItemTable":
         text_template=options.text_template,
         image_columns=options.image_column,
         images=options.images,
+        raw=[RawColumns(reads, options.columns, options.files)] if reads and other else [],
     )
 
 
@@ -234,19 +287,28 @@ def _import(options: argparse.Namespace) -> None:
     print(f"{store.path}: {len(store.ids)} items, {masked} masked (rows of zeros)")
 
 
-def _check_sources(options: argparse.Namespace) -> None:
+_FLAGS = {
+    "text": ("--text-columns", "--text-template"),
+    "image": ("--images", "--image-column"),
+    "": ("--columns", "--files"),  # of all other raw modalities
+}
+
+
+def _check_sources(options: argparse.Namespace, spec: EncoderSpec) -> None:
     """Refuse options that this kind of encoder would not read, or does not find."""
-    images = bool(options.images or options.image_column)
-    texts = bool(options.text_columns or options.text_template)
-    wants_images = KINDS[options.kind].reads == "image"
-    if (images, texts) == (wants_images, not wants_images):
+    own = spec.reads.name if spec.reads.name in _FLAGS else ""
+    given = {
+        name
+        for name, flags in _FLAGS.items()
+        if any(getattr(options, flag.removeprefix("--").replace("-", "_")) for flag in flags)
+    }
+    if given == {own}:
         return
+    others = [flag for name, flags in _FLAGS.items() if name != own for flag in flags]
     raise FeatureError(
-        f"sources of items that do not fit --kind {options.kind}",
-        expected="--images or --image-column, and no texts"
-        if wants_images
-        else "--text-columns or --text-template, and neither --images nor --image-column",
-        fix="give one kind of source; run once for images and once for texts",
+        f"sources of items that do not fit --kind {options.kind}, which reads {spec.reads.name}",
+        expected=f"{' or '.join(_FLAGS[own])}, and neither {' nor '.join(others)}",
+        fix="give one kind of source; run once for each raw modality",
     )
 
 

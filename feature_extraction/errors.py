@@ -59,3 +59,7 @@ class TableError(UserFacingError):
 
 class FeatureError(UserFacingError):
     """An encoder, an image folder or a feature store that cannot be used as asked."""
+
+
+class InputError(Exception):
+    """One raw input that gives no features; its message is the reason, without item and path."""

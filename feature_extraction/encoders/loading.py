@@ -15,8 +15,7 @@ from transformers.utils.logging import (
     is_progress_bar_enabled,
 )
 
-from feature_extraction.encoders.identity import EncoderIdentity, damaged, unreachable
-from feature_extraction.encoders.spec import EncoderSpec
+from feature_extraction.encoders.model_files import ModelFiles, damaged, unreachable
 from feature_extraction.errors import FeatureError
 
 _Loaded = TypeVar("_Loaded")
@@ -40,20 +39,20 @@ def quiet_weights() -> Iterator[None]:
 
 
 def load_model(
-    spec: EncoderSpec,
-    identity: EncoderIdentity,
+    files: ModelFiles,
     device: torch.device,
+    dtype: torch.dtype,
     *,
     fits: Callable[[Any], bool],
     expected: str,
     unused_weights: tuple[str, ...] = (),
 ) -> Any:
-    """Load a frozen model in the spec's precision.
+    """Load a frozen model.
 
     Args:
-        spec: The encoder.
-        identity: What ``identify(spec)`` found.
+        files: Its files.
         device: Where the model runs.
+        dtype: What it computes in.
         fits: Whether a configuration is of a model that the kind can use.
         expected: Says in words what ``fits`` asks for.
         unused_weights: Beginnings of names of weights that may lack.
@@ -61,49 +60,47 @@ def load_model(
     Raises:
         FeatureError: The model cannot be loaded, does not fit, or lacks weights.
     """
-    config = _load(spec, identity, AutoConfig.from_pretrained)
+    config = _load(files, AutoConfig.from_pretrained)
     if not fits(config):
         raise FeatureError(
-            f"{spec.name} is a {config.model_type!r} model",
+            f"{files.name} is a {config.model_type!r} model",
             expected=expected,
             fix="choose the kind that fits the model, or another model",
         )
     model, report = _load(
-        spec,
-        identity,
+        files,
         AutoModel.from_pretrained,
         use_safetensors=True,  # weights are never unpickled
-        dtype=getattr(torch, spec.precision),
+        dtype=dtype,
         output_loading_info=True,
     )
     # Weights that the file lacks would be random.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused_weights))
     if missing:
         raise FeatureError(
-            f"the weights of {spec.name} lack {len(missing)} tensors, e.g. {missing[0]}",
+            f"the weights of {files.name} lack {len(missing)} tensors, e.g. {missing[0]}",
             expected="all weights of the model that config.json describes",
             fix="use the complete checkpoint of this model",
         )
     return model.eval().to(device)
 
 
-def load_tokenizer(spec: EncoderSpec, identity: EncoderIdentity, vocabulary: int) -> Any:
+def load_tokenizer(files: ModelFiles, vocabulary: int) -> Any:
     """Load the tokenizer that belongs to a model.
 
     Args:
-        spec: The encoder.
-        identity: What ``identify(spec)`` found.
+        files: Its files.
         vocabulary: Tokens that the model knows.
 
     Raises:
         FeatureError: Its files are missing, or it belongs to a larger model.
     """
-    tokenizer = _load(spec, identity, AutoTokenizer.from_pretrained)
+    tokenizer = _load(files, AutoTokenizer.from_pretrained)
     # Where the files are missing, transformers makes a tokenizer of special tokens only.
     known, special = len(tokenizer), len(set(tokenizer.all_special_ids))
     if not special < known <= vocabulary or tokenizer.pad_token is None:
         raise FeatureError(
-            f"the tokenizer of {spec.name} knows {known} tokens, {special} of them special, and "
+            f"the tokenizer of {files.name} knows {known} tokens, {special} of them special, and "
             f"pads with {tokenizer.pad_token!r}",
             expected=f"a vocabulary of at most {vocabulary} tokens, as the model has, and a pad "
             "token",
@@ -112,22 +109,21 @@ def load_tokenizer(spec: EncoderSpec, identity: EncoderIdentity, vocabulary: int
     return tokenizer
 
 
-def load_image_processor(spec: EncoderSpec, identity: EncoderIdentity) -> Any:
+def load_image_processor(files: ModelFiles) -> Any:
     """Load the image preprocessing that belongs to a model.
 
     Raises:
         FeatureError: It cannot be loaded.
     """
     # The Pillow backend gives the same pixels with and without torchvision.
-    return _load(spec, identity, AutoImageProcessor.from_pretrained, backend="pil")
+    return _load(files, AutoImageProcessor.from_pretrained, backend="pil")
 
 
-def load_json(spec: EncoderSpec, identity: EncoderIdentity, name: str) -> Any:
+def load_json(files: ModelFiles, name: str) -> Any:
     """Read a JSON file of the model; None where it has no such file.
 
     Args:
-        spec: The encoder.
-        identity: What ``identify(spec)`` found.
+        files: Its files.
         name: Path inside the model folder.
 
     Raises:
@@ -135,7 +131,7 @@ def load_json(spec: EncoderSpec, identity: EncoderIdentity, name: str) -> Any:
     """
 
     def read(source: str, **options: Any) -> Any:
-        if identity.is_local:
+        if files.is_local:
             path = Path(source) / name
         else:
             from huggingface_hub import hf_hub_download
@@ -149,7 +145,7 @@ def load_json(spec: EncoderSpec, identity: EncoderIdentity, name: str) -> Any:
                 return None
         return json.loads(path.read_bytes()) if path.exists() else None
 
-    return _load(spec, identity, read)
+    return _load(files, read)
 
 
 def position_limit(model: nn.Module, config: Any) -> int:
@@ -169,20 +165,18 @@ def position_limit(model: nn.Module, config: Any) -> int:
     return limit
 
 
-def _load(
-    spec: EncoderSpec, identity: EncoderIdentity, loader: Callable[..., _Loaded], **options: Any
-) -> _Loaded:
+def _load(files: ModelFiles, loader: Callable[..., _Loaded], **options: Any) -> _Loaded:
     """Call a ``from_pretrained`` on exactly the identified files; remote code stays off."""
     try:
         with quiet_weights():
             return loader(
-                identity.source,
-                revision=identity.commit or "main",
-                local_files_only=identity.is_local,
+                files.source,
+                revision=files.commit or "main",
+                local_files_only=files.is_local,
                 trust_remote_code=False,
                 **options,
             )
     except Exception as error:  # foreign model files fail in as many ways as there are parsers
-        if identity.is_local:
-            raise damaged(identity.source, error) from error
-        raise unreachable(spec, error) from error
+        if files.is_local:
+            raise damaged(files.source, error) from error
+        raise unreachable(files.name, files.revision, error) from error

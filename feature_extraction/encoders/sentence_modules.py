@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
-from feature_extraction.encoders.identity import EncoderIdentity
-from feature_extraction.encoders.loading import load_json
-from feature_extraction.encoders.spec import EncoderSpec
+from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.errors import FeatureError
 
 _POOLINGS = ("mean", "cls", "max")
@@ -36,30 +34,32 @@ class SentenceModules:
     prompt: str
 
 
-def read_modules(spec: EncoderSpec, identity: EncoderIdentity) -> SentenceModules:
+def read_modules(files: ModelFiles) -> SentenceModules:
     """Read ``modules.json`` and the files that it names.
 
     Raises:
         FeatureError: There are none, or they ask for something else than this package does.
     """
-    modules = load_json(spec, identity, "modules.json")
+    from feature_extraction.encoders.loading import load_json  # transformers takes its time
+
+    modules = load_json(files, "modules.json")
     if modules is None:
-        _refuse(spec, "has no modules.json")
+        _refuse(files, "has no modules.json")
     # Types are qualified names that differ between versions of the library.
     types = [str(module["type"]).rpartition(".")[2] for module in modules]
     if types not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        _refuse(spec, f"has the modules {', '.join(types)}")
+        _refuse(files, f"has the modules {', '.join(types)}")
     transformer, pooling = (PurePosixPath(module["path"]) for module in modules[:2])
     if transformer.parts or len(pooling.parts) != 1 or pooling.parts[0] in ("..", "/"):
-        _refuse(spec, f"keeps its modules in {str(transformer)!r} and {str(pooling)!r}")
-    settings = load_json(spec, identity, "sentence_bert_config.json") or {}
-    pool = load_json(spec, identity, f"{pooling}/config.json") or {}
-    own = load_json(spec, identity, "config_sentence_transformers.json") or {}
+        _refuse(files, f"keeps its modules in {str(transformer)!r} and {str(pooling)!r}")
+    settings = load_json(files, "sentence_bert_config.json") or {}
+    pool = load_json(files, f"{pooling}/config.json") or {}
+    own = load_json(files, "config_sentence_transformers.json") or {}
     prompt = (own.get("prompts") or {}).get(own.get("default_prompt_name"), "")
     if prompt and not pool.get("include_prompt", True):
-        _refuse(spec, "leaves its prompt out of the pooling")
+        _refuse(files, "leaves its prompt out of the pooling")
     return SentenceModules(
-        pooling=_pooling(spec, pool),
+        pooling=_pooling(files, pool),
         unit_length=len(types) == 3,
         max_length=settings.get("max_seq_length"),
         lower=bool(settings.get("do_lower_case")),
@@ -67,19 +67,19 @@ def read_modules(spec: EncoderSpec, identity: EncoderIdentity) -> SentenceModule
     )
 
 
-def _pooling(spec: EncoderSpec, settings: dict[str, Any]) -> str:
+def _pooling(files: ModelFiles, settings: dict[str, Any]) -> str:
     mode = settings.get("pooling_mode")
     if mode is None:
         modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
         mode = _OLD_POOLINGS.get(modes[0]) if len(modes) == 1 else modes
     if mode not in _POOLINGS:
-        _refuse(spec, f"pools by {mode}")
+        _refuse(files, f"pools by {mode}")
     return str(mode)
 
 
-def _refuse(spec: EncoderSpec, found: str) -> NoReturn:
+def _refuse(files: ModelFiles, found: str) -> NoReturn:
     raise FeatureError(
-        f"{spec.name} {found}",
+        f"{files.name} {found}",
         expected="a sentence-transformers model of Transformer, Pooling (mean, cls or max) and "
         "perhaps Normalize, the first of them in the folder itself",
         fix="use kind 'bert' and choose a pooling, or another model",

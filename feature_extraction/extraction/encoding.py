@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.preparation import Batch, Failure, Job, Preparation, Prepared
-from feature_extraction.encoders.registry import Encoder
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.config import ExtractionConfig
@@ -28,7 +28,7 @@ def encode_shards(
     ids: Sequence[str],
     spec: EncoderSpec,
     encoder: Encoder,
-    part: PartialStore,
+    partial_store: PartialStore,
     shards: Collection[int],
     config: ExtractionConfig,
     advance: Callable[[float], None],
@@ -40,7 +40,7 @@ def encode_shards(
         ids: Their ids, as an earlier pass found them.
         spec: The encoder's spec.
         encoder: The encoder.
-        part: Where the shards go.
+        partial_store: Where the shards go.
         shards: Which of them.
         config: How to compute.
         advance: Called with the number of items that were encoded since the last call.
@@ -50,18 +50,20 @@ def encode_shards(
             too small, a worker died, or ``config.strict`` and an input cannot be used.
     """
     wanted = set(shards)
-    jobs = _jobs(source, ids, part, wanted, 0 if spec.reads == "text" else config.batch_size)
-    prepare = encoder.preparation(source.pictures, config.batch_size)
-    workers = config.workers_for(sum(map(part.size, wanted)))
+    name = encoder.reads.name
+    inputs = 0 if encoder.whole_shards else config.batch_size
+    jobs = _jobs(source, ids, partial_store, wanted, name, inputs)
+    prepare = encoder.preparation(source.files(name), config.batch_size)
+    workers = config.workers_for(sum(map(partial_store.size, wanted)))
     vectors: _ShardVectors | None = None
     for prepared in _prepared(jobs, prepare, workers, pinned=encoder.device.type == "cuda"):
         if config.strict and prepared.failures:
             raise _stopped(prepared.failures[0])
         if vectors is None:
-            vectors = _ShardVectors(part.size(prepared.shard), encoder)
+            vectors = _ShardVectors(partial_store.size(prepared.shard), encoder)
         vectors.take(prepared, config.batch_size, advance)
         if prepared.is_last:
-            _write(part, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
+            _write(partial_store, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
             vectors = None
 
 
@@ -100,17 +102,25 @@ class _ShardVectors:
 
     def _encode(self, batch: Batch, batch_size: int) -> Tensor:
         try:
-            return self._encoder.encode(batch.inputs)
+            vectors = self._encoder(batch.inputs)
         except torch.OutOfMemoryError as error:
             raise FeatureError(
                 f"{self._encoder.device} has too little memory for a batch of {batch_size}",
                 expected="a batch that fits",
                 fix="lower the batch size",
             ) from error
+        expected = (len(batch.rows), self._encoder.dim)
+        if vectors.shape != expected:
+            raise FeatureError(
+                f"{type(self._encoder).__name__}.encode gives {tuple(vectors.shape)}",
+                expected=f"{expected}: a vector of size dim for each input of the batch",
+                fix="mend encode, or the dim that load sets",
+            )
+        return vectors
 
 
 def _write(
-    part: PartialStore,
+    partial_store: PartialStore,
     shard: int,
     vectors: _ShardVectors,
     ids: Sequence[str],
@@ -118,7 +128,7 @@ def _write(
     config: ExtractionConfig,
 ) -> None:
     """Write a shard; vectors that are not finite in the stored type are failures."""
-    own = ids[part.start(shard) : part.start(shard) + part.size(shard)]
+    own = ids[partial_store.start(shard) : partial_store.start(shard) + partial_store.size(shard)]
     values, counted = (tensor.numpy() for tensor in vectors.whole())
     with np.errstate(over="ignore"):  # what does not fit becomes infinite
         features = values.astype(dtype)
@@ -131,28 +141,33 @@ def _write(
     failures = [*vectors.failures, *broken]
     without = {own[row] for row in np.flatnonzero(~present).tolist()}
     failed = len(without & {failure.item for failure in failures})
-    part.write(shard, features, present, Outcome(failures, failed, vectors.long))
+    partial_store.write(shard, features, present, Outcome(failures, failed, vectors.long))
 
 
 def _jobs(
-    source: ItemSource, ids: Sequence[str], part: PartialStore, wanted: set[int], inputs: int
+    source: ItemSource,
+    ids: Sequence[str],
+    partial_store: PartialStore,
+    wanted: set[int],
+    name: str,
+    inputs: int,
 ) -> Iterator[Job]:
-    """Cut the wanted shards into jobs of so many images, or of the whole shard if 0."""
+    """Cut the wanted shards into jobs of so many inputs called `name`, or whole shards if 0."""
     items = _checked(source, ids)
     for shard in range(max(wanted, default=-1) + 1):
-        own = islice(items, part.size(shard))
+        own = islice(items, partial_store.size(shard))
         if shard not in wanted:
             for _ in own:
                 pass
             continue
         job: list[tuple[int, Item]] = []
-        pictures = 0
+        count = 0
         for row, item in enumerate(own):
             job.append((row, item))
-            pictures += len(item.pictures)
-            if inputs and max(pictures, len(job)) >= inputs and row + 1 < part.size(shard):
+            count += len(item.inputs.get(name, ()))
+            if inputs and max(count, len(job)) >= inputs and row + 1 < partial_store.size(shard):
                 yield Job(shard, False, job)
-                job, pictures = [], 0
+                job, count = [], 0
         yield Job(shard, True, job)
 
 
@@ -184,9 +199,12 @@ def _prepared(
     )
     try:
         with _quiet_forks(workers):
-            yield from loader
+            for prepared in loader:
+                if isinstance(prepared, FeatureError):
+                    raise prepared
+                yield prepared
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):
             raise
         raise FeatureError(
             f"a worker process died ({str(error).splitlines()[0]})",
@@ -195,14 +213,20 @@ def _prepared(
         ) from error
 
 
-class _Prepare(Dataset[Prepared]):
-    """Takes jobs for indices: what a loader hands its workers can be anything."""
+class _Prepare(Dataset[Prepared | FeatureError]):
+    """Takes jobs for indices: what a loader hands its workers can be anything.
+
+    An error is returned: what a loader raises of its workers has lost its parts.
+    """
 
     def __init__(self, prepare: Preparation) -> None:
         self._prepare = prepare
 
-    def __getitem__(self, job: Job) -> Prepared:
-        return self._prepare(job)
+    def __getitem__(self, job: Job) -> Prepared | FeatureError:
+        try:
+            return self._prepare(job)
+        except FeatureError as error:
+            return error
 
 
 class _Streamed(Sampler[Job]):

@@ -6,11 +6,11 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from feature_extraction.encoders.identity import EncoderIdentity, identify
+from feature_extraction.encoders.model_files import ModelFiles, identify
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.config import ExtractionConfig
-from feature_extraction.extraction.keys import Keyed, key_of
+from feature_extraction.extraction.keys import Keyed, encoder_code, key_of
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import locked
 from feature_extraction.stores.store import FeatureStore, set_aside, writing
@@ -38,7 +38,7 @@ def extract(
     (``SHARD_ROWS`` items), which it finds in ``<store>.partial``.
 
     Args:
-        inputs: The items; only texts or only images are used, as the encoder's kind says.
+        inputs: The items; only the raw modality that the encoder reads is used.
         spec: The encoder.
         output_root: Folder of the stores; made if needed.
         name: Name of the modality, e.g. ``image``.
@@ -54,8 +54,8 @@ def extract(
             expected="letters, digits, '_', '-' and '.', not beginning with '.' or '-'",
             fix="choose a name such as 'image'",
         )
-    identity = identify(spec)
-    keyed = key_of(inputs, spec, identity)
+    files = identify(spec)
+    keyed = key_of(inputs, spec, files)
     target = Path(output_root) / f"{name}-{keyed.key[:16]}"
     store, origin = _reuse(target, keyed.key), "reused"
     if store is None:
@@ -64,7 +64,7 @@ def extract(
             store = _reuse(target, keyed.key)  # another process may have been first
             if store is None:
                 origin = "extracted"
-                store = _compute(inputs, spec, identity, keyed, partial, target, config)
+                store = _compute(inputs, spec, files, keyed, partial, target, config)
     counts = ", ".join(f"{count} {what}" for what, count in store.manifest["counts"].items())
     logger.info("%s %s (%s)", origin, target, counts)
     return store
@@ -73,7 +73,7 @@ def extract(
 def _compute(
     inputs: ItemSource,
     spec: EncoderSpec,
-    identity: EncoderIdentity,
+    files: ModelFiles,
     keyed: Keyed,
     folder: Path,
     target: Path,
@@ -82,42 +82,44 @@ def _compute(
     # torch and transformers take seconds to import; reusing a store needs neither.
     from feature_extraction.extraction.running import encode_all
 
-    part, preprocessing = encode_all(inputs, keyed.ids, spec, identity, folder, config)
-    present, outcome = part.present(), part.outcome()
+    partial_store, encoder = encode_all(inputs, keyed.ids, spec, files, folder, config)
+    present, outcome = partial_store.present(), partial_store.outcome()
     if not present:
         shutil.rmtree(folder)
         item, file, reason = outcome.failures[0]
+        where = f"item {item!r} ({file})" if file else f"item {item!r}"
+        failed = f"{outcome.failed} of {partial_store.rows} failed"
         raise FeatureError(
-            f"no item gives features; {outcome.failed} of {part.rows} failed, item {item!r}"
-            f"{f' ({file})' if file else ''}: {reason}",
-            expected="at least one usable text or image",
-            fix="check the files and the image folder",
+            f"no item gives features; {failed}, {where}: {reason}",
+            expected=f"at least one usable {encoder.reads.name}",
+            fix="check the inputs, and the folder of their files",
         )
-    cut = "chunked" if spec.long_texts == "chunk+mean" else "truncated"
+    own = {"options": spec.arguments, "code": code} if (code := encoder_code(encoder)) else {}
     manifest = {
         "content_key": keyed.key,
         "encoder": {
             "kind": spec.kind,
             "name": spec.name,
             "revision": spec.revision,
-            "commit": identity.commit,
+            "commit": files.commit,
             "precision": spec.precision,
-            "files": dict(identity.files),
+            "files": dict(files.files),
+            **own,
         },
-        "preprocessing": preprocessing,
-        "pooling": spec.pools_by,
+        "preprocessing": encoder.preprocessing,
+        "pooling": encoder.pooling,
         "counts": {
-            "items": part.rows,
+            "items": partial_store.rows,
             "present": present,
-            "missing": part.rows - present - outcome.failed,
+            "missing": partial_store.rows - present - outcome.failed,
             "failed": outcome.failed,
             "truncated": 0,
             "chunked": 0,
-            cut: outcome.long,
+            encoder.long_inputs: outcome.long,
         },
         "libraries": {library: version(library) for library in _LIBRARIES},
     }
-    store = part.finish(target, ids=keyed.ids, manifest=manifest)
+    store = partial_store.finish(target, ids=keyed.ids, manifest=manifest)
     shutil.rmtree(folder, ignore_errors=True)  # of no use where another store was first
     return store
 

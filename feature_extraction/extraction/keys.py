@@ -1,25 +1,23 @@
 """The key that says when features can be reused: a hash of everything that they depend on."""
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from feature_extraction.encoders.identity import EncoderIdentity, identify
-from feature_extraction.encoders.spec import KINDS, EncoderSpec
+from feature_extraction.encoders.encoder import Encoder, class_path
+from feature_extraction.encoders.model_files import ModelFiles, identify
+from feature_extraction.encoders.source_code import source_code
+from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.hashing import file_sha256
-from feature_extraction.items.images import ASPECT_LIMIT, PIXEL_LIMIT, ImageError
+from feature_extraction.items.images import ASPECT_LIMIT, PIXEL_LIMIT
 from feature_extraction.items.inputs import Item, ItemSource
-from feature_extraction.items.pictures import Picture, Pictures
+from feature_extraction.items.raw_modality import FileModality, RawModality
 from feature_extraction.stores.store import FORMAT_VERSION
 
-_WINDOW = 1024  # items whose pictures are hashed at the same time
+_WINDOW = 1024  # items whose files are hashed at the same time
 
 
 class Keyed(NamedTuple):
@@ -32,9 +30,10 @@ class Keyed(NamedTuple):
 def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
     """Return the key of the features that ``spec`` gives for ``inputs``.
 
-    A SHA-256 over the format version, ids, the cleaned texts or the bytes of the image files, the
-    model files (hashes of a local folder, resolved commit of a hub id), preprocessing, pooling,
-    precision and dtype. Batch size, devices and the place of the files are not part of it.
+    A SHA-256 over the format version, ids, the contents of the raw inputs (cleaned texts, bytes of
+    files), the model files (hashes of a local folder, resolved commit of a hub id), preprocessing,
+    pooling, precision and dtype; of a kind that is not of this package also its options and its
+    code. Batch size, devices and the place of the files are not part of it.
 
     Returns:
         64 hex digits.
@@ -45,79 +44,77 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
     return key_of(inputs, spec, identify(spec)).key
 
 
-def key_of(inputs: ItemSource, spec: EncoderSpec, identity: EncoderIdentity) -> Keyed:
+def key_of(inputs: ItemSource, spec: EncoderSpec, files: ModelFiles) -> Keyed:
     """Pass over all items once; returns their ids and ``content_key``."""
-    encoder = {
-        "kind": spec.kind,
-        "files": identity.files if identity.is_local else [spec.name, identity.commit],
-        "pooling": spec.pools_by,
-        "max_length": spec.max_length,
-        "long_texts": spec.long_texts,
+    encoder = spec.encoder()
+    digest = hashlib.sha256(
+        _line(["slifmr features", FORMAT_VERSION, _encoder_settings(spec, encoder, files)])
+    )
+    ids: list[str] = []
+    any_input = False
+    items = iter(inputs)
+    with ThreadPoolExecutor() as pool:
+        while window := list(islice(items, _WINDOW)):
+            contents = _contents(window, encoder.reads, inputs, pool)
+            for item, content in zip(window, contents, strict=True):
+                digest.update(_line([item.id, content]))
+                any_input = any_input or bool(content)
+                ids.append(item.id)
+    if not any_input:
+        name = encoder.reads.name
+        raise FeatureError(
+            f"none of the {len(ids)} items has {name} inputs",
+            expected=f"inputs of at least one item for a {spec.kind} encoder, which reads {name}",
+            fix=f"check where the {name} inputs come from, or use another kind of encoder",
+        )
+    return Keyed(ids, digest.hexdigest())
+
+
+def encoder_code(encoder: Encoder) -> dict[str, str]:
+    """What identifies the code of an encoder kind; empty for the kinds of this package."""
+    return source_code(type(encoder), type(encoder.reads))
+
+
+def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) -> dict[str, Any]:
+    """What of the encoder features depend on; stores of earlier versions hold the same."""
+    options = spec.arguments
+    settings = {
+        "kind": encoder.kind,
+        "files": files.files if files.is_local else [files.name, files.commit],
+        "pooling": encoder.pooling,
+        "max_length": options.get("max_length"),
+        "long_texts": options.get("long_texts", "truncate"),
         "precision": spec.precision,
         "dtype": spec.dtype,
         "image_limits": [PIXEL_LIMIT, ASPECT_LIMIT],
     }
-    factory = KINDS[spec.kind].factory
-    if factory is not None:
-        encoder["code"] = _source(factory)
-    digest = hashlib.sha256(_line(["slifmr features", FORMAT_VERSION, encoder]))
-    ids: list[str] = []
-    found = False
-    items = iter(inputs)
-    with ThreadPoolExecutor() as pool:
-        mark = partial(_picture_marker, inputs.pictures)
-        while window := list(islice(items, _WINDOW)):
-            if spec.reads == "text":
-                markers: Iterable[Any] = [item.text for item in window]
-            else:
-                markers = _picture_markers(window, pool.map(mark, _all_pictures(window)))
-            for item, marker in zip(window, markers, strict=True):
-                digest.update(_line([item.id, marker]))
-                found = found or bool(marker)
-                ids.append(item.id)
-    if not found:
-        _refuse_empty(len(ids), spec)
-    return Keyed(ids, digest.hexdigest())
+    code = encoder_code(encoder)
+    if code:  # the code of this package's kinds is what FORMAT_VERSION stands for
+        settings |= {"kind": class_path(type(encoder)), "options": options, "code": code}
+    return settings
 
 
-def _source(factory: Callable[..., Any]) -> str:
-    """Return the source of a registered kind; its name where the source cannot be had."""
-    try:
-        return inspect.getsource(factory)
-    except (OSError, TypeError):
-        return repr(getattr(factory, "__qualname__", factory))
-
-
-def _all_pictures(items: Iterable[Item]) -> list[Picture]:
-    return [picture for item in items for picture in item.pictures]
-
-
-def _picture_markers(items: Iterable[Item], hashes: Iterable[str]) -> list[list[str] | None]:
-    rest = iter(hashes)
-    return [list(islice(rest, len(item.pictures))) or None for item in items]
-
-
-def _picture_marker(pictures: Pictures, picture: Picture) -> str:
-    try:
-        file = pictures.find(picture)
-        if isinstance(file, bytes):
-            return f"sha256:{hashlib.sha256(file).hexdigest()}"
-        return f"sha256:{file_sha256(Path(file))}" if file.is_file() else "missing file"
-    except ImageError as error:
-        return str(error)
-    except (OSError, ValueError):
-        return "unreadable file"
+def _contents(
+    items: Sequence[Item], reads: RawModality, source: ItemSource, pool: ThreadPoolExecutor
+) -> Iterator[Any]:
+    """What stands for the raw inputs of each item; None where it has none."""
+    files = source.files(reads.name)
+    raw = [item.inputs.get(reads.name, ()) for item in items]
+    every = [one for inputs in raw for one in inputs]
+    run = pool.map if isinstance(reads, FileModality) else map
+    contents = iter(run(lambda one: reads.fingerprint(one, files), every))
+    for inputs in raw:
+        own = list(islice(contents, len(inputs)))
+        yield (own or None) if reads.several else next(iter(own), None)
 
 
 def _line(value: Any) -> bytes:
     # JSON escapes line breaks, so that two different sequences never give the same bytes.
-    return json.dumps(value).encode() + b"\n"
-
-
-def _refuse_empty(count: int, spec: EncoderSpec) -> None:
-    what = f"{spec.reads}s"
-    raise FeatureError(
-        f"none of the {count} items has {what}",
-        expected=f"{what} of at least one item for a {spec.kind} encoder",
-        fix=f"check where the {what} come from, or use another kind of encoder",
-    )
+    try:
+        return json.dumps(value).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise FeatureError(
+            f"{value!r:.100} has no fingerprint ({error})",
+            expected="raw inputs and options of plain types: texts, bytes, numbers, lists, arrays",
+            fix="convert them first, or write `fingerprint` of the raw modality",
+        ) from error

@@ -22,9 +22,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from feature_extraction.encoders.identity import EncoderIdentity
-from feature_extraction.encoders.registry import load_encoder, resolve_device
-from feature_extraction.encoders.spec import KINDS, EncoderSpec
+from feature_extraction.encoders.devices import load_encoder, resolve_device
+from feature_extraction.encoders.encoder import Encoder, class_path, register_encoder
+from feature_extraction.encoders.model_files import ModelFiles
+from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.config import ExtractionConfig
 from feature_extraction.extraction.encoding import encode_shards
@@ -38,22 +39,22 @@ def encode_all(
     source: ItemSource,
     ids: Sequence[str],
     spec: EncoderSpec,
-    identity: EncoderIdentity,
+    files: ModelFiles,
     folder: Path,
     config: ExtractionConfig,
-) -> tuple[PartialStore, dict[str, Any]]:
+) -> tuple[PartialStore, Encoder]:
     """Encode the shards that a partial store lacks.
 
     Args:
         source: All items.
         ids: Their ids.
         spec: The encoder.
-        identity: What ``identify(spec)`` found.
+        files: What ``identify(spec)`` found.
         folder: The partial store's.
         config: How to compute.
 
     Returns:
-        The complete partial store, and the encoder's preprocessing.
+        The complete partial store, and the encoder.
 
     Raises:
         FeatureError: The encoder or a device cannot be had, or see ``encode_shards``.
@@ -61,17 +62,20 @@ def encode_all(
     place, devices = resolve_device(config.device), config.devices
     _check_devices(place, devices)
     # With several devices this one only tells sizes; each process loads its own.
-    encoder = load_encoder(spec, identity, place if devices == 1 else torch.device("cpu"))
-    part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
-    missing = part.missing()
-    rows = sum(map(part.size, missing))
-    with _progress(f"encoding {spec.reads}s", len(ids), rows, config.progress) as advance:
+    encoder = load_encoder(spec, files, place if devices == 1 else torch.device("cpu"))
+    partial_store = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
+    missing = partial_store.missing()
+    rows = sum(map(partial_store.size, missing))
+    with _progress(
+        f"encoding {encoder.reads.name} inputs", len(ids), rows, config.progress
+    ) as advance:
         if devices == 1:
-            encode_shards(source, ids, spec, encoder, part, missing, config, advance)
+            encode_shards(source, ids, spec, encoder, partial_store, missing, config, advance)
         elif missing:
-            work = (source, ids, spec, identity, folder, config, KINDS[spec.kind])
+            _require_importable(spec.cls)
+            work = (source, ids, spec, files, folder, config, spec.cls)
             _encode_in_processes(work, missing, place, devices, advance)
-    return part, encoder.preprocessing
+    return partial_store, encoder
 
 
 def _check_devices(place: torch.device, devices: int) -> None:
@@ -81,6 +85,16 @@ def _check_devices(place: torch.device, devices: int) -> None:
             f"devices is {devices}",
             expected=f"at least 1 and at most {most}, the {place.type} devices or cores here",
             fix="choose a number in this range",
+        )
+
+
+def _require_importable(cls: type[Encoder]) -> None:
+    """Refuses a class that another process cannot find."""
+    if "<locals>" in cls.__qualname__:
+        raise FeatureError(
+            f"{class_path(cls)} is defined in a function, and there are several devices",
+            expected="a class at the top of a module, which each process imports",
+            fix="move the class to the top of its module, or use one device",
         )
 
 
@@ -94,7 +108,7 @@ def _encode_in_processes(
     context = multiprocessing.get_context("spawn")  # CUDA cannot be used in a forked process
     done, stop = context.Value("d", 0.0), context.Event()
     shares = [missing[rank::devices] for rank in range(devices)]
-    with ProcessPoolExecutor(devices, context, _adopt, (done, stop)) as pool:
+    with ProcessPoolExecutor(devices, context, _share_progress, (done, stop)) as pool:
         futures = [
             pool.submit(_encode_share, work, share, f"{place.type}:{rank}", devices)
             for rank, share in enumerate(shares)
@@ -129,7 +143,7 @@ class _StoppedError(Exception):
 _shared: tuple[Any, Any] | None = None  # items done, and whether to stop; of a child process
 
 
-def _adopt(done: Any, stop: Any) -> None:
+def _share_progress(done: Any, stop: Any) -> None:
     global _shared  # noqa: PLW0603 (how a pool hands shared values to its processes)
     _shared = done, stop
 
@@ -137,15 +151,16 @@ def _adopt(done: Any, stop: Any) -> None:
 def _encode_share(
     work: tuple[Any, ...], shards: Sequence[int], device: str, processes: int
 ) -> None:
-    source, ids, spec, identity, folder, config, kind = work
+    source, ids, spec, files, folder, config, cls = work
     assert _shared is not None
     done, stop = _shared
-    KINDS.setdefault(spec.kind, kind)  # one that the user registered is not known here
+    if spec.kind != class_path(cls):
+        register_encoder(spec.kind, cls)  # a short name that a plug-in gave is not known here
     place = torch.device("cpu") if device.startswith("cpu") else torch.device(device)
     if place.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-    encoder = load_encoder(spec, identity, place)
-    part = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
+    encoder = load_encoder(spec, files, place)
+    partial_store = PartialStore(folder, len(ids), encoder.dim, spec.dtype)
 
     parent = os.getppid()
 
@@ -156,7 +171,7 @@ def _encode_share(
         with done.get_lock():
             done.value += count
 
-    encode_shards(source, ids, spec, encoder, part, shards, config, advance)
+    encode_shards(source, ids, spec, encoder, partial_store, shards, config, advance)
 
 
 @contextmanager

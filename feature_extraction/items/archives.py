@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from feature_extraction.errors import FeatureError
-from feature_extraction.items.images import ImageError
+from feature_extraction.errors import FeatureError, InputError
 
 MEMBER_LIMIT = 256 << 20
 """Bytes of the largest member that is read."""
@@ -68,16 +67,16 @@ class Archives:
         """Return the bytes of a member.
 
         Raises:
-            ImageError: There is no such member, or it is refused or damaged.
+            InputError: There is no such member, or it is refused or damaged.
         """
         member = self._members.get(_normal(name))
         if member is None:
-            raise ImageError("not in the archives")
+            raise InputError("not in the archives")
         refusal = member.refusal
         if not refusal and max(member.size, member.packed) > MEMBER_LIMIT:
             refusal = f"more than {MEMBER_LIMIT >> 20} MiB"
         if refusal:
-            raise ImageError(refusal)
+            raise InputError(refusal)
         try:
             # Opened anew: processes that share a file's position would read each other's bytes.
             with self._paths[member.archive].open("rb") as file:
@@ -85,11 +84,11 @@ class Archives:
                 if member.crc is not None:
                     signature, *lengths = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
                     if signature != b"PK\x03\x04":
-                        raise ImageError("damaged in the archive")
+                        raise InputError("damaged in the archive")
                     file.seek(sum(lengths), 1)
                 content = file.read(member.packed)
         except (OSError, struct.error) as error:
-            raise ImageError(f"the archive cannot be read ({error})") from error
+            raise InputError(f"the archive cannot be read ({error})") from error
         return _unpacked(member, content)
 
 
@@ -100,9 +99,9 @@ def _unpacked(member: _Member, content: bytes) -> bytes:
             # One byte more than declared shows that there is more, and no more is unpacked.
             content = stream.decompress(content, member.size + 1)
         except zlib.error as error:
-            raise ImageError("damaged in the archive") from error
+            raise InputError("damaged in the archive") from error
     if len(content) != member.size or member.crc not in (None, zlib.crc32(content)):
-        raise ImageError("damaged in the archive")
+        raise InputError("damaged in the archive")
     return content
 
 

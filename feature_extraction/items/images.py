@@ -1,10 +1,15 @@
-"""Decode untrusted image files to RGB within bounds; every failure has a reason."""
+"""Images: untrusted files decoded to RGB within bounds; every failure has a reason."""
 
 import io
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from feature_extraction.errors import InputError
+from feature_extraction.items.files import Files
+from feature_extraction.items.raw_modality import FileModality
 
 PIXEL_LIMIT = 64_000_000
 """Images with more pixels are refused before they are decoded."""
@@ -16,32 +21,19 @@ ASPECT_LIMIT = 100
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
-class ImageError(Exception):
-    """An image that gives no features; its message is the reason, without the path."""
+class ImageModality(FileModality):
+    """Pictures: raster files, decoded to upright 8-bit RGB."""
 
+    name = "image"
+    suffixes = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
-def locate_image(image: Path | str, root: Path | None) -> Path:
-    """Return where an image is, without leaving the image folder.
+    def read(self, raw: Any, files: Files) -> Image.Image:
+        """Decode a picture, see ``decode_image``, which bounds pixels before it reads them."""
+        return decode_image(files.find(raw))
 
-    Args:
-        image: Path relative to ``root``; any path where ``root`` is None.
-        root: The image folder. None trusts ``image``: only for paths that no user data gave.
-
-    Raises:
-        ImageError: The path is absolute, or leads out of the folder by ``..`` or a link.
-    """
-    path = Path(image)
-    if root is None:
-        return path
-    if path.is_absolute() or ".." in path.parts:
-        raise ImageError("outside the image folder")
-    try:
-        inside = (root / path).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # link loop, too long, null byte
-        raise ImageError("not a usable file name") from error
-    if not inside:
-        raise ImageError("outside the image folder")
-    return root / path
+    def decode(self, raw: BinaryIO) -> Image.Image:
+        """Decode an opened file."""
+        return decode_image(raw.read())
 
 
 def decode_image(file: Path | bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
@@ -57,39 +49,39 @@ def decode_image(file: Path | bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Image
         An image in mode ``RGB`` that holds no open file.
 
     Raises:
-        ImageError: The file is missing, empty, damaged, too large or no image.
+        InputError: The file is missing, empty, damaged, too large or no image.
     """
     try:
         if isinstance(file, Path) and not file.is_file():  # keeps pipes from blocking, too
-            raise ImageError("file not found")
+            raise InputError("file not found")
         if (file.stat().st_size if isinstance(file, Path) else len(file)) == 0:
-            raise ImageError("the file is empty")
+            raise InputError("the file is empty")
         source = file if isinstance(file, Path) else io.BytesIO(file)
         with Image.open(source, formats=_FORMATS) as image:
             _check_size(image.size, pixel_limit)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
-    except ImageError:
+    except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError("not an image of a known format") from error
+        raise InputError("not an image of a known format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"more than {pixel_limit} pixels") from error
+        raise InputError(f"more than {pixel_limit} pixels") from error
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error
-        raise ImageError(f"cannot be decoded ({type(error).__name__}: {error})") from error
+        raise InputError(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def _check_size(size: tuple[int, int], pixel_limit: int) -> None:
     short, long = sorted(size)
     if short * long > pixel_limit:
-        raise ImageError(f"{size[0]} x {size[1]} is more than {pixel_limit} pixels")
+        raise InputError(f"{size[0]} x {size[1]} is more than {pixel_limit} pixels")
     if long > ASPECT_LIMIT * short:
-        raise ImageError(f"{size[0]} x {size[1]} has sides of more than {ASPECT_LIMIT}:1")
+        raise InputError(f"{size[0]} x {size[1]} has sides of more than {ASPECT_LIMIT}:1")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise ImageError("floating-point pixels have no fixed range")
+        raise InputError("floating-point pixels have no fixed range")
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255 instead of scaling.
         grey = np.asarray(image).astype(np.int32).clip(0, 65535)

@@ -1,20 +1,46 @@
-"""Items out of tables: ids, texts and pictures, row by row."""
+"""Items out of tables: ids and raw inputs, row by row."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NoReturn
 
-from feature_extraction.errors import FeatureError, TableError
-from feature_extraction.items.inputs import Item, is_unicode, picture_tuple
-from feature_extraction.items.pictures import Picture, Pictures, open_pictures
-from feature_extraction.items.texts import TextTemplate, joined
+from feature_extraction.errors import FeatureError, InputError, TableError
+from feature_extraction.items.files import Files, names_by_item, open_files
+from feature_extraction.items.images import ImageModality
+from feature_extraction.items.inputs import Item
+from feature_extraction.items.raw_modality import FileModality, RawModality
+from feature_extraction.items.texts import TextModality, is_unicode
 from feature_extraction.tables.rows import stream_rows
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-"""Suffixes of images that are found by item id; of several files the first of these wins."""
+
+@dataclass(frozen=True)
+class RawColumns:
+    """Where a table has the inputs of a raw modality.
+
+    Args:
+        modality: What they are.
+        columns: Columns that hold them, or names of their files. None finds files by item id.
+        places: One folder of their files, or one or more tar or zip archives; no name may lead
+            out of it.
+    """
+
+    modality: RawModality
+    columns: Sequence[str] = ()
+    places: Sequence[Path] = ()
+
+    @cached_property
+    def files(self) -> Files:
+        """The opened folder or archives."""
+        return open_files(list(self.places), self.modality.name)
+
+    @cached_property
+    def by_item(self) -> dict[str, str]:
+        """Names of files by item id."""
+        if not (isinstance(self.modality, FileModality) and self.places):
+            return {}
+        return names_by_item(self.files, self.modality.suffixes)
 
 
 class ItemTable:
@@ -31,6 +57,7 @@ class ItemTable:
             averaged. None of them finds pictures by item id: ``<item id>.png``, ``.jpg``, ...
         images: One folder of pictures, or one or more tar or zip archives; no name may lead
             out of it.
+        raw: Inputs of other raw modalities.
 
     Raises:
         FeatureError: The folder or an archive cannot be read, or the template is wrong.
@@ -45,6 +72,7 @@ class ItemTable:
         text_template: str | None = None,
         image_columns: Sequence[str] = (),
         images: Sequence[Path] = (),
+        raw: Sequence[RawColumns] = (),
     ) -> None:
         if text_columns and text_template is not None:
             raise FeatureError(
@@ -53,32 +81,42 @@ class ItemTable:
                 fix="name the columns in the template alone",
             )
         self.path = Path(path)
-        self._template = None if text_template is None else TextTemplate(text_template)
-        self._text_columns = self._template.columns if self._template else list(text_columns)
-        self._image_columns = list(image_columns)
-        self._columns = [id_column, *self._text_columns, *self._image_columns]
-        self._places = list(images)
-        self.pictures: Pictures = open_pictures(self._places)
+        self._id_column = id_column
+        text = TextModality(text_template)
+        named = text.template.columns if text.template else text_columns
+        sources = [RawColumns(text, named), RawColumns(ImageModality(), image_columns, images)]
+        self._raw = [one for one in (*sources, *raw) if one.columns or one.places]
+        for one in self._raw:
+            _ = one.files  # what cannot be opened is said before the first row
 
     def __iter__(self) -> Iterator[Item]:
         """Start a pass over the table.
 
         Raises:
             TableError: The table cannot be read or is empty, an id is empty or repeated, or a
-                value is of a type that is none of a text, an id or a picture.
+                value is of a type that its raw modality does not take.
         """
         seen: set[str] = set()
-        for row, values in stream_rows(self.path, self._columns):
-            item = self._id(values[0], seen, row)
-            texts = [
-                self._string(value, column, row)
-                for column, value in zip(self._text_columns, values[1:], strict=False)
-            ]
-            yield Item(item, self._text(texts), self._pictures(item, values, row))
+        columns = [self._id_column, *(column for one in self._raw for column in one.columns)]
+        for row, (first, *values) in stream_rows(self.path, columns):
+            item = self._id(first, seen, row)
+            rest = iter(values)
+            inputs = {
+                one.modality.name: self._inputs(
+                    one, item, {column: next(rest) for column in one.columns}, row
+                )
+                for one in self._raw
+            }
+            yield Item(item, inputs=inputs)
         if not seen:
             raise TableError(
                 "no items", expected="at least one row", fix="add items", path=self.path
             )
+
+    def files(self, modality: str) -> Files:
+        """Where the files of a raw modality are."""
+        known = [one.files for one in self._raw if one.modality.name == modality]
+        return known[0] if known else open_files([], modality)
 
     def _id(self, value: Any, seen: set[str], row: int) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -90,79 +128,49 @@ class ItemTable:
                 "write the ids as strings",
                 row,
             )
-        self._check_unicode(value or "", row)
+        if not is_unicode(value or ""):
+            self._refuse(
+                f"{value!r} holds half of a surrogate pair",
+                "valid Unicode",
+                "write the file again from the original texts",
+                row,
+            )
         if not value or value in seen:
             self._refuse(
                 f"the item id {value!r} is repeated" if value else "the item id is empty",
-                f"distinct, non-empty ids in column {self._columns[0]!r}",
+                f"distinct, non-empty ids in column {self._id_column!r}",
                 "remove or rename the row",
                 row,
             )
         seen.add(value)
         return str(value)
 
-    def _string(self, value: Any, column: str, row: int) -> str | None:
-        if value is None or isinstance(value, str):
-            self._check_unicode(value or "", row)
-            return value
-        if not isinstance(value, int | float | Decimal | date):
-            self._refuse(
-                f"column {column!r} holds a {type(value).__name__}",
-                "strings or numbers",
-                "write the column as strings",
-                row,
-            )
-        return str(value)
-
-    def _check_unicode(self, text: str, row: int) -> None:
-        if not is_unicode(text):
-            self._refuse(
-                f"{text!r} holds half of a surrogate pair",
-                "valid Unicode",
-                "write the file again from the original texts",
-                row,
-            )
-
-    def _text(self, fields: Sequence[str | None]) -> str | None:
-        if self._template is None:
-            return joined(fields)
-        return self._template.fill(dict(zip(self._text_columns, fields, strict=True)))
-
-    def _pictures(self, item: str, values: Sequence[Any], row: int) -> tuple[Picture, ...]:
-        if not self._image_columns:
-            name = self._by_id.get(item)
+    def _inputs(
+        self, source: RawColumns, item: str, cells: Mapping[str, Any], row: int
+    ) -> tuple[Any, ...]:
+        if not cells:
+            name = source.by_item.get(item)
             return () if name is None else (name,)
-        found: list[Picture] = []
-        for value in values[1 + len(self._text_columns) :]:
-            for one in value if isinstance(value, list) else [value]:
-                picture = one.get("bytes") or one.get("path") if isinstance(one, Mapping) else one
-                if not isinstance(picture, bytes | str | None):
+        modality = source.modality
+        try:
+            inputs = modality.from_columns(cells)
+        except InputError as error:
+            self._refuse(
+                str(error),
+                modality.expects,
+                f"mend the row, or choose another column for {modality.name}",
+                row,
+            )
+        if isinstance(modality, FileModality) and not source.places:
+            for name in inputs:
+                if not isinstance(name, bytes):
                     self._refuse(
-                        f"a picture is a {type(picture).__name__}",
-                        "names or bytes of pictures, or lists of them",
-                        "choose another column of pictures",
+                        f"the {modality.name} {name!r} is a name, and there is no folder for it",
+                        "a folder or archives with the named files, or bytes in the column",
+                        "give the folder (--images, or --files of other files)",
                         row,
                     )
-                if isinstance(picture, str) and picture.strip() and not self._places:
-                    self._refuse(
-                        f"the picture {picture!r} is a name, and there is no folder of pictures",
-                        "a folder or archives with the named pictures, or bytes in the column",
-                        "give the folder (--images)",
-                        row,
-                    )
-                found += picture_tuple(picture)
-        return tuple(found)
-
-    @cached_property
-    def _by_id(self) -> dict[str, str]:
-        """Pictures by item id, from one listing: no id can name a path outside."""
-        if not self._places:
-            return {}
-        rank = {suffix: place for place, suffix in enumerate(IMAGE_SUFFIXES)}
-        paths = [PurePosixPath(name) for name in self.pictures.names()]
-        files = [path for path in paths if path.suffix.lower() in rank]
-        files.sort(key=lambda file: (rank[file.suffix.lower()], str(file)), reverse=True)
-        return {file.stem: str(file) for file in files}
+        return inputs
 
     def _refuse(self, found: str, expected: str, fix: str, row: int) -> NoReturn:
         raise TableError(found, expected=expected, fix=fix, path=self.path, row=row)

@@ -1,11 +1,15 @@
-"""Clean texts of tables: HTML out, Unicode normalised, fields put into a template."""
+"""Texts: HTML out, Unicode normalised, fields put into a template."""
 
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from html.parser import HTMLParser
+from typing import Any
 
-from feature_extraction.errors import FeatureError
+from feature_extraction.errors import FeatureError, InputError
+from feature_extraction.items.raw_modality import RawModality
 
 TEXT_SEPARATOR = ". "
 """What joins the text columns of an item."""
@@ -31,7 +35,39 @@ def clean_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def joined(fields: Sequence[str | None]) -> str | None:
+class TextModality(RawModality):
+    """Texts: the columns of an item, cleaned and made into one.
+
+    Args:
+        template: How columns are put together, see ``TextTemplate``; None joins them by
+            ``TEXT_SEPARATOR``.
+
+    Raises:
+        FeatureError: The template is wrong.
+    """
+
+    name = "text"
+    expects = "strings of valid Unicode, or numbers"
+    several = False
+
+    def __init__(self, template: str | None = None) -> None:
+        self.template = None if template is None else TextTemplate(template)
+
+    def from_columns(self, cells: Mapping[str, Any]) -> tuple[str, ...]:
+        """The text of an item; none where all of its columns are empty."""
+        fields = {column: _as_string(value, column) for column, value in cells.items()}
+        if self.template is None:
+            text = join_fields(list(fields.values()))
+        else:
+            text = self.template.fill(fields)
+        return () if text is None else (text,)
+
+    def decode(self, raw: str) -> str:
+        """The text as it is: what is too long is for the encoder to say."""
+        return raw
+
+
+def join_fields(fields: Sequence[str | None]) -> str | None:
     """Join the cleaned fields of an item by ``TEXT_SEPARATOR``, empty ones skipped.
 
     Returns:
@@ -83,6 +119,25 @@ class TextTemplate:
             return None
         text = "".join(before + values[column] for before, column in self._parts) + self._end
         return " ".join(text.split())
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string is valid Unicode: half of a surrogate pair is not, and breaks tokenizers."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_string(value: Any, column: str) -> str | None:
+    if isinstance(value, int | float | Decimal | date):
+        return str(value)
+    if not isinstance(value, str | None):
+        raise InputError(f"column {column!r} holds a {type(value).__name__}")
+    if not is_unicode(value or ""):
+        raise InputError(f"{value!r} holds half of a surrogate pair")
+    return value
 
 
 class _TextOnly(HTMLParser):

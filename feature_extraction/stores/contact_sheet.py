@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from feature_extraction.items.images import ImageError, decode_image
-from feature_extraction.items.inputs import Item, ItemSource
+from feature_extraction.errors import InputError
+from feature_extraction.items.images import decode_image
+from feature_extraction.items.inputs import IMAGE, Item, ItemSource
 from feature_extraction.stores.store import FeatureStore
 
 ITEMS, NEIGHBOURS = 12, 5
@@ -115,11 +116,11 @@ def _draw(
     draw = ImageDraw.Draw(sheet)
     try:
         if not item.pictures or items is None:
-            raise ImageError("no picture")
-        picture = decode_image(items.pictures.find(item.pictures[0]))
+            raise InputError("no picture")
+        picture = decode_image(items.files(IMAGE).find(item.pictures[0]))
         tile = ImageOps.contain(picture, (_SIDE, _SIDE))
         sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + (_SIDE - tile.height) // 2))
-    except ImageError as error:
+    except InputError as error:
         draw.rectangle((left, top, left + _SIDE, top + _SIDE), outline=_PALE)
         draw.text((left + 8, top + _SIDE // 2 - 8), str(error)[:24], fill=_PALE, font=_font())
     name = item.id if not item.text else f"{item.id}: {item.text}"

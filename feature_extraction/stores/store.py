@@ -154,24 +154,24 @@ def write_store(
     """
     if features.ndim != 2:
         _refuse(target, f"features have shape {features.shape} instead of [n, d]")
-    part = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+    unfinished = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
         with writing(target):
-            part.mkdir(parents=True)
-            np.save(part / "features.npy", features, allow_pickle=False)
-            np.save(part / "present.npy", present, allow_pickle=False)
-            return finish_store(part, target, ids=ids, manifest=manifest)
+            unfinished.mkdir(parents=True)
+            np.save(unfinished / "features.npy", features, allow_pickle=False)
+            np.save(unfinished / "present.npy", present, allow_pickle=False)
+            return finish_store(unfinished, target, ids=ids, manifest=manifest)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def finish_store(
-    part: Path, target: Path, *, ids: Sequence[str], manifest: Mapping[str, Any]
+    unfinished: Path, target: Path, *, ids: Sequence[str], manifest: Mapping[str, Any]
 ) -> FeatureStore:
     """Turn a folder that holds ``features.npy`` and ``present.npy`` into a store, in one step.
 
     Args:
-        part: The folder; it is renamed.
+        unfinished: The folder; it is renamed.
         target: What the store is to be called, see ``write_store``.
         ids: n distinct item ids.
         manifest: What to record, see ``write_store``.
@@ -180,10 +180,13 @@ def finish_store(
         FeatureError: The arrays make no valid store.
         OSError: A file cannot be written.
     """
-    (part / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
-    features = np.load(part / "features.npy", mmap_mode="r", allow_pickle=False)
+    (unfinished / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
+    features = np.load(unfinished / "features.npy", mmap_mode="r", allow_pickle=False)
     files = {
-        name: {"bytes": (part / name).stat().st_size, "sha256": file_sha256(part / name)}
+        name: {
+            "bytes": (unfinished / name).stat().st_size,
+            "sha256": file_sha256(unfinished / name),
+        }
         for name in _DATA_FILES
     }
     record = {
@@ -194,9 +197,9 @@ def finish_store(
         "finite": True,
         "files": files,
     }
-    (part / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-    FeatureStore.open(part)._check_values()
-    return _publish(part, target)
+    (unfinished / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    FeatureStore.open(unfinished)._check_values()
+    return _publish(unfinished, target)
 
 
 @contextmanager
@@ -213,11 +216,11 @@ def writing(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _publish(part: Path, target: Path) -> FeatureStore:
+def _publish(unfinished: Path, target: Path) -> FeatureStore:
     """Rename the finished folder into place, or settle for what another process put there."""
     for attempts_left in (2, 1, 0):
         try:
-            part.rename(target)
+            unfinished.rename(target)
             break
         except OSError:
             if not target.exists() or not attempts_left:

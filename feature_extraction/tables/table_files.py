@@ -84,11 +84,11 @@ def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
         yield from _stream_text(path, sep)
 
 
-def require_columns(found: Sequence[str], required: Sequence[str], path: Path) -> None:
-    """Raise ``TableError`` if a required column is not among those found.
+def require_columns(columns: Sequence[str], required: Sequence[str], path: Path) -> None:
+    """Raise ``TableError`` if a required column is not there.
 
     Args:
-        found: Column names that the file has.
+        columns: Column names that the file has.
         required: Column names that it must have.
         path: The file, for the message.
 
@@ -96,18 +96,18 @@ def require_columns(found: Sequence[str], required: Sequence[str], path: Path) -
         TableError: A column is missing; names those found and the closest one.
     """
     for name in required:
-        if name in found:
+        if name in columns:
             continue
-        close = difflib.get_close_matches(name, found, n=1)
+        close = difflib.get_close_matches(name, columns, n=1)
         fix = f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}"
-        separators = [mark for mark in ";|\t," if mark in found[0]] if len(found) == 1 else []
+        separators = [mark for mark in ";|\t," if mark in columns[0]] if len(columns) == 1 else []
         if separators:
             fix = (
                 f"the columns seem to be separated by {separators[0]!r}: save the file with commas "
                 "as .csv, or with tabs as .tsv"
             )
         raise TableError(
-            f"column {name!r} is missing; found {', '.join(map(repr, found))}",
+            f"column {name!r} is missing; found {', '.join(map(repr, columns))}",
             expected=f"columns {', '.join(map(repr, required))}",
             fix=fix,
             path=path,

@@ -1,9 +1,9 @@
 """Item features of a data folder: extracted once into feature stores, or taken from ready ones."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,13 @@ from feature_extraction import (
     EncoderSpec,
     ExtractionConfig,
     FeatureStore,
+    FileModality,
+    InputError,
     ItemInputs,
+    RawModality,
     extract,
 )
-from feature_extraction.items.texts import joined
+from feature_extraction.items.files import names_by_item, open_files
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.readers import RawData
@@ -30,15 +33,20 @@ class ModalitySource:
 
     Attributes:
         kind: Which encoder: "clip-image", "clip-text", "siglip-image", "siglip-text", "vit",
-            "bert", "sentence-transformer", or one that was registered.
+            "bert", "sentence-transformer", the short name of one that a plug-in brings, or the
+            class path of one, `my_package.MyEncoder`, which is then imported.
         encoder: Hub id, `package:NAME/FOLDER` for weights inside a package, or a local folder,
-            below the data folder or the working directory.
+            below the data folder or the working directory; unless the kind has no files.
         revision: Commit of a hub id; pin it, so that the features stay the same.
-        columns: Columns of the item table that make up the text, or the one with image paths.
+        columns: Columns of the item table that make up the text, or hold what else the encoder
+            reads: paths of images or other files, numbers. None finds files by item id.
+        files: Folder or archive of the files, below the data folder or the working directory;
+            default the data folder.
         pooling: Of "bert" (default: mean) and "vit" (default: cls).
         max_length: Tokens that the model sees of a text; default the model's own limit.
         long_texts: What becomes of longer texts, see `EncoderSpec`.
         precision: Type that the encoder computes in.
+        options: More arguments of the encoder's class, in plain types.
         store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
             below the data folder or the working directory.
         missing: What stands for the features of items that have none: "mask" leaves them out of
@@ -51,10 +59,12 @@ class ModalitySource:
     encoder: str | None = None
     revision: str | None = None
     columns: tuple[str, ...] = ()
+    files: str | None = None
     pooling: Literal["mean", "cls"] | None = None
     max_length: int | None = None
     long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
     store: str | None = None
     missing: Missing = "mask"
 
@@ -64,21 +74,32 @@ class ModalitySource:
         Raises:
             ConfigError: If the modality has neither an encoder nor a store.
         """
-        if self.kind is None or self.encoder is None or not self.columns:
-            raise ConfigError(
-                f"data.modalities.{name} has no source",
-                expected="kind, encoder and columns; or store",
-                fix="for example {kind: bert, encoder: bert-base-uncased, columns: [title]}",
-            )
-        encoder = str(_located(self.encoder, root))
-        return EncoderSpec(
+        if self.kind is None or not (self.columns or self.files):
+            raise self._without_source(name)
+        spec = EncoderSpec(
             self.kind,
-            encoder,
+            str(_located(self.encoder, root)) if self.encoder else "",
             self.revision,
             self.pooling,
             self.max_length,
             precision=self.precision,
             long_texts=self.long_texts,
+            options=self.options,
+        )
+        if not self.columns and not isinstance(spec.reads, FileModality):
+            raise self._without_source(name)
+        return spec
+
+    def place(self, root: Path) -> Path:
+        """Where the files are that columns or item ids name, for the data folder `root`."""
+        inside = root / (self.files or ".")
+        return inside if inside.exists() else Path(self.files or ".")
+
+    def _without_source(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"data.modalities.{name} has no source",
+            expected="kind, encoder and columns; or store",
+            fix="for example {kind: bert, encoder: bert-base-uncased, columns: [title]}",
         )
 
 
@@ -138,7 +159,7 @@ def _located(name: str, root: Path) -> str | Path:
 
 
 def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
-    spec = source.spec(name, raw.root)
+    reads = source.spec(name, raw.root).reads
     if raw.items is None:
         raise DataError(
             f"data.modalities.{name} reads the item table, and there is none",
@@ -155,20 +176,39 @@ def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
                 fix=f"set data.modalities.{name}.columns",
                 path=raw.root,
             )
-    columns = [table[column].to_pylist() for column in source.columns]
-    if spec.reads == "text":
-        return ItemInputs(
-            ids=table["item_id"].to_pylist(),
-            texts=[joined(fields) for fields in zip(*columns, strict=True)],
-        )
-    if len(columns) != 1:
+    if isinstance(reads, FileModality) and len(source.columns) > 1:
         raise ConfigError(
-            f"data.modalities.{name} has {len(columns)} image columns",
-            expected="one column of image paths",
+            f"data.modalities.{name} has {len(source.columns)} {reads.name} columns",
+            expected=f"one column of paths of {reads.name} files",
             fix=f"set data.modalities.{name}.columns",
         )
-    return ItemInputs(
-        ids=table["item_id"].to_pylist(),
-        images=columns[0],
-        image_root=raw.root,
-    )
+    ids = table["item_id"].to_pylist()
+    place = source.place(raw.root)
+    inputs: Sequence[Any]
+    if source.columns:
+        inputs = _from_columns(table.select(source.columns), name, reads, raw.root)
+    else:
+        assert isinstance(reads, FileModality)
+        named = names_by_item(open_files([place], reads.name), reads.suffixes)
+        inputs = [named.get(item) for item in ids]
+    return ItemInputs(ids, inputs={reads.name: inputs}, roots={reads.name: place})
+
+
+def _from_columns(
+    table: pa.Table, name: str, reads: RawModality, root: Path
+) -> list[tuple[Any, ...]]:
+    """The raw inputs of each row."""
+    columns = [table[column].to_pylist() for column in table.column_names]
+    inputs = []
+    for row, values in enumerate(zip(*columns, strict=True), start=1):
+        try:
+            inputs.append(reads.from_columns(dict(zip(table.column_names, values, strict=True))))
+        except InputError as error:
+            raise DataError(
+                f"data.modalities.{name}: {error}",
+                expected=reads.expects,
+                fix=f"mend the item, or set data.modalities.{name}.columns",
+                path=root,
+                row=row,
+            ) from error
+    return inputs

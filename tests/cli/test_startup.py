@@ -49,7 +49,7 @@ def test_the_subcommands_add_little_to_what_lightning_imports(
     assert "slifmr_pl.module" in added
     assert third_party(added) <= ADDED
     late = {
-        "feature_extraction.encoders.registry",
+        "feature_extraction.encoders.loading",
         "pyarrow.dataset",
         "slifmr_pl.demo.catalogue_files",
     }

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_extraction.items.images import ImageError, decode_image, locate_image
+from feature_extraction import InputError
+from feature_extraction.items.files import locate_file
+from feature_extraction.items.images import decode_image
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.report.html.html import Html, element
 
@@ -74,8 +76,8 @@ class ItemCards:
         if not path:
             return "no picture"
         try:
-            return thumbnail(locate_image(path, self._root))
-        except ImageError as error:
+            return thumbnail(locate_file(path, self._root))
+        except InputError as error:
             return str(error)
 
     def _value(self, column: str, item: int) -> str:
@@ -99,7 +101,7 @@ def thumbnail(path: Path) -> str:
     """A picture as a `data:` URI of a few kilobytes.
 
     Raises:
-        ImageError: It cannot be decoded.
+        InputError: It cannot be decoded.
     """
     content = io.BytesIO()
     picture = decode_image(path)

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.items.images import ImageError, decode_image, locate_image
+from feature_extraction import FileModality, InputError
+from feature_extraction.items.files import locate_file, names_by_item, open_files
+from feature_extraction.items.images import decode_image
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
@@ -62,6 +64,9 @@ def coverages(
         if source.store is not None:
             found.append(_of_store(name, source.store, data, root))
             continue
+        if source.files is not None and not source.columns:
+            found.append(_of_files(name, source, data, root))
+            continue
         there = [] if table is None else table.column_names
         absent = [column for column in source.columns if column not in there]
         if table is None or absent or not source.columns:
@@ -98,6 +103,16 @@ def _of_store(name: str, store: str, data: RecommendationData, root: Path) -> Co
     )
 
 
+def _of_files(name: str, source: ModalitySource, data: RecommendationData, root: Path) -> Coverage:
+    reads = source.spec(name, root).reads
+    assert isinstance(reads, FileModality)
+    files = open_files([source.place(root)], reads.name)
+    there = names_by_item(files, reads.suffixes).keys() & set(data.items.ids.to_pylist())
+    n_items, present = len(data.items), len(there)
+    what = f"{reads.name} files in {source.files}, by item id"
+    return Coverage(name, what, n_items, present, n_items - present, {})
+
+
 def _of_columns(
     name: str, table: pa.Table, columns: list[str], root: Path, *, pictures: bool
 ) -> Coverage:
@@ -121,11 +136,11 @@ def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], int]:
     reasons: Counter[str] = Counter()
     for number, path in enumerate(paths):
         try:
-            file = locate_image(path, root)
+            file = locate_file(path, root)
             if number % step == 0:
                 decode_image(file)
             elif not file.is_file():
-                raise ImageError("file not found")
-        except ImageError as error:
+                raise InputError("file not found")
+        except InputError as error:
             reasons[str(error).partition(" (")[0]] += 1
     return dict(reasons.most_common()), -(-len(paths) // step)

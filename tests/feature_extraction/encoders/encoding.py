@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from feature_extraction import EncoderSpec, Item
-from feature_extraction.encoders.identity import identify
+from feature_extraction import Encoder, EncoderSpec, Item
+from feature_extraction.encoders.devices import load_encoder
+from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import Job, Prepared
-from feature_extraction.encoders.registry import Encoder, load_encoder
-from feature_extraction.items.pictures import open_pictures
+from feature_extraction.items.files import open_files
 
 CPU = torch.device("cpu")
 
@@ -20,14 +20,14 @@ def load(spec: EncoderSpec) -> Encoder:
 
 def prepared(encoder: Encoder, items: Sequence[Item], batch_size: int = 64) -> Prepared:
     job = Job(0, True, list(enumerate(items)))
-    return encoder.preparation(open_pictures([]), batch_size)(job)
+    return encoder.preparation(open_files([], encoder.reads.name), batch_size)(job)
 
 
 def encoded(encoder: Encoder, items: Sequence[Item]) -> Tensor:
     """`[n, d]` of items that have one input each."""
     (batch,) = prepared(encoder, items).batches
     vectors = torch.empty(len(items), encoder.dim)
-    vectors[batch.rows] = encoder.encode(batch.inputs)
+    vectors[batch.rows] = encoder(batch.inputs)
     return encoder.finish(vectors)
 
 

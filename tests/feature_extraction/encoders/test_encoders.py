@@ -1,6 +1,7 @@
 import io
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ from transformers import (
     ViTModel,
 )
 
-from feature_extraction import EncoderSpec, FeatureError, Item
-from feature_extraction.encoders.identity import identify
-from feature_extraction.encoders.preparation import ImagePreparation, stack
-from feature_extraction.encoders.registry import Encoder, ImageEncoder, TextEncoder, resolve_device
-from feature_extraction.encoders.spec import KINDS, Pooling, Precision, register_encoder
-from feature_extraction.items.pictures import open_pictures
+from feature_extraction import Encoder, EncoderSpec, FeatureError, Item, TextEncoder
+from feature_extraction.encoders.devices import resolve_device
+from feature_extraction.encoders.model_files import identify
+from feature_extraction.encoders.preparation import InputPreparation, stack
+from feature_extraction.encoders.spec import Pooling, Precision
+from feature_extraction.items.files import open_files
 from tests.feature_extraction.conftest import (
     BERT_TOKENS,
     CLIP_DIM,
@@ -51,12 +52,12 @@ def image_encoder(folder: Path) -> Encoder:
     return load(EncoderSpec("clip-image", str(folder)))
 
 
-def one_of(encoder: Encoder, image: Image.Image) -> dict[str, torch.Tensor]:
+def one_of(encoder: Encoder, image: Image.Image) -> Mapping[str, torch.Tensor]:
     file = io.BytesIO()
     image.save(file, format="PNG")
-    preparation = encoder.preparation(open_pictures([]), 1)
-    assert isinstance(preparation, ImagePreparation)
-    return preparation.pixels(file.getvalue())
+    preparation = encoder.preparation(open_files([], "image"), 1)
+    assert isinstance(preparation, InputPreparation)
+    return preparation.one(file.getvalue())
 
 
 def pixels_of(encoder: Encoder, image: Image.Image) -> dict[str, torch.Tensor]:
@@ -115,7 +116,7 @@ def test_clip_image_is_the_projection_of_the_class_token(clip_folder: Path) -> N
         vision = model.vision_model
         hidden = vision(pixels).last_hidden_state[:, 0]
         expected = vision.post_layernorm(hidden) @ model.visual_projection.weight.T
-    torch.testing.assert_close(encoder.encode(inputs), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(encoder(inputs), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_tiny_images_are_not_mistaken_for_channels(clip_folder: Path) -> None:
@@ -373,7 +374,7 @@ def test_siglip_images_are_pooled_by_its_head(tmp_path: Path, bert_folder: Path)
     model = SiglipModel.from_pretrained(folder).eval()
     with torch.no_grad():
         expected = model.vision_model(**inputs).pooler_output
-    torch.testing.assert_close(encoder.encode(inputs), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(encoder(inputs), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(FeatureError, match="'siglip' model"):
         load(EncoderSpec("clip-image", str(folder)))
 
@@ -387,8 +388,8 @@ def test_siglip2_of_any_size_takes_patches(tmp_path: Path) -> None:
     Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(folder)
     encoder = load(EncoderSpec("siglip-image", str(folder)))
     wide, high = (Image.radial_gradient("L").resize(s).convert("RGB") for s in ((64, 20), (20, 64)))
-    found = encoder.encode(stack([one_of(encoder, wide), one_of(encoder, high)]))
-    torch.testing.assert_close(found[1:], encoder.encode(pixels_of(encoder, high)))
+    found = encoder(stack([one_of(encoder, wide), one_of(encoder, high)]))
+    torch.testing.assert_close(found[1:], encoder(pixels_of(encoder, high)))
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "registers"])
@@ -413,32 +414,4 @@ def test_vision_transformers_give_the_class_token_or_the_mean_of_patches(
         hidden = model.eval()(**inputs).last_hidden_state
     patches = hidden[:, -((IMAGE_SIDE // 8) ** 2) :]
     expected = hidden[:, 0] if pooling == "cls" else patches.mean(1)
-    torch.testing.assert_close(encoder.encode(inputs), expected, rtol=1e-5, atol=1e-6)
-
-
-class FlatImage(ImageEncoder):
-    """What the page on features shows: a kind of one's own."""
-
-    expected = "a vision transformer"
-
-    def fits(self, config: Any) -> bool:
-        return bool(config.model_type == "vit")
-
-    def features(self, **inputs: torch.Tensor) -> torch.Tensor:
-        return self.model(**inputs).last_hidden_state.flatten(1)
-
-
-def test_registered_kind_is_used_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(FeatureError, match="kind is 'flat'"):
-        EncoderSpec("flat", str(tmp_path))
-    register_encoder("flat", "image", FlatImage)
-    try:
-        sizes = {"image_size": IMAGE_SIDE, "patch_size": 8}
-        seeded(ViTModel, ViTConfig(**LAYERS, **sizes)).save_pretrained(tmp_path)
-        size = {"height": IMAGE_SIDE, "width": IMAGE_SIDE}
-        ViTImageProcessorPil(size=size).save_pretrained(tmp_path)
-        assert load(EncoderSpec("flat", str(tmp_path))).dim == 17 * 16
-        with pytest.raises(FeatureError, match="exists"):
-            register_encoder("flat", "text", FlatImage)
-    finally:
-        del KINDS["flat"]
+    torch.testing.assert_close(encoder(inputs), expected, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feature_extraction import EncoderSpec, FeatureError
-from feature_extraction.encoders.identity import identify
+from feature_extraction.encoders.model_files import identify
 from tests.feature_extraction.conftest import COMMIT
 
 

@@ -19,7 +19,7 @@ from feature_extraction import (
     content_key,
     extract,
 )
-from feature_extraction.encoders.identity import identify
+from feature_extraction.encoders.model_files import identify
 from tests.feature_extraction.conftest import BERT_DIM, BERT_TOKENS, CLIP_DIM, COMMIT
 from tests.feature_extraction.encoders.encoding import encoded_texts
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from feature_extraction import FeatureError
+from feature_extraction import FeatureError, InputError
 from feature_extraction.items import archives as module
 from feature_extraction.items.archives import Archives
-from feature_extraction.items.images import ImageError
-from feature_extraction.items.pictures import open_pictures
+from feature_extraction.items.files import open_files
 
 CONTENT = {f"deep/{number}.bin": bytes([number]) * 1000 * number for number in range(20)}
 
@@ -47,7 +46,7 @@ def test_members_are_read_as_they_were_put_in(tmp_path: Path, method: str) -> No
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(archives.read, CONTENT)) == list(CONTENT.values())
     assert archives.read("./deep//3.bin") == CONTENT["deep/3.bin"]
-    with pytest.raises(ImageError, match="not in the archives"):
+    with pytest.raises(InputError, match="not in the archives"):
         archives.read("absent")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -63,7 +62,7 @@ def test_shards_are_one_name_space(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../secret", "a/../../secret", "/etc/hosts"])
 def test_members_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
     for path in (tar(tmp_path / "a.tar", {name: b"x"}), zipped(tmp_path / "a.zip", {name: b"x"})):
-        with pytest.raises(ImageError, match="outside the archive"):
+        with pytest.raises(InputError, match="outside the archive"):
             Archives([path]).read(name)
 
 
@@ -83,7 +82,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
         packed.writestr(link, "../secret")
     for path, names in (("a.tar", ("soft", "hard", "device")), ("a.zip", ("soft",))):
         for name in names:
-            with pytest.raises(ImageError, match="a link"):
+            with pytest.raises(InputError, match="a link"):
                 Archives([tmp_path / path]).read(name)
 
 
@@ -93,28 +92,28 @@ def test_zip_bomb_is_refused_before_and_while_it_is_unpacked(
     monkeypatch.setattr(module, "MEMBER_LIMIT", 1 << 20)
     path = zipped(tmp_path / "a.zip", {"bomb": bytes(8 << 20)})
     assert path.stat().st_size < 20_000
-    with pytest.raises(ImageError, match="more than 1 MiB"):
+    with pytest.raises(InputError, match="more than 1 MiB"):
         Archives([path]).read("bomb")
     content = bytearray(path.read_bytes())
     entry = content.index(b"PK\x01\x02")
     struct.pack_into("<L", content, entry + 24, 100)  # lies about its size
     path.write_bytes(content)
-    with pytest.raises(ImageError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         Archives([path]).read("bomb")
 
 
 def test_changed_bytes_and_encrypted_members_have_a_reason(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"a": b"abc" * 100}, zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"abcabc", b"abcabd", 1))
-    with pytest.raises(ImageError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         Archives([path]).read("a")
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(content)
-    with pytest.raises(ImageError, match="encrypted"):
+    with pytest.raises(InputError, match="encrypted"):
         Archives([path]).read("a")
     packed = zipped(tmp_path / "b.zip", {"a": b"abc"}, zipfile.ZIP_LZMA)
-    with pytest.raises(ImageError, match="other than deflate"):
+    with pytest.raises(InputError, match="other than deflate"):
         Archives([packed]).read("a")
 
 
@@ -133,4 +132,4 @@ def test_broken_and_compressed_archives_are_refused(tmp_path: Path) -> None:
 
 def test_archive_and_folder_cannot_be_mixed(tmp_path: Path) -> None:
     with pytest.raises(FeatureError):
-        open_pictures([tar(tmp_path / "a.tar", {"a": b""}), tmp_path])
+        open_files([tar(tmp_path / "a.tar", {"a": b""}), tmp_path], "image")

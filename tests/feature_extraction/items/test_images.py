@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from feature_extraction.items.images import ASPECT_LIMIT, ImageError, decode_image, locate_image
+from feature_extraction import InputError
+from feature_extraction.items.files import locate_file
+from feature_extraction.items.images import ASPECT_LIMIT, decode_image
 
 RED = (255, 0, 0)
 
@@ -70,7 +72,7 @@ def test_sixteen_bit_grey_is_scaled_instead_of_clipped(tmp_path: Path, suffix: s
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     path = saved(Image.new("F", (4, 3), 0.5), tmp_path / "a.tiff")
-    with pytest.raises(ImageError, match="floating-point"):
+    with pytest.raises(InputError, match="floating-point"):
         decode_image(path)
 
 
@@ -113,7 +115,7 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int
     before = Image.MAX_IMAGE_PIXELS
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(side, side))
-    with pytest.raises(ImageError, match="more than 64000000 pixels"):
+    with pytest.raises(InputError, match="more than 64000000 pixels"):
         decode_image(path)
     assert before == Image.MAX_IMAGE_PIXELS
 
@@ -121,7 +123,7 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int
 def test_pixel_limit_is_inclusive(tmp_path: Path) -> None:
     path = saved(Image.new("RGB", (10, 10)), tmp_path / "a.png")
     assert decode_image(path, pixel_limit=100).size == (10, 10)
-    with pytest.raises(ImageError, match="10 x 10 is more than 99 pixels"):
+    with pytest.raises(InputError, match="10 x 10 is more than 99 pixels"):
         decode_image(path, pixel_limit=99)
 
 
@@ -129,7 +131,7 @@ def test_sides_that_scaling_would_blow_up_are_refused(tmp_path: Path) -> None:
     fits = saved(Image.new("RGB", (ASPECT_LIMIT, 1)), tmp_path / "a.png")
     assert decode_image(fits).size == (ASPECT_LIMIT, 1)
     path = saved(Image.new("RGB", (1, ASPECT_LIMIT + 1)), tmp_path / "b.png")
-    with pytest.raises(ImageError, match="sides"):
+    with pytest.raises(InputError, match="sides"):
         decode_image(path)
 
 
@@ -141,7 +143,7 @@ def test_every_truncation_is_a_failure_with_a_reason(tmp_path: Path) -> None:
         part = tmp_path / f"part.{suffix}"
         for share in (0.01, 0.1, 0.5, 0.9):
             part.write_bytes(whole[: int(len(whole) * share)])
-            with pytest.raises(ImageError, match=r"cannot be decoded|not an image"):
+            with pytest.raises(InputError, match=r"cannot be decoded|not an image"):
                 decode_image(part)
 
 
@@ -151,21 +153,21 @@ def test_every_truncation_is_a_failure_with_a_reason(tmp_path: Path) -> None:
 def test_file_that_is_no_image_has_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=reason):
+    with pytest.raises(InputError, match=reason):
         decode_image(path)
 
 
 def test_missing_file_folder_and_pipe_have_a_reason(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "absent.png", tmp_path, tmp_path / "pipe"):
-        with pytest.raises(ImageError, match="file not found"):
+        with pytest.raises(InputError, match="file not found"):
             decode_image(path)
 
 
 def test_formats_that_run_other_programs_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
-    with pytest.raises(ImageError, match="known format"):
+    with pytest.raises(InputError, match="known format"):
         decode_image(path)
 
 
@@ -174,17 +176,17 @@ def test_path_out_of_the_image_folder_is_refused(tmp_path: Path, name: str) -> N
     root = tmp_path / "images"
     (root / "a").mkdir(parents=True)
     saved(Image.new("RGB", (4, 4)), tmp_path / "secret.png")
-    with pytest.raises(ImageError, match="outside the image folder"):
-        locate_image(name, root)
+    with pytest.raises(InputError, match="outside the image folder"):
+        locate_file(name, root)
 
 
 def test_absolute_and_climbing_paths_are_refused_even_inside_the_folder(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     file = saved(Image.new("RGB", (4, 4)), tmp_path / "b.png")
-    assert locate_image("b.png", tmp_path) == file
+    assert locate_file("b.png", tmp_path) == file
     for name in (file, "a/../b.png"):
-        with pytest.raises(ImageError, match="outside the image folder"):
-            locate_image(name, tmp_path)
+        with pytest.raises(InputError, match="outside the image folder"):
+            locate_file(name, tmp_path)
 
 
 def test_link_out_of_the_image_folder_is_refused(tmp_path: Path) -> None:
@@ -194,8 +196,8 @@ def test_link_out_of_the_image_folder_is_refused(tmp_path: Path) -> None:
     (root / "file.png").symlink_to(outside)
     (root / "folder").symlink_to(tmp_path)
     for name in ("file.png", "folder/secret.png"):
-        with pytest.raises(ImageError, match="outside the image folder"):
-            locate_image(name, root)
+        with pytest.raises(InputError, match="outside the image folder"):
+            locate_file(name, root)
 
 
 def test_link_inside_a_linked_image_folder_is_followed(tmp_path: Path) -> None:
@@ -203,11 +205,11 @@ def test_link_inside_a_linked_image_folder_is_followed(tmp_path: Path) -> None:
     real.mkdir()
     (tmp_path / "images").symlink_to(real)
     (real / "alias.png").symlink_to(saved(Image.new("RGB", (4, 4)), real / "a.png"))
-    assert decode_image(locate_image("alias.png", tmp_path / "images")).size == (4, 4)
+    assert decode_image(locate_file("alias.png", tmp_path / "images")).size == (4, 4)
 
 
 @pytest.mark.parametrize("name", ["null\0byte.png", "loop.png"])
 def test_unusable_file_name_has_a_reason(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    with pytest.raises(ImageError):
-        decode_image(locate_image(name, tmp_path))
+    with pytest.raises(InputError):
+        decode_image(locate_file(name, tmp_path))

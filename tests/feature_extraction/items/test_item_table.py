@@ -79,7 +79,7 @@ def test_images_are_named_by_columns(tmp_path: Path) -> None:
     items = ItemTable(path, id_column="id", images=[tmp_path], image_columns=["front", "back"])
     assert [item.pictures for item in items] == [("x/1.png", "2.png"), ("3.png",)]
     unplaced = ItemTable(path, id_column="id", image_columns=["front"])
-    with pytest.raises(TableError, match="no folder of pictures"):
+    with pytest.raises(TableError, match="there is no folder"):
         list(unplaced)
 
 
@@ -112,7 +112,7 @@ def test_numbers_are_read_as_text(tmp_path: Path) -> None:
         ('{"id": 1.0}\n', "is a float", 1),
         ('{"id": true}\n', "is a bool", 1),
         ('{"id": "a", "t": "\\ud800"}\n', "surrogate", 1),
-        ('{"id": "a", "p": 3}\n', "a picture is a int", 1),
+        ('{"id": "a", "p": 3}\n', "'p' holds a int", 1),
         ('{"id": "a"}\n["b"]\n', "holds no object", 2),
         ('{"id": "a"}\n{"id":\n', "the line cannot be read", 2),
         ('{"id": "a"}\n\xff\n', "0xff is not UTF-8", 2),

@@ -20,7 +20,7 @@ from feature_extraction import (
     ItemInputs,
 )
 from feature_extraction import extract as extract_features
-from feature_extraction.items.pictures import Pictures, open_pictures
+from feature_extraction.items.files import Files, open_files
 from feature_extraction.stores import partial
 
 _TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
@@ -39,9 +39,8 @@ class Breaking:
         self.breaks_at = breaks_at
         self.passes = 0
 
-    @property
-    def pictures(self) -> Pictures:
-        return open_pictures([])
+    def files(self, modality: str) -> Files:
+        return open_files([], modality)
 
     def __iter__(self) -> Iterator[Item]:
         self.passes += 1

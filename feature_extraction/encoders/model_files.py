@@ -1,14 +1,17 @@
-"""Where the files of an encoder are, and what identifies them."""
+"""Where the model files of an encoder are, and what identifies them."""
 
 import logging
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.hashing import file_sha256
+
+if TYPE_CHECKING:
+    from feature_extraction.encoders.spec import EncoderSpec
 
 _PACKAGE = "package:"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -20,15 +23,19 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class EncoderIdentity:
+class ModelFiles:
     """The exact model files behind an ``EncoderSpec``.
 
     Args:
+        name: As in the spec; empty for an encoder without files.
+        revision: As in the spec.
         source: What ``from_pretrained`` is given: an absolute folder or a hub id.
         commit: Resolved commit hash of a hub id; None for a local folder.
         files: Local folder: (file name, SHA-256) of each model file, sorted; empty for a hub id.
     """
 
+    name: str
+    revision: str | None
     source: str
     commit: str | None
     files: tuple[tuple[str, str], ...]
@@ -38,8 +45,33 @@ class EncoderIdentity:
         """Whether the encoder is a folder on this machine."""
         return self.commit is None
 
+    def path(self, file: str) -> Path:
+        """Return where one of the files is, downloaded if it has to be.
 
-def identify(spec: EncoderSpec) -> EncoderIdentity:
+        Args:
+            file: Its path inside the model folder.
+
+        Raises:
+            FeatureError: It cannot be had.
+        """
+        if not self.is_local:
+            from huggingface_hub import hf_hub_download
+
+            try:
+                return Path(hf_hub_download(self.source, file, revision=self.commit))
+            except Exception as error:  # the hub client fails with classes of several libraries
+                raise unreachable(self.name, self.revision, error) from error
+        if file not in dict(self.files):
+            raise FeatureError(
+                f"there is no file {file!r} that would be part of the content key",
+                expected=f"one of {', '.join(dict(self.files)) or 'no files'}",
+                fix="name it in the encoder's `needs`, and check the model folder",
+                path=self.source,
+            )
+        return Path(self.source) / file
+
+
+def identify(spec: "EncoderSpec") -> ModelFiles:
     """Find the encoder and pin it: by file hashes, or by the commit that the revision means now.
 
     A full commit hash needs no network. Anything else that names a hub model is resolved there
@@ -49,9 +81,13 @@ def identify(spec: EncoderSpec) -> EncoderIdentity:
         FeatureError: There is no such folder, it is no model folder, or the hub cannot resolve
             the name.
     """
+    needs = spec.cls.needs
+    if not spec.name:
+        return ModelFiles("", spec.revision, source="", commit=None, files=())
     folder = _local_folder(spec.name)
     if folder is None:
-        return EncoderIdentity(source=spec.name, commit=_resolve_commit(spec), files=())
+        commit = _resolve_commit(spec, needs[0] if needs else "config.json")
+        return ModelFiles(spec.name, spec.revision, source=spec.name, commit=commit, files=())
     if spec.revision is not None:
         raise FeatureError(
             f"revision {spec.revision!r} with a local model folder",
@@ -63,17 +99,21 @@ def identify(spec: EncoderSpec) -> EncoderIdentity:
         path.relative_to(folder).as_posix()
         # A sentence-transformers model keeps the settings of its modules one folder deeper.
         for path in (*folder.glob("*"), *folder.glob("[0-9]_*/*"))
-        if path.suffix in _MODEL_SUFFIXES and path.is_file()
+        if path.is_file() and (path.suffix in _MODEL_SUFFIXES or path.name in needs)
     )
-    if "config.json" not in names:
+    absent = [name for name in needs if name not in names]
+    if absent:
         raise FeatureError(
-            "the folder has no config.json",
-            expected="a model folder as `save_pretrained` writes it",
-            fix="give the folder that directly holds config.json and *.safetensors",
+            f"the folder has no {absent[0]}",
+            expected="a model folder as `save_pretrained` writes it"
+            if absent[0] == "config.json"
+            else f"a folder of {', '.join(needs)}, which a {spec.kind} encoder needs",
+            fix=f"give the folder that directly holds {absent[0]}"
+            + (" and *.safetensors" if absent[0] == "config.json" else ""),
             path=folder,
         )
     files = tuple((name, file_sha256(folder / name)) for name in names)
-    return EncoderIdentity(source=str(folder), commit=None, files=files)
+    return ModelFiles(spec.name, spec.revision, source=str(folder), commit=None, files=files)
 
 
 def _local_folder(name: str) -> Path | None:
@@ -122,7 +162,7 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
-def _resolve_commit(spec: EncoderSpec) -> str:
+def _resolve_commit(spec: "EncoderSpec", file: str) -> str:
     """Return the commit that the hub gives for name and revision now."""
     if spec.revision is not None and _COMMIT.fullmatch(spec.revision):
         return spec.revision
@@ -130,11 +170,11 @@ def _resolve_commit(spec: EncoderSpec) -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        config = hf_hub_download(spec.name, "config.json", revision=spec.revision)
+        found = hf_hub_download(spec.name, file, revision=spec.revision)
     except Exception as error:  # the hub client fails with classes of several HTTP libraries
-        raise unreachable(spec, error) from error
-    # The hub cache keeps each commit in a folder of its own: snapshots/<commit>/config.json.
-    commit = Path(config).parent.name
+        raise unreachable(spec.name, spec.revision, error) from error
+    # The hub cache keeps each commit in a folder of its own: snapshots/<commit>/<file>.
+    commit = Path(found).parent.name
     logger.warning(
         "encoder %s is not pinned to a commit; this run uses %s: pass it as the revision "
         "(--revision %s) to get the same features again",
@@ -145,11 +185,11 @@ def _resolve_commit(spec: EncoderSpec) -> str:
     return commit
 
 
-def unreachable(spec: EncoderSpec, error: Exception) -> FeatureError:
+def unreachable(name: str, revision: str | None, error: Exception) -> FeatureError:
     """Build the error for a hub model that cannot be had."""
-    revision = "" if spec.revision is None else f" at revision {spec.revision!r}"
+    where = "" if revision is None else f" at revision {revision!r}"
     return FeatureError(
-        f"the hub model {spec.name!r}{revision} cannot be loaded ({_first_line(error)})",
+        f"the hub model {name!r}{where} cannot be loaded ({_first_line(error)})",
         expected="a hub id with safetensors weights, and network access or a filled hub cache",
         fix="check name and revision (a safetensors conversion may be at revision refs/pr/<n>); "
         "offline, download the model elsewhere and give its local folder as the encoder",
