@@ -63,11 +63,15 @@ class Edges:
 
     def scaled(self, factor: float) -> "Edges":
         """The matrix times a number."""
-        return Edges(self.rows, self.columns, self.values * factor, self.shape)
+        return self.with_values(self.values * factor)
+
+    def with_values(self, values: Tensor) -> "Edges":
+        """The same edges with other values, float32 [nnz]; these may carry gradients."""
+        return Edges(self.rows, self.columns, values, self.shape)
 
     def detached(self) -> "Edges":
         """The same edges without gradients."""
-        return Edges(self.rows, self.columns, self.values.detach(), self.shape)
+        return self.with_values(self.values.detach())
 
     def row_lengths(self) -> Tensor:
         """Edges in each row, int64 [number of rows]."""

@@ -39,8 +39,7 @@ class ReferenceGraph:
     def with_dropped_edges(self, share: float, generator: torch.Generator) -> "ReferenceGraph":
         """See `SparseGraph.with_dropped_edges`."""
         factors = edge_dropout_factors(len(self), share, generator).to(self.edges.values)
-        edges = self.edges
-        return ReferenceGraph(Edges(edges.rows, edges.columns, edges.values * factors, edges.shape))
+        return ReferenceGraph(self.edges.with_values(self.edges.values * factors))
 
 
 def weighted_sums(
