@@ -26,7 +26,8 @@ from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, perturbed
-from slifmr_pl.data.readers import Format, RawData, read
+from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.formats.data_folder import FormatName, read
 from slifmr_pl.data.sampler import NegativeSampler
 from slifmr_pl.data.selection import Selection
 from slifmr_pl.errors import ConfigError, DataError
@@ -76,7 +77,7 @@ class SlifMrDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str,
-        format: Format = "auto",  # the option's name on the command line
+        format: FormatName = "auto",  # the option's name on the command line
         filters: FilterConfig = FilterConfig(),
         split: SplitConfig = SplitConfig(),
         modalities: dict[str, ModalitySource] | None = None,

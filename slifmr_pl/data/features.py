@@ -21,8 +21,8 @@ from feature_extraction import (
 )
 from feature_extraction.items.files import names_by_item, open_files
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 

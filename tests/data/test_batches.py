@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatch, TrainBatches
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 
 N_USERS, N_ITEMS = 12, 15
@@ -22,7 +22,7 @@ def train_pairs(n: int = 53) -> Interactions:
 
 def batches(train: Interactions | None = None, **options: int) -> TrainBatches:
     train = train_pairs() if train is None else train
-    sampler = NegativeSampler(UserItems.of(N_USERS, train), N_ITEMS)
+    sampler = UniformSampler().built(UserItems.of(N_USERS, train), N_ITEMS)
     return TrainBatches(train, sampler, **{"batch_size": 10, "n_negatives": 2, **options})
 
 

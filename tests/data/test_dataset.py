@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.errors import ConfigError, DataError
 
 STRATEGIES = ("ratio", "leave_one_out", "temporal", "given")

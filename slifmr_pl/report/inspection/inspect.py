@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from slifmr_pl.data.dataset import RecommendationData, build_dataset
-from slifmr_pl.data.readers import RawData, read
+from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.summary import DataSummary
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.report.inspection.interaction_findings import (
