@@ -30,6 +30,7 @@ ROOMS = [
     "slifmr_pl.metrics",
     "slifmr_pl.regression",
     "slifmr_pl.distributed",
+    "slifmr_pl.recommendation_datamodule",
     "slifmr_pl.datamodule",
     "slifmr_pl.runs",
     "slifmr_pl.checkpoints",

@@ -13,7 +13,7 @@ from slifmr_pl.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class PredictRequest:
     """What `predict` ranks for whom.
 
     Attributes:

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.pairs import pack, unpack
-from slifmr_pl.data.canonical import RawData
 from slifmr_pl.report.inspection.link_findings import (
     Agreement,
     LinkSample,
