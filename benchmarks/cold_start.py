@@ -30,7 +30,7 @@ from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.formats.data_folder import read
-from slifmr_pl.datamodule import default_cache
+from slifmr_pl.recommendation_datamodule import default_cache
 from slifmr_pl.serving.recommender import Recommender
 
 SHARE = 0.1

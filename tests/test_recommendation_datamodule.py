@@ -111,7 +111,7 @@ def test_what_changes_the_data_changes_the_fingerprint(tmp_path: Path) -> None:
             {},
             {"clusters": 4},
             {"split": SplitConfig(seed=1)},
-            {"filters": FilterConfig(k_core=8)},
+            {"filters": FilterConfig(k_core=7)},
             {"use_knowledge": False},
             {"perturbations": Perturbations(missing_features={"cluster": 0.5})},
         )

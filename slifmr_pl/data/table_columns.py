@@ -154,8 +154,8 @@ def split_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray
     column = text_column(table, name, place)
     keys = pa.array(list(known), pa.string())
     parts = pa.array([SPLIT_NAMES[label] for label in known.values()], pa.string())
-    found = pc.index_in(column, keys)
-    if (index := pc.index(found.is_null(), True).as_py()) >= 0:
+    labels = pc.index_in(column, keys)
+    if (index := pc.index(labels.is_null(), True).as_py()) >= 0:
         _raise_at(
             index,
             place,
@@ -163,7 +163,7 @@ def split_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray
             f"one of {', '.join(known)}",
             "mend the value, or remove the column to split by a rule",
         )
-    return parts.take(found.combine_chunks())
+    return parts.take(labels.combine_chunks())
 
 
 def require_distinct_ids(

@@ -123,7 +123,7 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
     """Original ids by number; none if there is no list, or if it does not tell things apart."""
     if not path.exists():
         return {}
-    found: dict[str, str] = {}
+    originals: dict[str, str] = {}
     width = 0
     for first, block in line_blocks(path):
         for line, text in enumerate(block, start=first):
@@ -133,7 +133,7 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
             elif fields:
                 number = fields[1 - width] if len(fields) >= width else ""
                 original = " ".join(fields[: 1 - width])  # which may hold spaces itself
-                if not number.isascii() or not number.isdigit() or number in found:
+                if not number.isascii() or not number.isdigit() or number in originals:
                     raise DataError(
                         f"the line {text[:120]!r}",
                         expected="an original id and its number, each number once",
@@ -141,12 +141,12 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
                         path=path,
                         row=line,
                     )
-                found[number] = original
-    repeated = len(found) - len(set(found.values()))
+                originals[number] = original
+    repeated = len(originals) - len(set(originals.values()))
     if repeated:
         notes.append(f"{path.name} names {repeated} ids again: the numbers stay in their place")
         return {}
-    return found
+    return originals
 
 
 def _require_header(fields: list[str], path: Path) -> int:

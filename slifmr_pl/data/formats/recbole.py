@@ -77,17 +77,17 @@ class RecBoleReader(Reader):
 
 def _interaction_files(root: Path) -> dict[str, dict[str | None, Path]]:
     """Files by name of the data set and by part of the split (None: all)."""
-    found: dict[str, dict[str | None, Path]] = {}
+    files: dict[str, dict[str | None, Path]] = {}
     for path in sorted(root.iterdir()):
         if plain_suffix(path) != ".inter":
             continue
         stem = path.name.removesuffix(".gz").removesuffix(".inter")
         name, _, part = stem.rpartition(".")
         if name and part in SPLIT_NAMES:
-            found.setdefault(name, {})[part] = path
+            files.setdefault(name, {})[part] = path
         else:
-            found.setdefault(stem, {})[None] = path
-    return found
+            files.setdefault(stem, {})[None] = path
+    return files
 
 
 def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | None) -> str:
