@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.formats.frames import raw_data
+from slifmr_pl.data.formats import frames
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.errors import ConfigError, DataError
 
@@ -278,6 +278,6 @@ def test_tables_of_other_items_are_refused_with_an_id_of_each(name: str) -> None
     interactions = pa.table({"user_id": ["a", "b"], "item_id": ["12", "13"]})
     tables = {"items": {"item_id": ["12.0"]}, "links": {"item_id": ["12.0"], "entity_id": ["e"]}}
     kg = pa.table({"head_id": ["e"], "relation_id": ["r"], "tail_id": ["f"]})
-    raw = raw_data(interactions, kg=kg, **{name: pa.table(tables[name])})
+    raw = frames.raw_data(interactions, kg=kg, **{name: pa.table(tables[name])})
     with pytest.raises(DataError, match=f"no item of the {name} .*'12.0' stands there, '12' in"):
         build_dataset(raw, FilterConfig(), SplitConfig())

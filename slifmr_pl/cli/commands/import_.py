@@ -52,7 +52,7 @@ def _parsed(format: str, arguments: list[str]) -> tuple["Reader", Path, Path]:
     flags = [re.sub(r"^--[^=]+", _with_underscores, argument) for argument in arguments]
     given = parser.parse_args(flags)
     source, out = given.pop("source"), given.pop("out")
-    return kind(**vars(parser.instantiate_classes(given))), source, out
+    return kind(**parser.instantiate_classes(given).as_dict()), source, out
 
 
 def _with_underscores(flag: re.Match[str]) -> str:
