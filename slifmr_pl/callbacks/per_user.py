@@ -16,9 +16,9 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.recommendation_datamodule import data_module_of
 from slifmr_pl.runs.reading import USERS_FILES, Stage
 
 
@@ -111,10 +111,8 @@ class PerUserWriter(Callback):
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero or folder is None:
             return
-        data = getattr(trainer, "datamodule", None)
-        assert isinstance(data, SlifMrDataModule)
         target = Path(folder) / USERS_FILES[stage]
-        table = _table(data.data.users, counts.numpy(), values.numpy(), columns)
+        table = _table(data_module_of(trainer).data.users, counts.numpy(), values.numpy(), columns)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".partial-{os.getpid()}")
         pq.write_table(table, partial)

@@ -13,10 +13,10 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl.data.batches import EvalBatch
-from slifmr_pl.data.selection import Selection, allowed_items, read_rows
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.data.selection import PredictRequest, allowed_items, read_rows
 from slifmr_pl.graphs.sparse.topk import TopK
 from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.recommendation_datamodule import data_module_of
 
 FILE = "recommendations.parquet"
 SCHEMA = pa.schema(
@@ -66,19 +66,19 @@ class RecommendationWriter(BasePredictionWriter):
         """Tells the data module whom to rank for, and the module what."""
         if stage != "predict":
             return
-        data = _data_module(trainer)
+        data = data_module_of(trainer)
         assert isinstance(pl_module, RecommenderModule)
         users, items = data.data.users, data.data.items
         candidates, blocked = (
             None if path is None else read_rows(path, "item_id", items)
             for path in (self.candidates, self.blocked)
         )
-        data.selection = Selection(
+        data.predict_request = PredictRequest(
             users=None if self.users is None else read_rows(self.users, "user_id", users),
             items=allowed_items(len(items), candidates, blocked),
             exclude_seen=self.exclude_seen,
         )
-        allowed = data.selection.items
+        allowed = data.predict_request.items
         pl_module.recommendable = None if allowed is None else torch.from_numpy(allowed)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -99,7 +99,7 @@ class RecommendationWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Appends the lists of one batch."""
-        data = _data_module(trainer).data
+        data = data_module_of(trainer).data
         assert isinstance(prediction, TopK)
         assert isinstance(batch, EvalBatch)
         assert self._writer is not None
@@ -147,12 +147,6 @@ class RecommendationWriter(BasePredictionWriter):
 
     def _part(self, rank: int) -> Path:
         return self._target.with_name(f"{FILE}.partial-{rank}")
-
-
-def _data_module(trainer: pl.Trainer) -> SlifMrDataModule:
-    data = getattr(trainer, "datamodule", None)
-    assert isinstance(data, SlifMrDataModule)
-    return data
 
 
 def _row_groups(parts: Sequence[Path]) -> Iterator[pa.Table]:

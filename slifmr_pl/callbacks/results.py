@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.reading import RESULT_FILES, Stage
@@ -90,6 +90,6 @@ class ResultTable(Callback):
         console.print(f"Written to {path}")
 
 
-def _data(trainer: pl.Trainer) -> SlifMrDataModule | None:
+def _data(trainer: pl.Trainer) -> RecommendationDataModule | None:
     data = getattr(trainer, "datamodule", None)
-    return data if isinstance(data, SlifMrDataModule) else None
+    return data if isinstance(data, RecommendationDataModule) else None

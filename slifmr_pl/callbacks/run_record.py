@@ -13,8 +13,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from slifmr_pl.callbacks.graceful_stop import StoppedError
-from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import StorageError
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state, without_home
@@ -53,7 +53,7 @@ class RunRecorder(Callback):
             "command": None if self.command is None else without_home(self.command),
             "seed": self.seed,
             "resumed_from": _relative(trainer.ckpt_path, Path(folder)),
-            "data": data_record(data) if isinstance(data, SlifMrDataModule) else None,
+            "data": data_record(data) if isinstance(data, RecommendationDataModule) else None,
             "trainer": {
                 "accelerator": type(trainer.accelerator).__name__,
                 "processes": trainer.world_size,

@@ -57,7 +57,7 @@ def inputs_of(trainer: pl.Trainer) -> ModelInputs:
         stage = "fit" if trainer.state.fn is None else trainer.state.fn.value
         raise ConfigError(
             name,
-            expected="a SlifMrDataModule: graphs and features besides the batches",
+            expected="a RecommendationDataModule: graphs and features besides the batches",
             fix=f"call Trainer.{stage}(module, datamodule=SlifMrDataModule(…))",
         )
     return inputs
@@ -74,8 +74,8 @@ def validation_sample(trainer: pl.Trainer) -> Iterable[EvalBatch]:
     if sample is None:
         raise ConfigError(
             f"the data module is a {type(data).__name__} without validation_sample",
-            expected="users to choose the regression's weight for, as SlifMrDataModule has them",
-            fix="set network.regression.weight, or use a SlifMrDataModule",
+            expected="users to choose the regression's weight for",
+            fix="set network.regression.weight, or use a RecommendationDataModule",
         )
     return sample
 

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from slifmr_pl.data.fingerprints import part_fingerprints
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 
 
-def data_record(data: SlifMrDataModule) -> dict[str, Any]:
+def data_record(data: RecommendationDataModule) -> dict[str, Any]:
     """Fingerprints of a data module, as plain types.
 
     Returns:
