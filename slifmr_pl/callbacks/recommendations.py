@@ -13,10 +13,12 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.selection import Selection, allowed_items, read_rows
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.topk import TopK
-from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.models.base import RecommenderModule, catalogue_of
+from slifmr_pl.models.trainer import inputs_of
 
 FILE = "recommendations.parquet"
 SCHEMA = pa.schema(
@@ -66,19 +68,28 @@ class RecommendationWriter(BasePredictionWriter):
         """Tells the data module whom to rank for, and the module what."""
         if stage != "predict":
             return
-        data = _data_module(trainer)
         assert isinstance(pl_module, RecommenderModule)
-        users, items = data.data.users, data.data.items
+        catalogue = _catalogue(trainer)
+        users, items = catalogue.users, catalogue.items
         candidates, blocked = (
             None if path is None else read_rows(path, "item_id", items)
             for path in (self.candidates, self.blocked)
         )
-        data.selection = Selection(
+        selection = Selection(
             users=None if self.users is None else read_rows(self.users, "user_id", users),
             items=allowed_items(len(items), candidates, blocked),
             exclude_seen=self.exclude_seen,
         )
-        allowed = data.selection.items
+        data = getattr(trainer, "datamodule", None)
+        if hasattr(data, "selection"):
+            setattr(data, "selection", selection)  # noqa: B010  # whatever data module it is
+        elif self.users is not None or not self.exclude_seen:
+            raise ConfigError(
+                f"the data module is a {type(data).__name__} without selection",
+                expected="one that gives `predict` the users of its attribute `selection`",
+                fix="leave recommendations.users and recommendations.exclude_seen as they are",
+            )
+        allowed = selection.items
         pl_module.recommendable = None if allowed is None else torch.from_numpy(allowed)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -99,7 +110,8 @@ class RecommendationWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Appends the lists of one batch."""
-        data = _data_module(trainer).data
+        assert isinstance(pl_module, RecommenderModule)
+        catalogue = catalogue_of(pl_module)
         assert isinstance(prediction, TopK)
         assert isinstance(batch, EvalBatch)
         assert self._writer is not None
@@ -108,8 +120,8 @@ class RecommendationWriter(BasePredictionWriter):
         self._writer.write_table(
             pa.table(
                 {
-                    "user_id": data.users.decode(batch.users.cpu().numpy()[users]),
-                    "item_id": data.items.decode(items[users, ranks]),
+                    "user_id": catalogue.users.decode(batch.users.cpu().numpy()[users]),
+                    "item_id": catalogue.items.decode(items[users, ranks]),
                     "rank": (ranks + 1).astype(np.int32),
                     "score": prediction.values.float().cpu().numpy()[users, ranks],
                 },
@@ -149,10 +161,16 @@ class RecommendationWriter(BasePredictionWriter):
         return self._target.with_name(f"{FILE}.partial-{rank}")
 
 
-def _data_module(trainer: pl.Trainer) -> SlifMrDataModule:
-    data = getattr(trainer, "datamodule", None)
-    assert isinstance(data, SlifMrDataModule)
-    return data
+def _catalogue(trainer: pl.Trainer) -> Catalogue:
+    """Raw ids of the data module's rows, before the model has them."""
+    catalogue = inputs_of(trainer).catalogue
+    if catalogue is None:
+        raise ConfigError(
+            "the data module gives model inputs without a catalogue",
+            expected="raw ids of users and items",
+            fix="set `catalogue` of its ModelInputs",
+        )
+    return catalogue
 
 
 def _row_groups(parts: Sequence[Path]) -> Iterator[pa.Table]:
