@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Job:
 
 
 def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subprocess.Popen[bytes]":
-    """Starts `fit`, anew or from a checkpoint; what it says goes to the job's log."""
+    """Starts `fit`, anew or from a checkpoint; its output goes to the job's log."""
     settings = {
         "trainer.enable_progress_bar": False,
         "trainer.enable_model_summary": False,
@@ -65,7 +65,7 @@ def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subpro
 
 
 def fitted(job: Job, threads: int) -> Path:
-    """Makes the run, unless one in its folder has finished already; one that was stopped goes on.
+    """Trains, unless a run in the job's folder has finished; a run that was stopped is resumed.
 
     Returns:
         Folder of the finished run.
@@ -73,7 +73,7 @@ def fitted(job: Job, threads: int) -> Path:
     Raises:
         RunError: It failed, or the runs in its folder are of other settings.
     """
-    _claim(job)
+    _require_same_settings(job)
     done = finished_run(job.folder)
     if done is None:
         _wait(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
@@ -88,11 +88,11 @@ def fitted(job: Job, threads: int) -> Path:
     return done
 
 
-def _claim(job: Job) -> None:
-    """Says in the job's folder of which settings its runs are.
+def _require_same_settings(job: Job) -> None:
+    """Compares a job's settings with those of the runs in its folder, and notes them for later.
 
     Raises:
-        RunError: They are of other settings.
+        RunError: They differ.
     """
     path = job.folder / JOB_FILE
     wanted = json.loads(json.dumps(composed(job.configs, job.settings), default=str))
@@ -168,8 +168,8 @@ def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, 
             yield int(row["epoch"]), float(row[metric])
 
 
-def last_words(folder: Path) -> str:
-    """The end of a job's log."""
+def log_tail(folder: Path) -> str:
+    """The last lines of a job's log."""
     path = folder / LOG_FILE
     lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
     return "\n".join(lines[-_LOG_LINES:])
@@ -180,33 +180,32 @@ def in_parallel(
 ) -> list[Result]:
     """Applies a function that waits for a process.
 
-    After an error no further process is started; SIGINT and SIGTERM stop those that run, too.
+    After an error no further process is started, and those that run are waited for; then the first
+    error is raised. SIGINT and SIGTERM stop those that run, too.
     """
-    pool = ThreadPoolExecutor(jobs)
+    errors: list[BaseException] = []
 
-    def applied(item: Item) -> Result:
+    def unless_failed(item: Item) -> Result:
+        if errors:
+            raise CancelledError
         try:
             return function(item)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            errors.append(error)
             raise
 
-    with _raised_on_sigterm():
+    with _raised_on_sigterm(), ThreadPoolExecutor(jobs) as pool:
         try:
-            futures = [pool.submit(applied, item) for item in items]
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            return list(pool.map(unless_failed, items))
+        except KeyboardInterrupt as error:
+            errors.append(error)
             for process in list(_started):
                 if process.poll() is None:
                     process.terminate()  # it saves and stops
             raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for future in futures:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            raise error
-    return [future.result() for future in futures]
+        except Exception as error:
+            errors.append(error)
+            raise errors[0] from None
 
 
 @contextmanager
@@ -257,7 +256,7 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:
 def run_failed(status: int, folder: Path) -> RunError:
     """The error of a run that ended with a status other than 0."""
     return RunError(
-        f"a run ended with status {status} and said at its end\n{last_words(folder)}",
+        f"a run ended with status {status} and said at its end\n{log_tail(folder)}",
         expected="a run that finishes",
         fix="mend what it says, and start the same command again: what has finished is kept",
         path=folder / LOG_FILE,
