@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,13 +195,18 @@ def in_parallel(
             raise
 
     with _raised_on_sigterm(), ThreadPoolExecutor(jobs) as pool:
+        futures: list[Future[Result]] = []
         try:
-            return list(pool.map(unless_failed, items))
+            futures += (pool.submit(unless_failed, item) for item in items)
+            return [future.result() for future in futures]
         except KeyboardInterrupt as error:
             errors.append(error)
-            for process in list(_started):
-                if process.poll() is None:
-                    process.terminate()  # it saves and stops
+            unfinished = set(futures)
+            while unfinished:  # a worker may be about to start its process
+                for process in list(_started):
+                    _started.discard(process)
+                    process.terminate()  # it saves and stops; a second signal would cut that short
+                unfinished = wait(unfinished, timeout=0.2).not_done
             raise
         except Exception as error:
             errors.append(error)
