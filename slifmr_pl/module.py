@@ -50,7 +50,7 @@ from slifmr_pl.nn.config import NetworkConfig, NetworkSizes
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
-from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
 from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
 
@@ -233,7 +233,7 @@ class SlifMrModule(RecommenderModule):
         regression = self.regression()
         if regression is None:
             return views
-        users, items = joined(views.users, views.items, regression)
+        users, items = append_regression(views.users, views.items, regression)
         return replace(views, users=users, items=items)
 
     def regression(self) -> RegressionFactors | None:
@@ -244,7 +244,11 @@ class SlifMrModule(RecommenderModule):
     def on_validation_epoch_start(self) -> None:
         """Propagates once; while it trains, chooses the regression's weight where that is open."""
         views, trainer = self._views(), self.trainer
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._regression.is_open:
+        if (
+            trainer.state.fn == "fit"
+            and not trainer.sanity_checking
+            and self._regression.weight_is_chosen
+        ):
             regression = self.regression()
             assert regression is not None
             best = best_weight(
@@ -345,7 +349,7 @@ class SlifMrModule(RecommenderModule):
         values = {
             name: float(mean) for name, mean in self._loss_sums.take_means(self.device).items()
         }
-        if self._regression.is_open:
+        if self._regression.weight_is_chosen:
             values["regression/weight"] = self._regression.weight
         if statistics is not None:
             values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}

@@ -10,6 +10,7 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import CheckpointError, DataError, DivergenceError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.losses.objective import Losses
+from slifmr_pl.regression.closed_form import ItemRegression
 
 _RESUME = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
 
@@ -91,19 +92,19 @@ def check_state(state: Mapping[str, Any]) -> None:
 
 
 def _check_regression(regression: Mapping[str, Any], n_items: int) -> None:
-    sent, unexplained = regression["sent"], regression["unexplained"]
+    factors, residual = ItemRegression.from_state(regression)
     weight = regression["weight"]
     _require(
         isinstance(weight, float) and 0 <= weight < float("inf"),
         f"the regression's weight is {weight}",
     )
     _require(
-        sent.dtype == unexplained.dtype == torch.float32
-        and sent.ndim == 2
-        and len(sent) == n_items
-        and unexplained.shape == (n_items, 1)
-        and bool(sent.isfinite().all() and (unexplained > 0).all())
-        and bool((unexplained <= 1).all()),
+        factors.dtype == residual.dtype == torch.float32
+        and factors.ndim == 2
+        and len(factors) == n_items
+        and residual.shape == (n_items, 1)
+        and bool(factors.isfinite().all() and (residual > 0).all())
+        and bool((residual <= 1).all()),
         f"the regression is not one of {n_items} items",
     )
 

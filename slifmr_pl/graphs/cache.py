@@ -43,7 +43,7 @@ def cached_neighbours(
     key = content_key(settings, inputs, Path(__file__).parent.rglob("*.py"))
 
     def searched() -> Arrays:
-        found = cosine_neighbours(
+        neighbours = cosine_neighbours(
             features,
             k,
             present=present,
@@ -51,7 +51,7 @@ def cached_neighbours(
             centre=centre,
             search=search,
         )
-        return {name: tensor.numpy() for name, tensor in found._asdict().items()}
+        return {name: tensor.numpy() for name, tensor in neighbours._asdict().items()}
 
     arrays = cached_arrays(folder, "neighbours", key, searched)
     return Neighbours(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -22,7 +22,7 @@ from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.sparse.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.regression.closed_form import joined
+from slifmr_pl.regression.closed_form import append_regression
 from slifmr_pl.serving.last_step import sent_to_users
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
 from slifmr_pl.serving.raw_ids import RowLookup, catalogue_of
@@ -181,7 +181,7 @@ class Recommender:
         query = (query + self._user_fusion * known[items].mean(0)).unsqueeze(0)
         if self._regression is not None:
             regression = self._regression.of_history(items)
-            query, _ = joined(query, known, regression)
+            query, _ = append_regression(query, known, regression)
         return query
 
     def similar_items(self, item_ids: Sequence[str], k: int = 20) -> list[list[Recommendation]]:

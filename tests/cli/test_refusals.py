@@ -149,11 +149,11 @@ ALTERED: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
     "sums": (set_in("slifmr", "loss_sums", value=[1.0]), "loss_sums"),
     "vocabulary": (without("slifmr", "vocabulary"), "'vocabulary'"),
     "regression rows": (
-        set_in("slifmr", "regression", "sent", value=lambda t: t[:-1]),
+        set_in("slifmr", "regression", "shared_factors", value=lambda t: t[:-1]),
         "the regression is not one of 60 items",
     ),
     "regression share": (
-        set_in("slifmr", "regression", "unexplained", value=lambda t: t * torch.inf),
+        set_in("slifmr", "regression", "residual_share", value=lambda t: t * torch.inf),
         "the regression is not one of 60 items",
     ),
     "regression weight": (

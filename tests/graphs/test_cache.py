@@ -10,6 +10,7 @@ from slifmr_pl.graphs import cache
 from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
 from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
 from slifmr_pl.graphs.triples import DirectedTriples
+from slifmr_pl.regression import cached
 from slifmr_pl.regression.cached import cached_regression
 from slifmr_pl.regression.closed_form import ItemRegression
 
@@ -102,7 +103,7 @@ def test_kept_regressions_are_those_that_would_be_solved_again(
 ) -> None:
     found = solved(None)
     assert all(map(torch.equal, solved(tmp_path), found))
-    monkeypatch.delattr(cache, "item_regression")  # to solve it would fail
+    monkeypatch.delattr(cached, "item_regression")  # to solve it would fail
     assert all(map(torch.equal, solved(tmp_path), found))
 
 
