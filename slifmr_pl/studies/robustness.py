@@ -3,7 +3,6 @@
 A point is one model, one way to make data worse, one level of it and one seed.
 """
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.recommender_module import DEFAULT_KS
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.statistics import mean_and_std
 
 GROUPS = 4  # of users, by activity
 _PREFIX = "data.perturbations"
@@ -252,9 +252,7 @@ def records(points: Sequence[Point], metrics: Sequence[str]) -> list[dict[str, A
         row: dict[str, Any] = dict(zip(("aspect", "model", "level"), key, strict=True))
         row["seeds"] = len(of_seeds)
         for metric in metrics:
-            values = means[metric][key]
-            row[metric] = statistics.mean(values)
-            row[f"{metric} std"] = statistics.stdev(values) if len(values) > 1 else None
+            row[metric], row[f"{metric} std"] = mean_and_std(means[metric][key])
         rows.append(row)
     return rows
 

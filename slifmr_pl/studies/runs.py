@@ -114,12 +114,11 @@ def _require_same_settings(job: Job) -> None:
 
 def _stopped_at(folder: Path) -> Path | None:
     """The last checkpoint of the newest run in a job's folder, if something stopped that run."""
-    run = newest_run(folder)
-    if run is None or not (run / RECORD_FILE).is_file():
+    run, record = newest_run(folder), newest_record(folder)
+    if run is None or record is None or record["outcome"] not in ("interrupted", "running"):
         return None
-    stopped = read_record(run)["outcome"] in ("interrupted", "running")
     last = last_path(run)
-    return last if stopped and last.is_file() else None
+    return last if last.is_file() else None
 
 
 def tested(run: Path, threads: int) -> dict[str, float]:
@@ -143,13 +142,18 @@ def newest_run(folder: Path) -> Path | None:
     return max(runs, key=lambda path: int(path.name.removeprefix("version_")), default=None)
 
 
+def newest_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the newest run in a job's folder, if that run began to train."""
+    run = newest_run(folder)
+    return read_record(run) if run is not None and (run / RECORD_FILE).is_file() else None
+
+
 def finished_run(folder: Path) -> Path | None:
     """The newest run in a job's folder, if it has finished."""
-    run = newest_run(folder)
-    if run is None or not (run / RECORD_FILE).is_file():
+    record = newest_record(folder)
+    if record is None or record["outcome"] != "finished" or not record["best"]:
         return None
-    record = read_record(run)
-    return run if record["outcome"] == "finished" and record["best"] else None
+    return newest_run(folder)
 
 
 def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, float]]:
