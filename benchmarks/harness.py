@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -195,19 +195,16 @@ def compare(
         for entry in ready:
             entry.close()
     reference = samples[variants[0].name]
-    measured = [
-        Row(
-            row.name,
-            row.kind,
-            tuple(samples.get(row.name, ())),
-            _ratio(samples.get(row.name, ()), reference),
-            next((entry.memory for entry in ready if entry.name == row.name), None),
-            row.note,
+    for entry in ready:
+        rows[entry.name] = replace(
+            rows[entry.name],
+            samples=tuple(samples[entry.name]),
+            ratio=_ratio(samples[entry.name], reference),
+            memory=entry.memory,
         )
-        for row in rows.values()
-    ]
-    computed = [_with_ratio(row, statistics.median(reference)) for row in limits]
-    return Report(title, [*measured, *computed])
+    ours = statistics.median(reference)
+    computed = [replace(row, ratio=row.measured / ours) for row in limits]
+    return Report(title, [*rows.values(), *computed])
 
 
 class _Ready:
@@ -290,19 +287,5 @@ def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None
         )
 
 
-def _ratio(samples: Sequence[float], reference: Sequence[float]) -> float | None:
-    if not samples:
-        return None
+def _ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(samples, reference, strict=True))
-
-
-def _with_ratio(row: Row, reference: float) -> Row:
-    seconds = row.seconds
-    return Row(
-        row.name,
-        row.kind,
-        row.samples,
-        None if seconds is None else seconds / reference,
-        row.memory,
-        row.note,
-    )

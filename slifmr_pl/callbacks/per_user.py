@@ -19,7 +19,7 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 from slifmr_pl.models.recommender_module import RecommenderModule
-from slifmr_pl.runs.reading import USERS_FILES, Stage
+from slifmr_pl.runs.layout import USERS_FILES, Stage
 
 
 class PerUserWriter(Callback):

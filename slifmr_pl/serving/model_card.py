@@ -10,8 +10,8 @@ import yaml
 
 from slifmr_pl import __version__
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.runs.layout import run_folder
-from slifmr_pl.runs.reading import RESULT_FILES, read_result
+from slifmr_pl.runs.layout import RESULT_FILES, run_folder
+from slifmr_pl.runs.reading import read_result
 
 _TEST_FIRST = (
     "Not measured: run `python lightning_cli.py test` with this checkpoint, then export again."

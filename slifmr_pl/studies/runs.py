@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,15 @@ from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.files import composed
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.atomic_files import write_json
-from slifmr_pl.runs.layout import last_path
-from slifmr_pl.runs.reading import CONFIG_FILE, RECORD_FILE, read_record, read_result
+from slifmr_pl.runs.layout import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    RECORD_FILE,
+    RESULT_FILES,
+    last_path,
+    versions,
+)
+from slifmr_pl.runs.reading import read_record, read_result
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,7 +68,7 @@ def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subpro
     arguments += [f"--{key}={_argument(value)}" for key, value in settings.items()]
     if checkpoint is not None:
         arguments.append(f"--ckpt_path={checkpoint}")
-    return _start(["fit", *arguments], job.folder, threads)
+    return start(["fit", *arguments], threads, job.folder / LOG_FILE)
 
 
 def fitted(job: Job, threads: int) -> Path:
@@ -76,7 +83,7 @@ def fitted(job: Job, threads: int) -> Path:
     _require_same_settings(job)
     done = finished_run(job.folder)
     if done is None:
-        _wait(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
+        _require_success(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
         done = finished_run(job.folder)
     if done is None:
         raise RunError(
@@ -127,19 +134,19 @@ def tested(run: Path, threads: int) -> dict[str, float]:
     Raises:
         RunError: The test failed.
     """
-    if not (run / "test.json").is_file():
+    if not (run / RESULT_FILES["test"]).is_file():
         best = run / read_record(run)["best"]["checkpoint"]
         arguments = ["test", f"--config={run / CONFIG_FILE}", f"--ckpt_path={best}"]
         folder = run.parents[1]
-        _wait(_start(arguments, folder, threads), folder)
+        _require_success(start(arguments, threads, folder / LOG_FILE), folder)
     metrics = read_result(run, "test")["metrics"]
     return {name.removeprefix("test/"): value for name, value in metrics.items() if "@" in name}
 
 
 def newest_run(folder: Path) -> Path | None:
     """The run that began last in a job's folder."""
-    runs = [path for path in (folder / NAME).glob("version_*") if path.is_dir()]
-    return max(runs, key=lambda path: int(path.name.removeprefix("version_")), default=None)
+    runs = versions(folder / NAME)
+    return runs[max(runs)] if runs else None
 
 
 def newest_record(folder: Path) -> dict[str, Any] | None:
@@ -164,7 +171,7 @@ def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, 
         metric: For example `val/recall@20`.
         after: Last epoch that is known already.
     """
-    path = run / "metrics.csv"
+    path = run / METRICS_FILE
     text = path.read_text("utf-8") if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]  # a line may be half written
     for row in csv.DictReader(io.StringIO(whole)):
@@ -238,27 +245,41 @@ def _argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _start(arguments: list[str], folder: Path, threads: int) -> "subprocess.Popen[bytes]":
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG_FILE).open("ab") as log:
+def start(
+    arguments: Sequence[str], threads: int, log: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    """Starts our command line in a process of its own.
+
+    Args:
+        arguments: Subcommand and options.
+        threads: Threads of that process.
+        log: File that its output is appended to; by default it is shown where ours is.
+    """
+    with ExitStack() as stack:
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(  # noqa: S603  # our own command line, no shell
             [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=None if log is None else stack.enter_context(log.open("ab")),
+            stderr=None if log is None else subprocess.STDOUT,
         )
     _started.add(process)
     return process
 
 
-def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+def exit_status(process: "subprocess.Popen[bytes]") -> int:
+    """Waits for a process; whatever interrupts the wait lets it save and stop."""
     try:
-        status = process.wait()
+        return process.wait()
     except BaseException:
-        process.terminate()  # it saves and stops
+        process.terminate()
         process.wait()
         raise
-    if status:
+
+
+def _require_success(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    if status := exit_status(process):
         raise run_failed(status, folder)
 
 
