@@ -206,9 +206,9 @@ def new_item_table(world: World, checkpoint: Path) -> Table:
 
     def added(stores: Mapping[str, FeatureStore], facts: Sequence[Fact]) -> dict[str, float]:
         recommender = Recommender.from_checkpoint(checkpoint)
-        found = recommender.add_items(world.new_items, stores=stores, facts=facts)
+        addition = recommender.add_items(world.new_items, stores=stores, facts=facts)
         scores = recommender.user_embeddings @ recommender.item_embeddings.T
-        return measured(scores) | {"explained": found.explained}
+        return measured(scores) | {"explained": addition.explained}
 
     similar = sum(
         (

@@ -253,33 +253,33 @@ class _Ready:
             self._timing = result
 
 
-def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None:
+def require_same(name: str, expected: Any, actual: Any, tolerance: float) -> None:
     """Checks numbers, tensors, None, and mappings and sequences of them.
 
     Args:
-        name: Of what was found.
+        name: Of the other variant.
         expected: The result of ours.
-        found: The other result.
+        actual: The other result.
         tolerance: Largest difference, as a share of the largest expected entry.
 
     Raises:
         AssertionError: They differ.
     """
-    if expected is None or found is None:
-        assert expected is found, f"{name}: {found} for {expected}"
+    if expected is None or actual is None:
+        assert expected is actual, f"{name}: {actual} for {expected}"
     elif isinstance(expected, Mapping):
-        assert expected.keys() == found.keys(), f"{name}: {list(found)} for {list(expected)}"
+        assert expected.keys() == actual.keys(), f"{name}: {list(actual)} for {list(expected)}"
         for key, value in expected.items():
-            require_same(f"{name}, {key}", value, found[key], tolerance)
+            require_same(f"{name}, {key}", value, actual[key], tolerance)
     elif isinstance(expected, tuple | list):
-        assert len(expected) == len(found), f"{name}: {len(found)} results for {len(expected)}"
-        for place, (value, other) in enumerate(zip(expected, found, strict=True)):
+        assert len(expected) == len(actual), f"{name}: {len(actual)} results for {len(expected)}"
+        for place, (value, other) in enumerate(zip(expected, actual, strict=True)):
             require_same(f"{name}, {place}", value, other, tolerance)
     else:
-        expected, found = torch.as_tensor(expected), torch.as_tensor(found)
+        expected, actual = torch.as_tensor(expected), torch.as_tensor(actual)
         largest = float(expected.double().abs().max()) if expected.numel() else 0.0
         assert_close(
-            found,
+            actual,
             expected,
             rtol=0.0,
             atol=tolerance * largest if expected.is_floating_point() else 0.0,

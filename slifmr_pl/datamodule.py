@@ -64,8 +64,8 @@ class SlifMrDataModule(pl.LightningDataModule):
             those of validation too.
         test_items: Which items compete in `test`, and whose interactions count: all, or those
             that are in no training interaction.
-        perturbations: How training data are made worse, to see what a model withstands. What is
-            masked in the ranking stays that of the data as they are.
+        perturbations: How training data are degraded, to measure robustness. The
+            ranking masks the same items as without them.
         cache_dir: Where feature stores, neighbours and sorted triples are kept; default
             `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
         extraction: How features are computed.

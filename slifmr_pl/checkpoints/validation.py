@@ -269,7 +269,7 @@ def require_finite(checkpoint: Mapping[str, Any]) -> None:
             f"{checkpoint['epoch']} are not finite, the first is {wrong[0]}",
             expected="finite weights",
             fix="train anew with a lower model.optimizer.learning_rate; or go on from last.ckpt, "
-            "which is of before, with trainer.gradient_clip_val",
+            "which was saved before, with trainer.gradient_clip_val",
         )
 
 
