@@ -1,18 +1,18 @@
 """An experiment with the full model, its ablations and baselines, as a Markdown table.
 
+Runs that have finished are kept: the same command goes on where it was stopped.
+
 python -m benchmarks.ablations configs/experiment/ml-100k.yaml DATA_FOLDER --seeds 1 2 3 --jobs 2
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[1]
+from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.statistics import mean_and_std
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "model"
 ROWS = {
     "SLIF-MR": [],
     "without self-loop": ["without_self_loop"],
@@ -34,41 +34,21 @@ ROWS = {
 METRICS = ("recall@20", "ndcg@20", "recall@10", "ndcg@10")
 
 
-def run(name: str, configs: list[str], seed: int, options: argparse.Namespace) -> dict[str, float]:
+def run(options: argparse.Namespace, row: tuple[str, int]) -> dict[str, float]:
     """Trains and tests one configuration with one seed; returns its test metrics."""
-    folder = (
-        options.out / options.config.stem / name.replace(" ", "_").replace(",", "") / f"seed{seed}"
+    name, seed = row
+    place = options.out / options.config.stem / name.replace(" ", "_").replace(",", "")
+    job = Job(
+        place / f"seed{seed}",
+        (options.config, *(CONFIGS / f"{config}.yaml" for config in ROWS[name])),
+        {
+            "data.root": str(options.root),
+            "trainer.accelerator": options.accelerator,
+            **dict(options.set),
+            "seed_everything": seed,
+        },
     )
-    command = [sys.executable, "lightning_cli.py"]
-    fit = ["fit", "--config", str(options.config)]
-    for config in configs:
-        fit += ["--config", f"configs/model/{config}.yaml"]
-    fit += ["--data.root", str(options.root), "--seed_everything", str(seed)]
-    fit += ["--trainer.default_root_dir", str(folder), "--trainer.accelerator", options.accelerator]
-    fit += ["--trainer.enable_progress_bar", "false", *options.extra]
-    call([*command, *fit], options)
-    newest = max(folder.glob("*/version_*"), key=lambda path: path.stat().st_mtime)
-    (best,) = (newest / "checkpoints").glob("epoch*.ckpt")
-    call(
-        [*command, "test", "--config", str(newest / "config.yaml"), "--ckpt_path", str(best)],
-        options,
-    )
-    metrics: dict[str, float] = json.loads((newest / "test.json").read_text())["metrics"]
-    return metrics
-
-
-def call(command: list[str], options: argparse.Namespace) -> None:
-    threads = {"OMP_NUM_THREADS": str(options.threads)}
-    result = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        env=os.environ | threads,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{result.stdout}\n{result.stderr}")
+    return tested(fitted(job, options.threads), options.threads)
 
 
 def main() -> None:
@@ -81,22 +61,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of a run")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--out", type=lambda text: Path(text).resolve(), default=Path("runs/study"))
-    parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="passed to every fit")
+    parser.add_argument(
+        "--set",
+        type=lambda text: text.split("=", 1),
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of all runs; give it again for the next",
+    )
     options = parser.parse_args()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        jobs = {
-            name: [pool.submit(run, name, ROWS[name], seed, options) for seed in options.seeds]
-            for name in options.rows
-        }
-        print("| model | " + " | ".join(METRICS) + " |")
-        print("|---" * (len(METRICS) + 1) + "|", flush=True)
-        for name, seeds in jobs.items():
-            cells = []
-            for metric in METRICS:
-                values = [job.result()[f"test/{metric}"] for job in seeds]
-                spread = statistics.stdev(values) if len(values) > 1 else 0.0
-                cells.append(f"{statistics.mean(values):.4f} ± {spread:.4f}")
-            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    runs = [(name, seed) for name in options.rows for seed in options.seeds]
+    of_run = dict(zip(runs, in_parallel(partial(run, options), runs, options.jobs), strict=True))
+    print("| model | " + " | ".join(METRICS) + " |")
+    print("|---" * (len(METRICS) + 1) + "|")
+    for name in options.rows:
+        cells = []
+        for metric in METRICS:
+            mean, std = mean_and_std([of_run[name, seed][metric] for seed in options.seeds])
+            cells.append(f"{mean:.4f} ± {std or 0.0:.4f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -24,14 +24,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from feature_extraction import ExtractionConfig, FeatureStore
-from slifmr_pl.cli.entry_point import main as command_line
 from slifmr_pl.config.conversion import restored
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
 from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.recommendation_datamodule import default_cache
+from slifmr_pl.runs.reading import read_record
 from slifmr_pl.serving.recommender import Recommender
+from slifmr_pl.studies.runs import Job, fitted
+from slifmr_pl.studies.statistics import mean_and_std
 
 SHARE = 0.1
 K = 20
@@ -139,7 +141,6 @@ def train(world: World, config: Path, folder: Path, seed: int) -> Path:
     """The best checkpoint of what is left."""
     write_rest(world, folder / "data")
     settings = yaml.safe_load(config.read_text("utf-8"))
-    settings["name"] = "cold_start"
     settings["data"] = {
         name: value
         for name, value in settings["data"].items()
@@ -151,20 +152,8 @@ def train(world: World, config: Path, folder: Path, seed: int) -> Path:
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings), "utf-8")
-    arguments = ["--config", str(path), "--seed_everything", str(seed)]
-    arguments += [
-        "--trainer.default_root_dir",
-        str(folder),
-        "--trainer.enable_progress_bar",
-        "false",
-    ]
-    if status := command_line(["fit", *arguments]):
-        raise SystemExit(status)
-    newest = max(
-        (folder / "cold_start").glob("version_*"), key=lambda run: int(run.name.partition("_")[2])
-    )
-    (best,) = (newest / "checkpoints").glob("epoch*.ckpt")
-    return best
+    run = fitted(Job(folder, (path,), {"seed_everything": seed}), torch.get_num_threads())
+    return run / str(read_record(run)["best"]["checkpoint"])
 
 
 def recall(scores: Tensor, masked: Tensor, relevant: Sequence[Sequence[int]]) -> float:
@@ -176,12 +165,11 @@ def recall(scores: Tensor, masked: Tensor, relevant: Sequence[Sequence[int]]) ->
         relevant: Columns to find, of each user.
     """
     best = scores.masked_fill(masked, -torch.inf).topk(min(K, scores.shape[1])).indices.tolist()
-    found = [
+    return statistics.mean(
         len(set(row) & set(wanted)) / len(wanted)
         for row, wanted in zip(best, relevant, strict=True)
-        if len(wanted)
-    ]
-    return statistics.mean(found)
+        if wanted
+    )
 
 
 def new_item_table(world: World, checkpoint: Path) -> Table:
@@ -219,9 +207,9 @@ def new_item_table(world: World, checkpoint: Path) -> Table:
 
     def added(stores: Mapping[str, FeatureStore], facts: Sequence[Fact]) -> dict[str, float]:
         recommender = Recommender.from_checkpoint(checkpoint)
-        found = recommender.add_items(world.new_items, stores=stores, facts=facts)
+        addition = recommender.add_items(world.new_items, stores=stores, facts=facts)
         scores = recommender.user_embeddings @ recommender.item_embeddings.T
-        return measured(scores) | {"explained": found.explained}
+        return measured(scores) | {"explained": addition.explained}
 
     similar = sum(
         (
@@ -308,8 +296,8 @@ def show(title: str, tables: Sequence[Table]) -> None:
         cells = []
         for column in columns:
             values = [table[name][column] for table in tables if column in table[name]]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.4f} ± {spread:.4f}" if values else "")
+            mean, std = mean_and_std(values) if values else (0.0, None)
+            cells.append(f"{mean:.4f} ± {std or 0.0:.4f}" if values else "")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -195,19 +195,16 @@ def compare(
         for entry in ready:
             entry.close()
     reference = samples[variants[0].name]
-    measured = [
-        Row(
-            row.name,
-            row.kind,
-            tuple(samples.get(row.name, ())),
-            _ratio(samples.get(row.name, ()), reference),
-            next((entry.memory for entry in ready if entry.name == row.name), None),
-            row.note,
+    for entry in ready:
+        rows[entry.name] = replace(
+            rows[entry.name],
+            samples=tuple(samples[entry.name]),
+            ratio=_ratio(samples[entry.name], reference),
+            memory=entry.memory,
         )
-        for row in rows.values()
-    ]
-    computed = [_with_ratio(row, statistics.median(reference)) for row in limits]
-    return Report(title, [*measured, *computed])
+    ours = statistics.median(reference)
+    computed = [replace(row, ratio=row.measured / ours) for row in limits]
+    return Report(title, [*rows.values(), *computed])
 
 
 class _Ready:
@@ -256,33 +253,33 @@ class _Ready:
             self._timing = result
 
 
-def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None:
+def require_same(name: str, expected: Any, actual: Any, tolerance: float) -> None:
     """Checks numbers, tensors, None, and mappings and sequences of them.
 
     Args:
-        name: Of what was found.
+        name: Of the other variant.
         expected: The result of ours.
-        found: The other result.
+        actual: The other result.
         tolerance: Largest difference, as a share of the largest expected entry.
 
     Raises:
         AssertionError: They differ.
     """
-    if expected is None or found is None:
-        assert expected is found, f"{name}: {found} for {expected}"
+    if expected is None or actual is None:
+        assert expected is actual, f"{name}: {actual} for {expected}"
     elif isinstance(expected, Mapping):
-        assert expected.keys() == found.keys(), f"{name}: {list(found)} for {list(expected)}"
+        assert expected.keys() == actual.keys(), f"{name}: {list(actual)} for {list(expected)}"
         for key, value in expected.items():
-            require_same(f"{name}, {key}", value, found[key], tolerance)
+            require_same(f"{name}, {key}", value, actual[key], tolerance)
     elif isinstance(expected, tuple | list):
-        assert len(expected) == len(found), f"{name}: {len(found)} results for {len(expected)}"
-        for place, (value, other) in enumerate(zip(expected, found, strict=True)):
+        assert len(expected) == len(actual), f"{name}: {len(actual)} results for {len(expected)}"
+        for place, (value, other) in enumerate(zip(expected, actual, strict=True)):
             require_same(f"{name}, {place}", value, other, tolerance)
     else:
-        expected, found = torch.as_tensor(expected), torch.as_tensor(found)
+        expected, actual = torch.as_tensor(expected), torch.as_tensor(actual)
         largest = float(expected.double().abs().max()) if expected.numel() else 0.0
         assert_close(
-            found,
+            actual,
             expected,
             rtol=0.0,
             atol=tolerance * largest if expected.is_floating_point() else 0.0,
@@ -290,19 +287,5 @@ def require_same(name: str, expected: Any, found: Any, tolerance: float) -> None
         )
 
 
-def _ratio(samples: Sequence[float], reference: Sequence[float]) -> float | None:
-    if not samples:
-        return None
+def _ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(samples, reference, strict=True))
-
-
-def _with_ratio(row: Row, reference: float) -> Row:
-    seconds = row.seconds
-    return Row(
-        row.name,
-        row.kind,
-        row.samples,
-        None if seconds is None else seconds / reference,
-        row.memory,
-        row.note,
-    )

@@ -243,11 +243,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     first: Figures | None = None
     for mode in modes:
-        found = run(mode, setting, processes)
-        first = first or found
+        figures = run(mode, setting, processes)
+        first = first or figures
         print(
-            f"| {mode} | {found.seconds * 1000:.0f} | {found.seconds / first.seconds:.2f} "
-            f"| {found.state_mb:.0f} | {found.peak_mb:.0f} | {found.rows:.0f} |",
+            f"| {mode} | {figures.seconds * 1000:.0f} | {figures.seconds / first.seconds:.2f} "
+            f"| {figures.state_mb:.0f} | {figures.peak_mb:.0f} | {figures.rows:.0f} |",
             flush=True,
         )
 

@@ -13,12 +13,12 @@ HOOK = "benchmark"
 
 def summaries() -> dict[str, str]:
     """First docstring line of each benchmark, by name."""
-    found = {}
+    by_name = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         if any(isinstance(node, ast.FunctionDef) and node.name == HOOK for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return found
+            by_name[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return by_name
 
 
 def load(name: str) -> Callable[[Settings], Iterator[Report]]:

@@ -1,26 +1,21 @@
 """Reports as tables for people and as JSON for comparisons over time."""
 
 import json
-import os
-import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Report, Row
 from benchmarks.settings import Settings
+from slifmr_pl.runs.environment import environment, git_state
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ("numpy", "pytorch-lightning", "recbole", "scipy", "torch", "torch-sparse")
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -54,7 +49,8 @@ def write(
         "benchmark": name,
         "command": shlex.join(command),
         "settings": {key: _plain(value) for key, value in vars(settings).items()},
-        "environment": environment(settings),
+        "environment": environment(),
+        "git": git_state(REPOSITORY),
         "reports": [
             {
                 "title": report.title,
@@ -67,31 +63,6 @@ def write(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def environment(settings: Settings) -> dict[str, Any]:
-    """Versions, processor, threads and commit of this run."""
-    gpu = settings.device.type == "cuda"
-    return {
-        "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(settings.device) if gpu else None,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
-    }
-
-
-def cpu_name() -> str:
-    """The processor's own name, where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def readable_seconds(seconds: float) -> str:
@@ -127,17 +98,3 @@ def _time(row: Row) -> str:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    result = subprocess.run(
-        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
-    )
-    return result.stdout.strip() if result.returncode == 0 else None

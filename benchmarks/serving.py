@@ -44,12 +44,12 @@ def benchmark(settings: Settings) -> Iterator[Report]:
     ]
 
     def bare() -> list[torch.Tensor]:
-        found = []
+        best = []
         for user, known in zip(chosen.tolist(), seen, strict=True):
             scores = items @ users[user]
             scores[known] = -torch.inf
-            found.append(scores.topk(K).indices)
-        return found
+            best.append(scores.topk(K).indices)
+        return best
 
     yield compare(
         f"One request for {K} of {data.n_items:,} items, d {settings.dim}",

@@ -32,7 +32,7 @@ from slifmr_pl.nn.last_step import sent_to_users
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
-from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
 from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
 
@@ -235,7 +235,7 @@ class SlifMrModule(RecommenderModule):
         regression = self.regression()
         if regression is None:
             return views
-        users, items = joined(views.users, views.items, regression)
+        users, items = append_regression(views.users, views.items, regression)
         return replace(views, users=users, items=items)
 
     def regression(self) -> RegressionFactors | None:
@@ -260,7 +260,7 @@ class SlifMrModule(RecommenderModule):
             query: Tensor = sent[rows].sum(0) / len(rows) ** 0.5
             query = (query + fusion * known[rows].mean(0)).unsqueeze(0)
             if regression is not None:
-                query, _ = joined(query, known, regression.of_history(rows))
+                query, _ = append_regression(query, known, regression.of_history(rows))
             return query[0]
 
         return encode
@@ -284,7 +284,11 @@ class SlifMrModule(RecommenderModule):
         if self.entries.learned:
             self._forget_graphs()  # their edges have learned since
         views, trainer = self._views(), self.trainer
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._regression.is_open:
+        if (
+            trainer.state.fn == "fit"
+            and not trainer.sanity_checking
+            and self._regression.weight_is_chosen
+        ):
             regression = self.regression()
             assert regression is not None
             best = best_weight(
@@ -381,7 +385,7 @@ class SlifMrModule(RecommenderModule):
                 del common[name]
             check_agreement(common)
         values = {f"train/{name}": mean for name, mean in self._epoch_means.take().items()}
-        if self._regression.is_open:
+        if self._regression.weight_is_chosen:
             values["regression/weight"] = self._regression.weight
         if statistics is not None:
             values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}

@@ -11,7 +11,7 @@ from slifmr_pl.distributed.agreement import largest
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.runs.layout import last_path
 
-_BETWEEN_MOMENTS = 50  # batches; each moment lets several processes wait for each other
+_CHECK_EVERY = 50  # batches; at each check several processes wait for each other
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -29,15 +29,15 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: of the end of every epoch, and of every few minutes within a long one.
+    """Saves `last.ckpt` at the end of every epoch, and every few minutes within a long one.
 
-    All of its states resume exactly. Within an epoch it therefore saves only after a batch that
-    the optimizer stepped with and that no validation follows. `save_last` of Lightning 2.6 saves
+    A run resumes exactly from each save. Within an epoch it therefore saves only after a batch
+    with an optimizer step, and not where a validation follows. `save_last` of Lightning 2.6 saves
     only in epochs whose checkpoint is among the best.
 
     Args:
         minutes: Time between saves within an epoch; 0 saves after each step. Several processes
-            look at the clock every 50 batches.
+            check the clock every 50 batches.
     """
 
     def __init__(self, minutes: float = 5.0) -> None:
@@ -49,10 +49,10 @@ class LastCheckpoint(Checkpoint):
         self.path = Path()
         self._saved_at = 0.0
         self._steps_before = 0
-        self._batches = 0  # since the last moment
+        self._batches = 0  # since the last check
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Settles where the file lies: where the first process says."""
+        """Sets the path of the file, which the first process decides."""
         folder = trainer.strategy.broadcast(str(Path(trainer.default_root_dir).absolute()))
         self.path = last_path(Path(folder))
 
@@ -75,7 +75,7 @@ class LastCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Saves if it is time."""
+        """Saves if enough time has passed."""
         if self.is_moment(trainer, batch_idx):
             self._batches = 0
             if largest(trainer, time.monotonic() - self._saved_at) >= 60 * self.minutes:
@@ -83,7 +83,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves after every epoch, when the next graph is built and the metrics are known."""
-        if not _is_trial(trainer):
+        if not _is_fast_dev_run(trainer):
             self.save(trainer)
 
     def may_save(self, trainer: pl.Trainer, batch_idx: int) -> bool:
@@ -93,16 +93,16 @@ class LastCheckpoint(Checkpoint):
         seen = batch_idx if within_epoch else trainer.fit_loop.total_batch_idx
         validation_follows = isinstance(every, int) and (seen + 1) % every == 0
         return (
-            not _is_trial(trainer)
+            not _is_fast_dev_run(trainer)
             and trainer.global_step > self._steps_before
             and batch_idx + 1 < trainer.num_training_batches
             and not validation_follows
         )
 
     def is_moment(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        """Whether the run may be saved or stopped here, and its processes agree on that now."""
-        often = trainer.world_size == 1 or self._batches >= _BETWEEN_MOMENTS
-        return often and self.may_save(trainer, batch_idx)
+        """Whether the run may be saved or stopped after this batch; all processes say the same."""
+        is_due = trainer.world_size == 1 or self._batches >= _CHECK_EVERY
+        return is_due and self.may_save(trainer, batch_idx)
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the file, in all processes together."""
@@ -110,5 +110,5 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
 
-def _is_trial(trainer: pl.Trainer) -> bool:
+def _is_fast_dev_run(trainer: pl.Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set while it is built

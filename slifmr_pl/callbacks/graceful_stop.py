@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run where it can be resumed."""
+"""Ctrl-C and SIGTERM end a run at a point from which it can be resumed."""
 
 import signal
 import threading
@@ -17,11 +17,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(Exception):
-    """A run that was asked to stop, and has.
+    """A run stopped because a signal asked it to.
 
     Args:
-        signum: The signal that asked.
-        checkpoint: What to resume from.
+        signum: The signal.
+        checkpoint: The checkpoint to resume from.
     """
 
     def __init__(self, signum: int, checkpoint: str) -> None:
@@ -34,8 +34,8 @@ class GracefulStop(Callback):
     """Saves `last.ckpt` and stops after the batch in which SIGINT or SIGTERM came.
 
     After an epoch's last batch it stops when the epoch has been validated and saved. A second
-    signal stops at once. Several processes look every 50 batches whether one of them was asked to
-    stop, and stop together. SLURM's own signals are left to Lightning.
+    signal stops at once. Several processes check every 50 batches whether any of them got a signal,
+    and stop together. Under SLURM, signals are left to Lightning.
 
     Args:
         last: Writes the checkpoint.
@@ -44,14 +44,14 @@ class GracefulStop(Callback):
     def __init__(self, last: LastCheckpoint) -> None:
         self.last = last
         self._received = 0
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the signals over from Lightning, which gives them back itself at the end."""
+        """Replaces the signal handlers; Lightning restores its own at the end."""
         self._received = 0
         in_main_thread = threading.current_thread() is threading.main_thread()
         if in_main_thread and not SLURMEnvironment.detect():
-            self._before = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
+            self._handlers = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
 
     def on_train_batch_end(
         self,
@@ -61,7 +61,7 @@ class GracefulStop(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Saves and stops, where resuming is exact.
+        """Saves and stops, at a batch from which resuming is exact.
 
         Raises:
             StoppedError: If a signal came.
@@ -71,7 +71,7 @@ class GracefulStop(Callback):
             self._stop()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops between epochs; the one before has been saved.
+        """Stops between epochs, if the epoch before has been saved.
 
         Raises:
             StoppedError: If a signal came.
@@ -81,18 +81,18 @@ class GracefulStop(Callback):
             self._stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives the signals back."""
-        self._give_back()
+        """Restores the signal handlers."""
+        self._restore_handlers()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the signals back."""
-        self._give_back()
+        """Restores the signal handlers."""
+        self._restore_handlers()
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self._received:
-            self._give_back()
+            self._restore_handlers()
             raise KeyboardInterrupt(signum)
         self._received = signum
         rank_zero_info("\nStopping where the run can go on; once more to stop at once …")
@@ -104,7 +104,7 @@ class GracefulStop(Callback):
     def _stop(self) -> None:
         raise StoppedError(self._received, str(self.last.path))
 
-    def _give_back(self) -> None:
-        for signum, handler in self._before.items():
+    def _restore_handlers(self) -> None:
+        for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
-        self._before = {}
+        self._handlers = {}

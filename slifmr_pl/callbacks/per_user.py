@@ -18,7 +18,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 from slifmr_pl.models.base import RecommenderModule, catalogue_of
-from slifmr_pl.runs.reading import USERS_FILES, Stage
+from slifmr_pl.runs.layout import USERS_FILES, Stage
 
 
 class PerUserWriter(Callback):

@@ -1,4 +1,4 @@
-"""The record of a training run: with what it was made, and how it ended."""
+"""The record of a training run: data, environment and outcome."""
 
 import os
 import time
@@ -19,7 +19,7 @@ from slifmr_pl.errors import StorageError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state, without_home
-from slifmr_pl.runs.reading import RECORD_FILE
+from slifmr_pl.runs.layout import RECORD_FILE
 
 FORMAT = "slifmr-run-1"
 Outcome = Literal["running", "finished", "interrupted", "failed"]
@@ -43,7 +43,7 @@ class RunRecorder(Callback):
         self._start = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the record of a run that has begun."""
+        """Writes the record at the start, with the outcome `running`."""
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero or folder is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -70,13 +70,13 @@ class RunRecorder(Callback):
         self._write(trainer, "running")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes how the run ended."""
+        """Writes the record again, with the outcome `finished`."""
         self._write(trainer, "finished")
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Writes that the run ended early, if the disk still takes it."""
+        """Writes the outcome of a run that ended early, if the disk is not full."""
         interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException | StoppedError)
         outcome: Outcome = "interrupted" if interrupted else "failed"
         try:
@@ -116,7 +116,7 @@ def _best(trainer: pl.Trainer, folder: Path) -> dict[str, Any] | None:
 
 
 def _relative(path: Any, folder: Path) -> str | None:
-    """A path as seen from the run's folder, which may be moved."""
+    """A path relative to the run's folder, so that the folder can be moved."""
     return None if path is None else Path(os.path.relpath(path, folder)).as_posix()
 
 

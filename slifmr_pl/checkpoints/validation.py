@@ -53,15 +53,15 @@ def check_regression(regression: Any, n_items: int) -> None:
     if regression is None:
         return
     try:
-        weight, unexplained = regression["weight"], regression["unexplained"]
+        weight, residual = regression["weight"], regression["residual_share"]
         _require(
             isinstance(weight, float) and 0 <= weight < float("inf"),
             f"the regression's weight is {weight}",
         )
-        _check("the regression", regression["sent"], torch.float32, n_items, None)
-        _check("the regression's unexplained shares", unexplained, torch.float32, n_items, 1)
+        _check("the regression", regression["shared_factors"], torch.float32, n_items, None)
+        _check("the regression's residual shares", residual, torch.float32, n_items, 1)
         _require(
-            bool(((unexplained > 0) & (unexplained <= 1)).all()),
+            bool(((residual > 0) & (residual <= 1)).all()),
             f"the regression is not one of {n_items} items",
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -197,7 +197,7 @@ def require_finite(checkpoint: Mapping[str, Any]) -> None:
             f"{checkpoint['epoch']} are not finite, the first is {wrong[0]}",
             expected="finite weights",
             fix="train anew with a lower learning_rate; or go on from last.ckpt, "
-            "which is of before, with trainer.gradient_clip_val",
+            "which was saved before, with trainer.gradient_clip_val",
         )
 
 

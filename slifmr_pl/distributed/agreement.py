@@ -1,4 +1,4 @@
-"""What the processes of a run decide together."""
+"""Values on which the processes of a run agree."""
 
 import pytorch_lightning as pl
 import torch

@@ -1,4 +1,4 @@
-"""The strategy `columns`: every process holds some columns of the embedding tables."""
+"""The strategy `columns`: every process trains some columns of the embedding tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ from slifmr_pl.graphs.sparse.column_parallel import Columns
 
 
 @StrategyRegistry.register(
-    "columns", description="Shares the columns of the embedding tables out over the processes"
+    "columns", description="Divides the columns of the embedding tables among the processes"
 )
 class ColumnStrategy(DDPStrategy):
     """Trains as one process would, with 1/N of the tables and of their optimizer in each of N.
 
-    Processes start, meet and end as under DistributedDataParallel, but every one works on every
+    Processes are started and joined as under DistributedDataParallel, but every one works on every
     batch, and no gradient is averaged. A checkpoint is that of one process: columns are gathered
-    when it is saved and cut when it is loaded, for any number of processes.
+    when it is saved and divided when it is loaded, for any number of processes.
 
-    The module names the parameters whose last dimension is shared out, in `column_parameters`.
+    The module names the parameters whose last dimension is divided, in `column_parameters`.
     """
 
     @property
@@ -34,7 +34,7 @@ class ColumnStrategy(DDPStrategy):
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
-        """Training batches are not shared out."""
+        """Every process gets all training batches."""
         return {"num_replicas": 1, "rank": 0}
 
     def setup(self, trainer: pl.Trainer) -> None:
@@ -52,13 +52,13 @@ class ColumnStrategy(DDPStrategy):
         if trainer.gradient_clip_val and trainer.gradient_clip_algorithm != "value":
             raise ConfigError(
                 "strategy columns with gradients clipped by their norm",
-                expected="a limit that each number can be held to by itself",
+                expected="a limit for each number by itself",
                 fix="set trainer.gradient_clip_algorithm to value, or use the strategy ddp",
             )
         Strategy.setup(self, trainer)
 
     def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
-        """Gives all processes rank 0's values of what is not shared out."""
+        """Gives all processes rank 0's values of the parameters that are not divided."""
         names = self._names()
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if name not in names and tensor.numel():
@@ -97,7 +97,7 @@ class ColumnStrategy(DDPStrategy):
         super().load_optimizer_state_dict({**checkpoint, "optimizer_states": states})
 
     def _mapped(self, optimizer: Optimizer, state: Mapping[int, Any], function: Any) -> Any:
-        """An optimizer's state with a function over the moments of what is shared out."""
+        """An optimizer's state, with a function applied to the moments of divided parameters."""
         assert self.lightning_module is not None
         parameters = dict(self.lightning_module.named_parameters())
         shared = {id(parameters[name]) for name in self._names()}
@@ -121,8 +121,8 @@ class ColumnStrategy(DDPStrategy):
         if names is None:
             raise ConfigError(
                 f"strategy columns with {type(module).__name__}",
-                expected="SlifMrModule, which says what has columns that can be shared out",
+                expected="a module that names them in column_parameters, as SlifMrModule does",
                 fix="use the strategy ddp",
             )
-        found: frozenset[str] = names
-        return found
+        parameters: frozenset[str] = names
+        return parameters

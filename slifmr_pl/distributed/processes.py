@@ -1,4 +1,4 @@
-"""The processes of a run: which is the first, whether they hold the same model, or one is gone."""
+"""The processes of a run: which is first, whether their models agree, whether one is lost."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _CHUNK = 1 << 16
 
 
 def is_first_process() -> bool:
-    """What launchers say of this process, before there is a trainer that knows."""
+    """Whether this is rank 0 by the variables of launchers, before there is a trainer to ask."""
     ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(os.environ.get(rank, "0") == "0" for rank in ranks)
 
@@ -22,8 +22,8 @@ def is_first_process() -> bool:
 def fingerprint(tensor: Tensor) -> Tensor:
     """A number that depends on every bit of a tensor and on its place, int64 scalar.
 
-    Sums of integers wrap around in the same way everywhere, so that equal tensors give equal
-    numbers in any order of summation.
+    Overflowing integer sums are the same in any order of summation and on any device, so equal
+    tensors give equal numbers.
     """
     bits = tensor.detach().contiguous().flatten().view(_INTEGERS[tensor.element_size()])
     places = torch.arange(1, min(_CHUNK, len(bits)) + 1, device=bits.device)
@@ -37,7 +37,7 @@ def check_agreement(tensors: Mapping[str, Tensor]) -> None:
     """Compares tensors with those of the other processes, all of which have to call this too.
 
     Args:
-        tensors: What all processes should hold alike, by name; on the device of the process group.
+        tensors: Those that should be equal in all processes, by name; on the group's device.
 
     Raises:
         ProcessError: On every process, if a tensor differs somewhere.
@@ -46,14 +46,14 @@ def check_agreement(tensors: Mapping[str, Tensor]) -> None:
     gathered = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, own)
     numbers = torch.stack(gathered).cpu()
-    found = [
+    differing = [
         f"{name} on {_ranks(column != column[0])}"
         for name, column in zip(tensors, numbers.T, strict=True)
         if (column != column[0]).any()
     ]
-    if found:
+    if differing:
         raise ProcessError(
-            f"processes hold different values: {'; '.join(found)} unlike rank 0",
+            f"processes hold different values: {'; '.join(differing)} unlike rank 0",
             expected="the same model in every process at the end of an epoch",
             fix="resume from the last checkpoint, with the same hardware and library versions for "
             "every process, and with callbacks that change nothing on one of them alone",
@@ -61,7 +61,7 @@ def check_agreement(tensors: Mapping[str, Tensor]) -> None:
 
 
 def lost_process(error: BaseException) -> ProcessError | None:
-    """What an error of the communication between processes means; None for all other errors."""
+    """A readable error for one of the communication between processes; None for other errors."""
     # gloo raises a plain RuntimeError that begins with the file it is raised in.
     if not isinstance(error, torch.distributed.DistError) and "/gloo/" not in str(error):
         return None

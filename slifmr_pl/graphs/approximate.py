@@ -17,13 +17,13 @@ from slifmr_pl.graphs.sparse.topk import TopK
 
 SAMPLE_ROWS = 1000
 SEED = 2026  # of the sample and of the centroids
-# Neighbours whose similarity lies below the exact ones by rounding alone are no worse than they.
+# A neighbour whose similarity is lower by rounding alone counts as equally similar.
 ROUNDING = 1e-6
 SEARCHED_AT_ONCE = 2**16
 
 
 class Approximation(NamedTuple):
-    """Neighbours that an index found, and how good they are.
+    """Approximate neighbours, and their recall.
 
     Attributes:
         best: TopK ``[N, K]``, the row itself left out; value ``-inf`` where too few were found.
@@ -44,10 +44,10 @@ class Approximation(NamedTuple):
 def approximate_topk(
     directions: Tensor, k: int, *, recall: float, exact: Callable[[Tensor], TopK]
 ) -> Approximation:
-    """Most of the k rows of highest cosine similarity for every row, itself left out.
+    """The k most similar rows of every row, itself left out, of which some may be missed.
 
-    As many lists are searched as a sample of rows needs to reach the recall. The result depends on
-    nothing but the arguments.
+    The number of lists to search is doubled until a sample of rows reaches the recall. The result
+    depends on nothing but the arguments.
 
     Args:
         directions: Unit rows, float ``[N, d]``; the index holds a float32 copy in host memory.
@@ -73,8 +73,8 @@ def approximate_topk(
         index.add(rows)
         index.nprobe = 1
         while True:
-            found = _search(index, rows, sample, k)
-            reached = float((found.values >= threshold).double().mean())
+            on_sample = _search(index, rows, sample, k)
+            reached = float((on_sample.values >= threshold).double().mean())
             if reached >= recall or index.nprobe == n_lists:
                 break
             index.nprobe = min(2 * index.nprobe, n_lists)
@@ -84,11 +84,11 @@ def approximate_topk(
 
 
 def _search(index: Any, rows: Any, which: Tensor, k: int) -> TopK:
-    """TopK ``[n, k]`` of some rows: equal values by lower index, and no row its own neighbour."""
+    """TopK ``[n, k]`` of some rows, itself left out; ties go to the lower index."""
     parts = []
     for own in which.split(SEARCHED_AT_ONCE):
         values, indices = map(torch.from_numpy, index.search(rows[own.numpy()], k + 1))
-        values.clamp_(max=1)  # rounding; before ranking, so that exact copies stay tied
+        values.clamp_(max=1)  # rounding would break ties of exact copies
         values.masked_fill_((indices == own.unsqueeze(1)) | (indices < 0), -torch.inf)
         indices, order = indices.clamp_min_(0).sort(dim=1)
         values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)

@@ -137,15 +137,15 @@ def _most_similar(
 
     if search.is_exact(n_rows) or n_rows <= k:
         return exact(directions, torch.arange(n_rows, device=directions.device))
-    found = approximate_topk(
+    result = approximate_topk(
         directions, k, recall=search.recall, exact=lambda rows: exact(directions[rows], rows)
     )
     logger.info(
         "Nearest neighbours of %d rows: approximate, %d of %d lists searched;"
         " recall@%d %.4f on %d rows",
-        n_rows, found.searched, found.lists, k, found.recall, found.sample,
+        n_rows, result.searched, result.lists, k, result.recall, result.sample,
     )  # fmt: skip
-    return found.best
+    return result.best
 
 
 def _checked_presence(features: Tensor, present: Tensor | None) -> Tensor:

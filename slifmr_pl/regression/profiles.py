@@ -1,4 +1,4 @@
-"""Items as vectors of what is known of them: features of a modality, or facts.
+"""Profiles of items: vectors of what is known of each, from features or from facts.
 
 I = items, q = size of a profile.
 """
@@ -21,7 +21,7 @@ _LEADING = 256
 
 
 def directions(features: ItemFeatures, mean: Tensor | None = None) -> Tensor:
-    """Where features lie, seen from their mean.
+    """Features minus their mean, as unit vectors.
 
     Args:
         features: Of I items.
@@ -43,13 +43,13 @@ def leading_directions(features: ItemFeatures) -> npt.NDArray[np.float64]:
     Returns:
         float64 [I, q], rows of length 1 or less, the same at every call.
     """
-    found = directions(features)
-    if found.shape[1] > _LEADING and len(found) > _LEADING:
+    vectors = directions(features)
+    if vectors.shape[1] > _LEADING and len(vectors) > _LEADING:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)  # the search begins at random
-            left, singular, _ = torch.pca_lowrank(found, q=_LEADING, center=False)
-        found = left * singular
-    return found.double().numpy()
+            left, singular, _ = torch.pca_lowrank(vectors, q=_LEADING, center=False)
+        vectors = left * singular
+    return vectors.double().numpy()
 
 
 def facts_of(triples: DirectedTriples, n_items: int) -> Facts:
@@ -62,7 +62,7 @@ def facts_of(triples: DirectedTriples, n_items: int) -> Facts:
 
 
 class SharedFacts(NamedTuple):
-    """The facts that at least two items have: one of an item alone joins it with no other.
+    """The facts that at least two items have; a fact of one item alone relates it to no other.
 
     Attributes:
         numbers: int64 [q], ascending.
@@ -80,10 +80,10 @@ class SharedFacts(NamedTuple):
         return cls(numbers, np.log((n_items + 1) / counts))
 
     def profiles(self, facts: Facts, n_items: int) -> Any:
-        """Unit vectors of the shared facts, rare ones weighing more, as CSR float64 [I, q].
+        """A unit vector an item over the shared facts, rare ones counting more; CSR float64 [I, q].
 
         Args:
-            facts: Of these or other items; what is not shared is left out.
+            facts: Of these or other items; facts that are not shared are left out.
             n_items: Number of those items; one without a shared fact has an empty row.
         """
         from scipy import sparse

@@ -1,4 +1,4 @@
-"""The regression view as a model keeps it: solved once from the data, then part of its state."""
+"""The regression view of a model: solved once from the data, then saved in its checkpoints."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,16 +13,16 @@ from slifmr_pl.regression.closed_form import ItemRegression, RegressionFactors, 
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-"""What ω is chosen from."""
+"""Candidates for ω."""
 
 _FIRST_WEIGHT = 0.35
 
 
 class RegressionView:
-    """Solves the regression when it is first asked for, or takes it from a checkpoint.
+    """Solves the regression on first use, or loads it from a checkpoint.
 
     Args:
-        config: Of the network: what is enabled there is regressed.
+        config: Of the network; modalities and knowledge enter where they are enabled there.
 
     Attributes:
         weight: The present ω.
@@ -39,7 +39,7 @@ class RegressionView:
         """Factors of the training interactions; None without the view.
 
         Args:
-            inputs: Of the data that the model is trained on, the same at every call.
+            inputs: The data that the model is trained on; the same at every call.
             device: Where the factors go.
         """
         solved = self.solve(inputs)
@@ -52,27 +52,27 @@ class RegressionView:
         return self._factors._replace(weight=self.weight)
 
     @property
-    def is_open(self) -> bool:
-        """Whether ω is to be chosen on validation users."""
+    def weight_is_chosen(self) -> bool:
+        """Whether ω is chosen on validation users; the configuration fixes it otherwise."""
         return self.config.regression.enabled and self.config.regression.weight is None
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """For a checkpoint, which then scores without features; None before it is solved."""
+        """What a checkpoint holds, so that it scores without features; None before it is solved."""
         solved = self._solved
         return None if solved is None else {**solved._asdict(), "weight": self.weight}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Takes what `state` gave; ω only where it is not fixed."""
+        """Restores `state`; ω only where the configuration does not fix it."""
         self._solved = self._factors = None
         if state is None or not self.config.regression.enabled:
             return
-        self._solved = ItemRegression(state["sent"].cpu(), state["unexplained"].cpu())
-        if self.is_open:
+        self._solved = ItemRegression(state["shared_factors"].cpu(), state["residual_share"].cpu())
+        if self.weight_is_chosen:
             self.weight = state["weight"]
 
     def share(self, inputs: ModelInputs, broadcast: Callable[[Any], Any], is_first: bool) -> None:
-        """Solves it in the first process, unless that has; all processes call this together.
+        """Gives all processes the first one's regression; all call this together.
 
         Args:
             inputs: Of the data that the model is trained on.
@@ -83,10 +83,10 @@ class RegressionView:
         self._solved, self._factors = broadcast(solved), None
 
     def solve(self, inputs: ModelInputs) -> ItemRegression | None:
-        """The regression, solved now if it has not been; None without the view.
+        """The regression, solved on first use; None without the view.
 
         Raises:
-            CheckpointError: If it would regress features, which a checkpoint does not hold.
+            CheckpointError: If solving needs features, which a checkpoint does not hold.
         """
         config, graph = self.config.regression, inputs.graph
         if config.enabled and self._solved is None:

@@ -1,4 +1,4 @@
-"""Chooses the weight of the regression view: the one that ranks best for some users."""
+"""Chooses the weight ω of the regression view by ndcg@20 on validation users."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.metrics.full_ranking import rank_scores
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
 from slifmr_pl.regression.view import WEIGHTS
 
 _K = 20
-_TABLES = 4  # of scores [b, I] that are held at a time, with what ranking them takes
+_TABLES = 4  # score tables [b, I] in memory at a time, work space of the ranking included
 
 
 @torch.no_grad()
@@ -29,15 +29,15 @@ def best_weight(
     Args:
         users: float32 [U, d], without the regression.
         items: float32 [I, d].
-        regression: Factors, on the same device; their weight does not matter.
-        batches: Users to rank items for. Where processes are to agree, all get the same.
+        regression: Factors, on the same device; their weight is not used.
+        batches: Users to rank items for; the same in all processes, so that they agree.
         memory_budget_mb: Working memory of scoring, in MiB.
 
     Returns:
-        One of `WEIGHTS`; the lower one where two rank alike.
+        One of `WEIGHTS`; the lower one of a tie.
     """
     dim = users.shape[1]
-    users, items = joined(users, items, regression._replace(weight=1.0))
+    users, items = append_regression(users, items, regression._replace(weight=1.0))
     k = min(_K, len(items))
     metrics = RankingMetrics((k,), n_items=len(items)).to(users.device)
     rows = max(1, (memory_budget_mb << 20) // (_TABLES * len(items) * users.element_size()))

@@ -22,7 +22,7 @@ from slifmr_pl.models.base import RecommenderModule, load_model
 from slifmr_pl.report.html.pictures import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspected, inspect
 from slifmr_pl.report.run import Run
-from slifmr_pl.runs.reading import CONFIG_FILE
+from slifmr_pl.runs.layout import CONFIG_FILE
 
 Integers = npt.NDArray[np.int64]
 LIST = 20  # items of a recommendation that are counted

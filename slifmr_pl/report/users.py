@@ -152,7 +152,9 @@ def _example(trained: TrainedRun, user: int) -> Html:
         paragraph("Recommended"),
         cards(
             [
-                make.card(item, tag=f"{rank} · in the test part" if hit else str(rank), found=hit)
+                make.card(
+                    item, tag=f"{rank} · in the test part" if hit else str(rank), highlighted=hit
+                )
                 for rank, (item, hit) in enumerate(recommended, 1)
             ]
         ),

@@ -68,13 +68,13 @@ def without_home(text: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # the optional ones
             continue
-    return found
+    return versions
 
 
 def _cpu_name() -> str:

@@ -1,12 +1,19 @@
-"""Folders of runs: `ROOT/NAME/version_N`, one for each start of `fit`."""
+"""Folders of runs, `ROOT/NAME/version_N`, one for each start of `fit`; and the files in them."""
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from slifmr_pl.errors import CheckpointError, StorageError
 
+Stage = Literal["test", "val"]
+
+CONFIG_FILE = "config.yaml"
+RECORD_FILE = "run.json"  # written when training begins
+METRICS_FILE = "metrics.csv"
+RESULT_FILES = {"test": "test.json", "val": "val.json"}
+USERS_FILES = {"test": "per_user.parquet", "val": "per_user-val.parquet"}
 _CHECKPOINTS = "checkpoints"
-_RECORD = "run.json"  # written when training begins
 
 
 def new_run_folder(root: Path, *, claim: bool) -> Path:
@@ -21,7 +28,7 @@ def new_run_folder(root: Path, *, claim: bool) -> Path:
         StorageError: If the folder cannot be made.
     """
     while True:
-        folder = root / f"version_{max(_versions(root), default=-1) + 1}"
+        folder = root / f"version_{max(versions(root), default=-1) + 1}"
         if not claim:
             return folder
         try:
@@ -44,7 +51,7 @@ def run_folder(checkpoint: Path) -> Path:
 
 def remove_unless_begun(folder: Path) -> None:
     """Removes the folder of a run that ended before it began to train."""
-    if not (folder / _RECORD).is_file():
+    if not (folder / RECORD_FILE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -59,17 +66,17 @@ def last_of_newest_run(root: Path) -> Path:
     Raises:
         CheckpointError: If there is none: an older run is not taken in its place.
     """
-    began = [v for v, folder in _versions(root).items() if (folder / _RECORD).is_file()]
+    began = {v: run for v, run in versions(root).items() if (run / RECORD_FILE).is_file()}
     if not began:
         raise CheckpointError(
             "there is no such checkpoint: `last` of a run that never began",
             expected=f"a run in {root}/version_N",
             fix="start without --ckpt_path, or give name and trainer.default_root_dir of the run",
         )
-    folder = _versions(root)[max(began)]
+    folder = began[max(began)]
     path = last_path(folder)
     if not path.is_file():
-        others = (last_path(_versions(root)[version]) for version in sorted(began))
+        others = (last_path(began[version]) for version in sorted(began))
         saved = [other for other in others if other.is_file()]
         raise CheckpointError(
             f"there is no such checkpoint: the newest run, {folder}, ended before its first save",
@@ -80,7 +87,8 @@ def last_of_newest_run(root: Path) -> Path:
     return path
 
 
-def _versions(root: Path) -> dict[int, Path]:
+def versions(root: Path) -> dict[int, Path]:
+    """The folders `version_N` below `root`, by N."""
     return {
         int(number): folder
         for folder in root.glob("version_*")

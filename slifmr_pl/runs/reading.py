@@ -1,9 +1,10 @@
 """Reads the folder of a run: settings, record, results, and the metrics of its users."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from slifmr_pl.errors import RunError
+from slifmr_pl.runs.layout import CONFIG_FILE, RECORD_FILE, RESULT_FILES, USERS_FILES, Stage
 
-Stage = Literal["test", "val"]
+Content = TypeVar("Content")
 
-CONFIG_FILE = "config.yaml"
-RECORD_FILE = "run.json"
-USERS_FILES = {"test": "per_user.parquet", "val": "per_user-val.parquet"}
-RESULT_FILES = {"test": "test.json", "val": "val.json"}
+_RECORD_KEYS = ("outcome", "best", "data", "trainer", "environment", "git", "resumed_from")
 _TEST_AGAIN = {
     "test": "run `python lightning_cli.py test` with its config.yaml and best checkpoint",
     "val": "run `python lightning_cli.py validate` with its config.yaml, its best checkpoint and "
@@ -66,7 +65,8 @@ def read_evaluation(folder: Path, stage: Stage) -> Evaluation:
         RunError: A file is missing, damaged, of an older version, or of another evaluation.
     """
     result = read_result(folder, stage)
-    table = _read_users(folder, stage)
+    expected = "columns user_id, n_relevant and the metrics"
+    table = _read(folder / USERS_FILES[stage], _parse_users, expected, _TEST_AGAIN[stage])
     columns = tuple(table.column_names[2:])
     values = np.stack([table[name].to_numpy() for name in columns], axis=1)
     prefix = f"{stage}/"
@@ -94,17 +94,15 @@ def read_result(folder: Path, stage: Stage) -> dict[str, Any]:
     Raises:
         RunError: It is missing, damaged, or of an older version.
     """
-    require_folder(folder)
-    path = folder / RESULT_FILES[stage]
-    result = _read_json(path, ("checkpoint", "metrics", "masks", "data"), _TEST_AGAIN[stage])
-    if not isinstance(result["data"], dict) or "parts" not in result["data"]:
-        raise RunError(
-            "the file does not say on which data",
-            expected="a result that was measured with a SlifMrDataModule",
-            fix=_TEST_AGAIN[stage],
-            path=path,
-        )
-    return result
+
+    def parse(path: Path) -> dict[str, Any]:
+        result = _parse_json(path, ("checkpoint", "metrics", "masks", "data"))
+        if not isinstance(result["data"], dict) or "parts" not in result["data"]:
+            raise ValueError("it does not say on which data")
+        return result
+
+    expected = "a result of this version, measured with a SlifMrDataModule"
+    return _read(folder / RESULT_FILES[stage], parse, expected, _TEST_AGAIN[stage])
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -113,10 +111,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: It is missing, damaged, or of an older version.
     """
-    require_folder(folder)
-    keys = ("outcome", "best", "data", "trainer", "environment", "git", "resumed_from")
-    return _read_json(
-        folder / RECORD_FILE, keys, "take a run that `fit` of this version made, or train again"
+    return _read(
+        folder / RECORD_FILE,
+        lambda path: _parse_json(path, _RECORD_KEYS),
+        "a record of this version",
+        "take a run that `fit` of this version made, or train again",
     )
 
 
@@ -126,20 +125,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: It is missing or damaged.
     """
-    require_folder(folder)
-    path = folder / CONFIG_FILE
-    try:
+
+    def parse(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text("utf-8"))
         if not isinstance(settings, dict):
-            raise ValueError(f"a {type(settings).__name__}")
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(
-            f"the run's configuration cannot be read ({type(error).__name__})",
-            expected="settings that `fit` saved",
-            fix="restore the file, or take another run",
-            path=path,
-        ) from error
-    return settings
+            raise ValueError(f"it is a {type(settings).__name__}")
+        return settings
+
+    fix = "restore the file, or take another run"
+    return _read(folder / CONFIG_FILE, parse, "settings that `fit` saved", fix)
 
 
 def require_folder(folder: Path) -> None:
@@ -157,49 +151,38 @@ def require_folder(folder: Path) -> None:
         )
 
 
-def _read_json(path: Path, keys: tuple[str, ...], fix: str) -> dict[str, Any]:
+def _read(path: Path, parse: Callable[[Path], Content], expected: str, fix: str) -> Content:
+    """Reads a file in a run's folder.
+
+    Raises:
+        RunError: The folder or the file is missing, or `parse` refuses its content.
+    """
+    require_folder(path.parent)
     if not path.is_file():
         raise RunError(
             f"the run has no {path.name}", expected="a complete run", fix=fix, path=path.parent
         )
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return parse(path)
+    except (OSError, ValueError, yaml.YAMLError, pa.ArrowException) as error:
         raise RunError(
-            f"the file is no JSON ({error})", expected="a whole file", fix=fix, path=path
+            f"{path.name} cannot be read: {error}", expected=expected, fix=fix, path=path
         ) from error
+
+
+def _parse_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    content = json.loads(path.read_text("utf-8"))
     absent = [key for key in keys if not isinstance(content, dict) or key not in content]
     if absent:
-        raise RunError(
-            f"there is no entry {', '.join(absent)}",
-            expected="a file of this version of slifmr_pl",
-            fix=fix,
-            path=path,
-        )
+        raise ValueError(f"there is no entry {', '.join(absent)}")
     result: dict[str, Any] = content
     return result
 
 
-def _read_users(folder: Path, stage: Stage) -> pa.Table:
-    path = folder / USERS_FILES[stage]
-    if not path.is_file():
-        raise RunError(
-            f"the run has no {path.name}",
-            expected="the metrics of its users",
-            fix=_TEST_AGAIN[stage],
-            path=folder,
-        )
-    try:
-        table = pq.read_table(path)
-        if table.column_names[:2] != ["user_id", "n_relevant"] or table.num_columns < 3:
-            raise ValueError(f"columns {', '.join(table.column_names)}")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise RunError(
-            f"the metrics of the users cannot be read ({error})",
-            expected="columns user_id, n_relevant and the metrics",
-            fix=_TEST_AGAIN[stage],
-            path=path,
-        ) from error
+def _parse_users(path: Path) -> pa.Table:
+    table = pq.read_table(path)
+    if table.column_names[:2] != ["user_id", "n_relevant"] or table.num_columns < 3:
+        raise ValueError(f"it has the columns {', '.join(table.column_names)}")
     return table
 
 

@@ -21,7 +21,7 @@ from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.nn.item_views import entries_of
 from slifmr_pl.nn.last_step import LastStep
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
-from slifmr_pl.regression.closed_form import RegressionFactors, joined
+from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
 
 Kind = str
 """Where a share comes from, see `Part`; a view of the user's own may give others."""
@@ -120,9 +120,9 @@ def _regression_parts(
 ) -> list[Part]:
     own = regression._replace(users=regression.users[user : user + 1])
     dim = views.users.shape[1]
-    factor = joined(views.users[user : user + 1], views.items, own)[0][0, dim:].double()
+    factor = append_regression(views.users[user : user + 1], views.items, own)[0][0, dim:].double()
     items, _ = entries_of(_blocks(graphs).user_items.forward, user)
-    sent = regression.sent[items].double()
+    sent = regression.shared_factors[items].double()
     # The factor is what the items send, on another scale.
     scale = factor.norm() / sent.sum(0).norm().clamp_min(1e-12)
     shares = (scale * (sent @ regression.items[item].double())).tolist()

@@ -1,8 +1,6 @@
 """Trains a recorded run again, tests it, and compares every number."""
 
 import math
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +12,13 @@ from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state
-from slifmr_pl.runs.reading import (
-    CONFIG_FILE,
-    read_record,
-    read_result,
-    read_settings,
-)
+from slifmr_pl.runs.layout import CONFIG_FILE
+from slifmr_pl.runs.reading import read_record, read_result, read_settings
+from slifmr_pl.studies.runs import exit_status, start
 
 Verdict = Literal["bit-equal", "within tolerance", "differs"]
+
+_RUNS = "*/version_*"
 
 
 @dataclass(frozen=True)
@@ -124,15 +121,15 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
     settings["root"] = str(folder)
     data = data_module(settings, run.folder / CONFIG_FILE)
     data.prepare_data()
-    found, recorded = data_record(data), run.record["data"]
-    assert found is not None  # a SlifMrDataModule has all of it
-    if found["fingerprint"] == recorded["fingerprint"]:
+    now, recorded = data_record(data), run.record["data"]
+    assert now is not None  # a SlifMrDataModule has all of it
+    if now["fingerprint"] == recorded["fingerprint"]:
         return
     parts = recorded["parts"]
-    changed = [name for name in parts if found["parts"][name] != parts[name]]
+    changed = [name for name in parts if now["parts"][name] != parts[name]]
     raise RunError(
         f"the data has changed: {', '.join(changed) or 'the knowledge graph or item features'} "
-        f"(fingerprint {found['fingerprint'][:12]}, recorded {recorded['fingerprint'][:12]})",
+        f"(fingerprint {now['fingerprint'][:12]}, recorded {recorded['fingerprint'][:12]})",
         expected="the data that the run was trained on",
         fix=f"restore it, or {fix}",
         path=folder,
@@ -153,13 +150,13 @@ def train_and_test_again(run: RecordedRun, out: Path, root: Path | None) -> Path
     Raises:
         RunError: One of the two failed; it has said why.
     """
-    before = set(_versions(out))
+    before = set(out.glob(_RUNS))
     arguments = ["--config", str(run.folder / CONFIG_FILE), "--ckpt_path", "null"]
     arguments += ["--trainer.default_root_dir", str(out)]
     arguments += [] if root is None else ["--data.root", str(root)]
     threads = run.record["environment"]["hardware"]["threads"]
     _call(["fit", *arguments], threads)
-    (folder,) = set(_versions(out)) - before
+    (folder,) = set(out.glob(_RUNS)) - before
     best = folder / read_record(folder)["best"]["checkpoint"]
     arguments = ["--config", str(folder / CONFIG_FILE), "--ckpt_path", str(best)]
     _call(["test", *arguments, "--data.test_masks", run.result["masks"]], threads)
@@ -174,20 +171,15 @@ def agreements(run: RecordedRun, folder: Path, tolerance: float) -> list[Agreeme
         folder: The run that repeated it.
         tolerance: Relative difference that still counts as agreement.
     """
-    numbers = [
+    then, now = (
         {f"best {record['best']['monitor']}": record["best"]["score"], **result["metrics"]}
         for record, result in (
             (run.record, run.result),
             (read_record(folder), read_result(folder, "test")),
         )
-    ]
-    then, now = numbers
-    return [
-        Agreement(
-            name, then.get(name), now.get(name), _verdict(then.get(name), now.get(name), tolerance)
-        )
-        for name in dict.fromkeys([*then, *now])
-    ]
+    )
+    pairs = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
+    return [Agreement(name, *pair, _verdict(*pair, tolerance)) for name, pair in pairs.items()]
 
 
 def _verdict(recorded: float | None, again: float | None, tolerance: float) -> Verdict:
@@ -199,20 +191,12 @@ def _verdict(recorded: float | None, again: float | None, tolerance: float) -> V
     return "within tolerance" if close else "differs"
 
 
-def _versions(out: Path) -> list[Path]:
-    return list(out.glob("*/version_*"))
-
-
 def _call(arguments: list[str], threads: int) -> None:
-    sys.stdout.flush()  # what was said so far comes before what the process says
-    result = subprocess.run(  # noqa: S603  # our own command line, no shell
-        [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        check=False,
-    )
-    if result.returncode:
+    sys.stdout.flush()  # what was printed so far comes before what the process prints
+    status = exit_status(start(arguments, threads))
+    if status:
         raise RunError(
-            f"{arguments[0]} ended with status {result.returncode}; see above",
+            f"{arguments[0]} ended with status {status}; see above",
             expected="the run's configuration to run here",
             fix="mend what it says, or use the versions that run.json names",
         )

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.studies.reproduction import (
-    Agreement,
     Difference,
     RecordedRun,
     agreements,
@@ -64,13 +62,19 @@ def report(
     Returns:
         Whether all of them agree.
     """
-    found = agreements(run, again, tolerance)
-    console.print(_table(found))
-    counts = Counter(agreement.verdict for agreement in found)
+    numbers = agreements(run, again, tolerance)
+    console.print(
+        _table(
+            "Recorded and measured again",
+            ("number", "recorded", "again", "verdict"),
+            [(n.metric, _decimals(n.recorded), _decimals(n.again), n.verdict) for n in numbers],
+        )
+    )
+    counts = Counter(number.verdict for number in numbers)
     agrees = not counts["differs"]
     parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     console.print(
-        f"{'Reproduced' if agrees else 'Not reproduced'}: of {len(found)} numbers {parts} "
+        f"{'Reproduced' if agrees else 'Not reproduced'}: of {len(numbers)} numbers {parts} "
         f"(relative tolerance {tolerance:g}).",
         highlight=False,
     )
@@ -80,7 +84,7 @@ def report(
         "agrees": agrees,
         "tolerance": tolerance,
         "differences": [asdict(difference) for difference in changed],
-        "numbers": [asdict(agreement) for agreement in found],
+        "numbers": [asdict(number) for number in numbers],
     }
     write_json(path, content)
     console.print(f"Written to {path}", highlight=False)
@@ -89,12 +93,8 @@ def report(
 
 def _print_differences(run: RecordedRun, changed: Sequence[Difference], console: Console) -> None:
     if changed:
-        table = Table(title="What differs from the record", title_justify="left")
-        for column in ("", "recorded", "now"):
-            table.add_column(column)
-        for difference in changed:
-            table.add_row(difference.key, _shown(difference.recorded), _shown(difference.now))
-        console.print(table)
+        rows = [(one.key, str(one.recorded), str(one.now)) for one in changed]
+        console.print(_table("What differs from the record", ("", "recorded", "now"), rows))
     else:
         console.print("Versions, hardware and code are as recorded.")
     record = run.record
@@ -106,18 +106,12 @@ def _print_differences(run: RecordedRun, changed: Sequence[Difference], console:
         console.print("The run did not set trainer.deterministic; on a GPU, numbers may vary.")
 
 
-def _table(found: Sequence[Agreement]) -> Table:
-    table = Table(title="Recorded and measured again", title_justify="left")
-    table.add_column("number")
-    table.add_column("recorded", justify="right")
-    table.add_column("again", justify="right")
-    table.add_column("verdict")
-    for agreement in found:
-        numbers = (agreement.recorded, agreement.again)
-        cells = ("missing" if number is None else f"{number:.6f}" for number in numbers)
-        table.add_row(agreement.metric, *cells, agreement.verdict)
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*header, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
+def _decimals(number: float | None) -> str:
+    return "missing" if number is None else f"{number:.6f}"

@@ -1,9 +1,8 @@
-"""What a model withstands: its test metrics over training data that get worse and worse.
+"""Robustness: test metrics of models over training data that are degraded step by step.
 
-A point is one model, one way to make data worse, one level of it and one seed.
+A point is one model, one way to degrade the data, one level of it and one seed.
 """
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.ranking import DEFAULT_KS
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.statistics import mean_and_std
 
 GROUPS = 4  # of users, by activity
 _PREFIX = "data.perturbations"
@@ -25,7 +25,7 @@ _PREFIX = "data.perturbations"
 
 @dataclass(frozen=True)
 class Model:
-    """A model to look at: a name and its configuration files, the later one wins."""
+    """A model to measure: a name and its configuration files, of which the later one wins."""
 
     name: str
     configs: tuple[Path, ...]
@@ -33,15 +33,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Aspect:
-    """A way to make training data worse.
+    """A way to degrade training data.
 
     Attributes:
         name: As shown and as chosen.
         label: Of the axis.
-        levels: From the least to the most, or the other way round.
-        clean: The level of data as they are; None where there is none.
+        levels: Ascending or descending.
+        clean: The level of unchanged data; None if there is none.
         settings: Configuration of a level.
-        concerns: Whether a model, given its saved settings, can be affected at all.
+        concerns: Whether it can affect a model, given the settings of a run of it.
     """
 
     name: str
@@ -73,9 +73,9 @@ class Point:
 
 
 def aspects(modalities: Sequence[str]) -> list[Aspect]:
-    """All ways to make data with these modalities worse."""
+    """All ways to degrade data with these modalities."""
     tenths = (0.1, 0.2, 0.3, 0.4, 0.5)
-    found = [
+    known = [
         Aspect(
             "interactions",
             "random interactions added",
@@ -106,7 +106,7 @@ def aspects(modalities: Sequence[str]) -> list[Aspect]:
             lambda level: {f"{_PREFIX}.cold_items": level, "data.test_items": "cold"},
         ),
     ]
-    return found + [_missing(name) for name in modalities]
+    return known + [_missing(name) for name in modalities]
 
 
 def _missing(modality: str) -> Aspect:
@@ -121,7 +121,7 @@ def _missing(modality: str) -> Aspect:
 
 
 def uses_knowledge(settings: Mapping[str, Any]) -> bool:
-    """Whether a run's saved settings let triples into the model."""
+    """Whether the model of a run with these settings uses triples."""
     return (
         settings["data"]["use_knowledge"]
         and settings["baseline"] is None
@@ -211,7 +211,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         for model in study.models:
             for level in sorted(levels):
                 for seed in study.seeds:
-                    # What does not concern a model leaves it as it is.
+                    # An aspect that does not concern a model leaves the run on clean data.
                     run = runs_of.get((aspect, model, level, seed), runs[model, seed])
                     metrics = tested(run, study.threads)
                     points.append(Point(model.name, aspect.name, f"{level:.0%}", seed, metrics))
@@ -252,9 +252,7 @@ def records(points: Sequence[Point], metrics: Sequence[str]) -> list[dict[str, A
         row: dict[str, Any] = dict(zip(("aspect", "model", "level"), key, strict=True))
         row["seeds"] = len(of_seeds)
         for metric in metrics:
-            values = means[metric][key]
-            row[metric] = statistics.mean(values)
-            row[f"{metric} std"] = statistics.stdev(values) if len(values) > 1 else None
+            row[metric], row[f"{metric} std"] = mean_and_std(means[metric][key])
         rows.append(row)
     return rows
 

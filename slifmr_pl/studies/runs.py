@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,15 @@ from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.files import composed
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.atomic_files import write_json
-from slifmr_pl.runs.layout import last_path
-from slifmr_pl.runs.reading import CONFIG_FILE, RECORD_FILE, read_record, read_result
+from slifmr_pl.runs.layout import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    RECORD_FILE,
+    RESULT_FILES,
+    last_path,
+    versions,
+)
+from slifmr_pl.runs.reading import read_record, read_result
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,7 +56,7 @@ class Job:
 
 
 def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subprocess.Popen[bytes]":
-    """Starts `fit`, anew or from a checkpoint; what it says goes to the job's log."""
+    """Starts `fit`, anew or from a checkpoint; its output goes to the job's log."""
     settings = {
         "trainer.enable_progress_bar": False,
         "trainer.enable_model_summary": False,
@@ -61,11 +68,11 @@ def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subpro
     arguments += [f"--{key}={_argument(value)}" for key, value in settings.items()]
     if checkpoint is not None:
         arguments.append(f"--ckpt_path={checkpoint}")
-    return _start(["fit", *arguments], job.folder, threads)
+    return start(["fit", *arguments], threads, job.folder / LOG_FILE)
 
 
 def fitted(job: Job, threads: int) -> Path:
-    """Makes the run, unless one in its folder has finished already; one that was stopped goes on.
+    """Trains, unless a run in the job's folder has finished; a run that was stopped is resumed.
 
     Returns:
         Folder of the finished run.
@@ -73,10 +80,10 @@ def fitted(job: Job, threads: int) -> Path:
     Raises:
         RunError: It failed, or the runs in its folder are of other settings.
     """
-    _claim(job)
+    _require_same_settings(job)
     done = finished_run(job.folder)
     if done is None:
-        _wait(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
+        _require_success(start_fit(job, threads, _stopped_at(job.folder)), job.folder)
         done = finished_run(job.folder)
     if done is None:
         raise RunError(
@@ -88,11 +95,11 @@ def fitted(job: Job, threads: int) -> Path:
     return done
 
 
-def _claim(job: Job) -> None:
-    """Says in the job's folder of which settings its runs are.
+def _require_same_settings(job: Job) -> None:
+    """Compares a job's settings with those of the runs in its folder, and notes them for later.
 
     Raises:
-        RunError: They are of other settings.
+        RunError: They differ.
     """
     path = job.folder / JOB_FILE
     wanted = json.loads(json.dumps(composed(job.configs, job.settings), default=str))
@@ -114,12 +121,11 @@ def _claim(job: Job) -> None:
 
 def _stopped_at(folder: Path) -> Path | None:
     """The last checkpoint of the newest run in a job's folder, if something stopped that run."""
-    run = newest_run(folder)
-    if run is None or not (run / RECORD_FILE).is_file():
+    run, record = newest_run(folder), newest_record(folder)
+    if run is None or record is None or record["outcome"] not in ("interrupted", "running"):
         return None
-    stopped = read_record(run)["outcome"] in ("interrupted", "running")
     last = last_path(run)
-    return last if stopped and last.is_file() else None
+    return last if last.is_file() else None
 
 
 def tested(run: Path, threads: int) -> dict[str, float]:
@@ -128,28 +134,33 @@ def tested(run: Path, threads: int) -> dict[str, float]:
     Raises:
         RunError: The test failed.
     """
-    if not (run / "test.json").is_file():
+    if not (run / RESULT_FILES["test"]).is_file():
         best = run / read_record(run)["best"]["checkpoint"]
         arguments = ["test", f"--config={run / CONFIG_FILE}", f"--ckpt_path={best}"]
         folder = run.parents[1]
-        _wait(_start(arguments, folder, threads), folder)
+        _require_success(start(arguments, threads, folder / LOG_FILE), folder)
     metrics = read_result(run, "test")["metrics"]
     return {name.removeprefix("test/"): value for name, value in metrics.items() if "@" in name}
 
 
 def newest_run(folder: Path) -> Path | None:
     """The run that began last in a job's folder."""
-    runs = [path for path in (folder / NAME).glob("version_*") if path.is_dir()]
-    return max(runs, key=lambda path: int(path.name.removeprefix("version_")), default=None)
+    runs = versions(folder / NAME)
+    return runs[max(runs)] if runs else None
+
+
+def newest_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the newest run in a job's folder, if that run began to train."""
+    run = newest_run(folder)
+    return read_record(run) if run is not None and (run / RECORD_FILE).is_file() else None
 
 
 def finished_run(folder: Path) -> Path | None:
     """The newest run in a job's folder, if it has finished."""
-    run = newest_run(folder)
-    if run is None or not (run / RECORD_FILE).is_file():
+    record = newest_record(folder)
+    if record is None or record["outcome"] != "finished" or not record["best"]:
         return None
-    record = read_record(run)
-    return run if record["outcome"] == "finished" and record["best"] else None
+    return newest_run(folder)
 
 
 def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, float]]:
@@ -160,7 +171,7 @@ def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, 
         metric: For example `val/recall@20`.
         after: Last epoch that is known already.
     """
-    path = run / "metrics.csv"
+    path = run / METRICS_FILE
     text = path.read_text("utf-8") if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]  # a line may be half written
     for row in csv.DictReader(io.StringIO(whole)):
@@ -168,8 +179,8 @@ def validated_epochs(run: Path, metric: str, after: int) -> Iterator[tuple[int, 
             yield int(row["epoch"]), float(row[metric])
 
 
-def last_words(folder: Path) -> str:
-    """The end of a job's log."""
+def log_tail(folder: Path) -> str:
+    """The last lines of a job's log."""
     path = folder / LOG_FILE
     lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
     return "\n".join(lines[-_LOG_LINES:])
@@ -180,33 +191,37 @@ def in_parallel(
 ) -> list[Result]:
     """Applies a function that waits for a process.
 
-    After an error no further process is started; SIGINT and SIGTERM stop those that run, too.
+    After an error no further process is started, and those that run are waited for; then the first
+    error is raised. SIGINT and SIGTERM stop those that run, too.
     """
-    pool = ThreadPoolExecutor(jobs)
+    errors: list[BaseException] = []
 
-    def applied(item: Item) -> Result:
+    def unless_failed(item: Item) -> Result:
+        if errors:
+            raise CancelledError
         try:
             return function(item)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            errors.append(error)
             raise
 
-    with _raised_on_sigterm():
+    with _raised_on_sigterm(), ThreadPoolExecutor(jobs) as pool:
+        futures: list[Future[Result]] = []
         try:
-            futures = [pool.submit(applied, item) for item in items]
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(_started):
-                if process.poll() is None:
-                    process.terminate()  # it saves and stops
+            futures += (pool.submit(unless_failed, item) for item in items)
+            return [future.result() for future in futures]
+        except KeyboardInterrupt as error:
+            errors.append(error)
+            unfinished = set(futures)
+            while unfinished:  # a worker may be about to start its process
+                for process in list(_started):
+                    _started.discard(process)
+                    process.terminate()  # it saves and stops; a second signal would cut that short
+                unfinished = wait(unfinished, timeout=0.2).not_done
             raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for future in futures:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            raise error
-    return [future.result() for future in futures]
+        except Exception as error:
+            errors.append(error)
+            raise errors[0] from None
 
 
 @contextmanager
@@ -230,34 +245,48 @@ def _argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _start(arguments: list[str], folder: Path, threads: int) -> "subprocess.Popen[bytes]":
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG_FILE).open("ab") as log:
+def start(
+    arguments: Sequence[str], threads: int, log: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    """Starts our command line in a process of its own.
+
+    Args:
+        arguments: Subcommand and options.
+        threads: Threads of that process.
+        log: File that its output is appended to; by default it is shown where ours is.
+    """
+    with ExitStack() as stack:
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(  # noqa: S603  # our own command line, no shell
             [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=None if log is None else stack.enter_context(log.open("ab")),
+            stderr=None if log is None else subprocess.STDOUT,
         )
     _started.add(process)
     return process
 
 
-def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+def exit_status(process: "subprocess.Popen[bytes]") -> int:
+    """Waits for a process; whatever interrupts the wait lets it save and stop."""
     try:
-        status = process.wait()
+        return process.wait()
     except BaseException:
-        process.terminate()  # it saves and stops
+        process.terminate()
         process.wait()
         raise
-    if status:
+
+
+def _require_success(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    if status := exit_status(process):
         raise run_failed(status, folder)
 
 
 def run_failed(status: int, folder: Path) -> RunError:
     """The error of a run that ended with a status other than 0."""
     return RunError(
-        f"a run ended with status {status} and said at its end\n{last_words(folder)}",
+        f"a run ended with status {status} and said at its end\n{log_tail(folder)}",
         expected="a run that finishes",
         fix="mend what it says, and start the same command again: what has finished is kept",
         path=folder / LOG_FILE,

@@ -1,4 +1,4 @@
-"""What a sweep may choose from: a YAML file of settings and their ranges."""
+"""The search space of a sweep: a YAML file of settings and their ranges."""
 
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +9,7 @@ import yaml
 from slifmr_pl.config.optional import library
 from slifmr_pl.errors import ConfigError
 
-# Runs that differ in these answer another question, or the same one by chance.
+# Runs that differ in these are not comparable, or differ by chance alone.
 _NOT_TO_TUNE = (
     "seed_everything",
     "name",
@@ -31,8 +31,8 @@ def optuna() -> ModuleType:
     Raises:
         ConfigError: It is not installed.
     """
-    found: ModuleType = library("optuna", "sweep", "a sweep")
-    return found
+    module: ModuleType = library("optuna", "sweep", "a sweep")
+    return module
 
 
 def read_space(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Shapes: n users, c columns (metrics), R resamples. All randomness comes from the
 
 import warnings
 from collections.abc import Sequence
+from statistics import mean, stdev
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,11 @@ Floats = npt.NDArray[np.float64]
 
 # Numbers that a block of resamples holds at a time.
 _BLOCK = 4_000_000
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation of runs; a single one has no deviation."""
+    return mean(values), stdev(values) if len(values) > 1 else None
 
 
 def bootstrap_means(values: Floats, resamples: int, seed: int) -> Floats:

@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import socket
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ import yaml
 from slifmr_pl.config.files import composed
 from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.runs.atomic_files import write_json
-from slifmr_pl.runs.reading import RECORD_FILE, read_record, read_settings
+from slifmr_pl.runs.reading import read_settings
 from slifmr_pl.studies.runs import (
     Job,
-    finished_run,
     fitted,
     in_parallel,
+    newest_record,
     newest_run,
     run_failed,
     start_fit,
@@ -29,11 +28,13 @@ from slifmr_pl.studies.runs import (
     validated_epochs,
 )
 from slifmr_pl.studies.space import optuna
+from slifmr_pl.studies.statistics import mean_and_std
 
 BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.json"
 FINAL_FILE = "final.json"
 _FAILED = "failed before"  # attribute of a trial whose settings are tried once more
+_GAVE_UP = "gave up"  # attribute that says why a trial counts without a result
 _TRIALS = "trials"  # folder of their runs
 _NAME = "sweep"  # of the study in its journal
 _POLL = 0.5  # seconds between looks at a running trial
@@ -84,12 +85,12 @@ def search(
             the storage is of another one.
     """
     study = _study(sweep)
-    states = optuna().trial.TrialState
-    for lost in study.get_trials(states=(states.RUNNING,)):  # killed with an earlier call
+    running = (optuna().trial.TrialState.RUNNING,)
+    for lost in study.get_trials(states=running):  # killed with an earlier call
         _require_dead(lost, sweep)
-        _put_back(study, lost)
-    missing = max(0, trials - len(_records(study, sweep)))
-    in_parallel(lambda _: _try(study, sweep, say), range(missing), jobs)
+        _fail_and_enqueue(study, lost)
+    while missing := max(0, trials - len(_records(study, sweep))):
+        in_parallel(lambda _: _run_trial(study, sweep, say), range(missing), jobs)
     records = _records(study, sweep)
     write_json(sweep.out / TRIALS_FILE, records)
     if records and records[0]["value"] is not None:
@@ -134,12 +135,7 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
         "seeds": list(seeds),
         "runs": [str(run) for run in runs],
         "metrics": {
-            name: {
-                "mean": statistics.mean(of_seed[name] for of_seed in values),
-                "std": statistics.stdev(of_seed[name] for of_seed in values)
-                if len(values) > 1
-                else None,
-            }
+            name: dict(zip(("mean", "std"), mean_and_std([of[name] for of in values]), strict=True))
             for name in values[0]
         },
     }
@@ -162,7 +158,7 @@ def _study(sweep: Sweep) -> Any:
     study = _opened(storage)
     before = study.user_attrs.get("sweep", identity)
     changed = [key for key in identity if before[key] != identity[key]]
-    if changed and not _records(study, sweep):  # what was to be tried is of no use any more
+    if changed and not _records(study, sweep):  # nothing was learnt from them
         library.delete_study(study_name=_NAME, storage=storage)
         shutil.rmtree(sweep.out / _TRIALS, ignore_errors=True)
         study = _opened(storage)
@@ -174,7 +170,7 @@ def _study(sweep: Sweep) -> Any:
             path=sweep.storage,
         )
     study.set_user_attr("sweep", identity)
-    # Not the same draws again where a sweep goes on.
+    # A sweep that goes on does not repeat its random draws.
     study.sampler = library.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     return study
 
@@ -186,55 +182,45 @@ def _opened(storage: Any) -> Any:
         study_name=_NAME,
         load_if_exists=True,
         direction="maximize",
-        # Late epochs, which only the best trials reach, are compared by as many trials too.
+        # Few trials reach late epochs: none is pruned there before as many have been.
         pruner=library.pruners.MedianPruner(_STARTUP, _WARMUP, n_min_trials=_STARTUP),
     )
 
 
 class _FailedOnceError(Exception):
-    """A trial failed after it had validated, for whatever reason but divergence."""
+    """A trial failed for the first time; its settings are tried once more."""
 
 
-def _try(study: Any, sweep: Sweep, say: Callable[[str], None]) -> None:
-    """One trial, from the choice of its settings to its result; one that fails is tried again."""
-    while not _concluded(study, sweep, say):
-        pass
-
-
-def _concluded(study: Any, sweep: Sweep, say: Callable[[str], None]) -> bool:
-    """Makes a trial, and says whether it counts."""
+def _run_trial(study: Any, sweep: Sweep, say: Callable[[str], None]) -> None:
+    """One trial, from the choice of its settings to its result."""
     library = optuna()
-    states = library.trial.TrialState
     trial = study.ask(dict(sweep.space))
     trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
     try:
-        value = _value(trial, sweep)
+        study.tell(trial, _train(trial, sweep))
     except library.TrialPruned:
-        study.tell(trial, state=states.PRUNED)
-    except _FailedOnceError:
-        _put_back(study, trial)
-        return False
-    except BaseException:
-        _put_back(study, trial)
+        study.tell(trial, state=library.trial.TrialState.PRUNED)
+    except BaseException as error:
+        _fail_and_enqueue(study, trial)
+        if isinstance(error, _FailedOnceError):
+            return
         raise
-    else:
-        study.tell(trial, value, state=states.FAIL if value is None else states.COMPLETE)
-    say(_line(study.trials[trial.number], sweep.metric))
-    return True
+    record = _record(study.trials[trial.number], sweep)
+    value = math.nan if record["best_seen"] is None else record["best_seen"]
+    settings = "  ".join(f"{key}={setting}" for key, setting in record["params"].items())
+    say(f"trial {trial.number}  {record['state']}  {sweep.metric} {value:.4f}  {settings}")
 
 
-def _line(trial: Any, metric: str) -> str:
-    """A trial that ended, as progress shows it."""
-    seen = trial.value
-    if seen is None:
-        seen = max(trial.intermediate_values.values(), default=math.nan)
-    state = trial.user_attrs.get("gave up", trial.state.name.lower())
-    settings = "  ".join(f"{key}={value}" for key, value in trial.params.items())
-    return f"trial {trial.number}  {state}  {metric} {seen:.4f}  {settings}"
+def _fail_and_enqueue(study: Any, trial: Any) -> None:
+    """Ends a trial as failed, and lets a later trial take its settings."""
+    study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
+    if trial.params:
+        failed = trial.user_attrs.get(_FAILED, False)
+        study.enqueue_trial(trial.params, user_attrs={_FAILED: failed})
 
 
 def _require_dead(trial: Any, sweep: Sweep) -> None:
-    """Refuses to take over a trial whose process is alive; of another host, none is.
+    """Refuses to take over a trial whose process still runs; one of another host counts as dead.
 
     Raises:
         RunError: If it is.
@@ -254,20 +240,15 @@ def _require_dead(trial: Any, sweep: Sweep) -> None:
     )
 
 
-def _put_back(study: Any, trial: Any) -> None:
-    """Gives up a trial that may not be its settings' fault; a later one takes them."""
-    study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
-    if trial.params:
-        failed = trial.user_attrs.get(_FAILED, False)
-        study.enqueue_trial(trial.params, user_attrs={_FAILED: failed})
-
-
-def _value(trial: Any, sweep: Sweep) -> float | None:
-    """Trains, and gives the best validation metric; None where training diverged or failed twice.
+def _train(trial: Any, sweep: Sweep) -> float:
+    """Trains with a trial's settings, and gives the best validation metric.
 
     Raises:
-        RunError: It was stopped, or failed before its first validation.
-        _FailedOnceError: It failed later, for the first time.
+        TrialPruned: It did worse than earlier trials; or it diverged or failed twice, which
+            the attribute `gave up` then says.
+        RunError: It was stopped, or no trial has worked yet and this one failed before its first
+            validation, so that most likely all would.
+        _FailedOnceError: It failed otherwise, for the first time.
     """
     job = Job(
         sweep.out / _TRIALS / f"{trial.number:04}",
@@ -292,25 +273,19 @@ def _value(trial: Any, sweep: Sweep) -> float | None:
             process.terminate()
             process.wait()
     epoch = _report(trial, job, sweep.metric, epoch)
-    status = process.returncode
-    run = newest_run(job.folder)
-    if status and run is not None and (run / RECORD_FILE).is_file():
-        record = read_record(run)
-        if (record["outcome"], record["error"]) == ("failed", DivergenceError.__name__):
-            trial.set_user_attr("gave up", "diverged")
-            return None
-    finished = finished_run(job.folder)
-    if finished is not None and not status:
-        return float(read_record(finished)["best"]["score"])
-    if status in (130, 143):
+    status, record = process.returncode, newest_record(job.folder) or {}
+    if status == 0 and record.get("outcome") == "finished" and record["best"]:
+        return float(record["best"]["score"])
+    if status in (130, 143):  # by a signal
         raise run_failed(status, job.folder)
-    if not trial.user_attrs.get(_FAILED):
+    diverged = record.get("error") == DivergenceError.__name__
+    if not diverged and not trial.user_attrs.get(_FAILED):
         trial.set_user_attr(_FAILED, True)
         if epoch < 0 and not _records(trial.study, sweep):
-            raise run_failed(status, job.folder)  # no trial has worked: most likely none can
+            raise run_failed(status, job.folder)
         raise _FailedOnceError
-    trial.set_user_attr("gave up", "failed")
-    return None
+    trial.set_user_attr(_GAVE_UP, "diverged" if diverged else "failed")
+    raise optuna().TrialPruned
 
 
 def _report(trial: Any, job: Job, metric: str, after: int) -> int:
@@ -322,35 +297,36 @@ def _report(trial: Any, job: Job, metric: str, after: int) -> int:
 
 
 def _records(study: Any, sweep: Sweep) -> list[dict[str, Any]]:
-    """Trials that came to an end, best first; without those that were lost."""
+    """Trials that count, best first; not those that were lost or are to be tried once more."""
     states = optuna().trial.TrialState
-    records = []
-    for trial in study.trials:
-        gave_up = trial.user_attrs.get("gave up") if trial.state == states.FAIL else None
-        if trial.state not in (states.COMPLETE, states.PRUNED) and gave_up is None:
-            continue
-        seen = trial.intermediate_values
-        records.append(
-            {
-                "trial": trial.number,
-                "state": gave_up or trial.state.name.lower(),
-                "value": trial.value if trial.state == states.COMPLETE else None,
-                "best_seen": max(seen.values(), default=None),
-                "epochs": len(seen),
-                "seconds": round(trial.duration.total_seconds(), 1),
-                "params": trial.params,
-                "run": _relative_run(sweep.out / _TRIALS / f"{trial.number:04}", sweep.out),
-            }
-        )
-    return sorted(
-        records,
-        key=lambda record: (_or_least(record["value"]), _or_least(record["best_seen"])),
-        reverse=True,
-    )
+    ended = [
+        trial
+        for trial in study.trials
+        if trial.state in (states.COMPLETE, states.PRUNED)
+        or (trial.state == states.FAIL and _GAVE_UP in trial.user_attrs)  # as once recorded
+    ]
+
+    def rank(record: dict[str, Any]) -> list[float]:
+        values = record["value"], record["best_seen"]
+        return [-math.inf if value is None else value for value in values]
+
+    return sorted((_record(trial, sweep) for trial in ended), key=rank, reverse=True)
 
 
-def _or_least(value: float | None) -> float:
-    return -math.inf if value is None else value
+def _record(trial: Any, sweep: Sweep) -> dict[str, Any]:
+    seen = trial.intermediate_values
+    complete = trial.state == optuna().trial.TrialState.COMPLETE
+    return {
+        "trial": trial.number,
+        "state": trial.user_attrs.get(_GAVE_UP, trial.state.name.lower()),
+        # Of a pruned trial Optuna gives the last value that it reported.
+        "value": trial.value if complete else None,
+        "best_seen": max(seen.values(), default=None),
+        "epochs": len(seen),
+        "seconds": round(trial.duration.total_seconds(), 1),
+        "params": trial.params,
+        "run": _relative_run(sweep.out / _TRIALS / f"{trial.number:04}", sweep.out),
+    }
 
 
 def _relative_run(folder: Path, out: Path) -> str | None:

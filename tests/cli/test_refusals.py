@@ -156,15 +156,15 @@ ALTERED: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
     "feature sizes": (set_in("slifmr", "features", "text", value=0), "features are no sizes"),
     "vocabulary": (without("slifmr", "vocabulary"), "'vocabulary'"),
     "regression rows": (
-        set_in("slifmr", "regression", "sent", value=lambda t: t[:-1]),
+        set_in("slifmr", "regression", "shared_factors", value=lambda t: t[:-1]),
         "the regression is torch.float32",
     ),
     "regression share": (
-        set_in("slifmr", "regression", "unexplained", value=lambda t: t * torch.inf),
+        set_in("slifmr", "regression", "residual_share", value=lambda t: t * torch.inf),
         "shares is not finite",
     ),
     "regression share above 1": (
-        set_in("slifmr", "regression", "unexplained", value=lambda t: t + 1),
+        set_in("slifmr", "regression", "residual_share", value=lambda t: t + 1),
         "the regression is not one of 60 items",
     ),
     "regression weight": (

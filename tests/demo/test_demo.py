@@ -405,31 +405,31 @@ def test_blocks_are_drawn_independently(summary: DemoSummary) -> None:
 def test_neighbours_by_picture_share_the_look_and_nothing_else(
     summary: DemoSummary, features: Features, centred: bool
 ) -> None:
-    found = lifts(cosine(features.visual, centred=centred), summary)
-    assert found.pop("palette") > 4
-    assert found.pop("shape") > 2.5
-    assert found.pop("pattern") > 1.5
-    assert all(0.7 < value < 1.3 for value in found.values()), found
+    lift_of = lifts(cosine(features.visual, centred=centred), summary)
+    assert lift_of.pop("palette") > 4
+    assert lift_of.pop("shape") > 2.5
+    assert lift_of.pop("pattern") > 1.5
+    assert all(0.7 < value < 1.3 for value in lift_of.values()), lift_of
 
 
 @pytest.mark.parametrize("centred", [False, True])
 def test_neighbours_by_text_share_its_words_and_nothing_else(
     summary: DemoSummary, features: Features, centred: bool
 ) -> None:
-    found = lifts(cosine(features.text, centred=centred), summary)
-    assert found.pop("style") > 4
-    assert found.pop("material") > 2.5
-    del found["occasion"], found["mood"]  # one word each: faint
-    assert all(0.7 < value < 1.3 for value in found.values()), found
+    lift_of = lifts(cosine(features.text, centred=centred), summary)
+    assert lift_of.pop("style") > 4
+    assert lift_of.pop("material") > 2.5
+    del lift_of["occasion"], lift_of["mood"]  # one word each: faint
+    assert all(0.7 < value < 1.3 for value in lift_of.values()), lift_of
 
 
 def test_neighbours_in_the_knowledge_graph_share_brand_and_category_and_nothing_else(
     summary: DemoSummary,
 ) -> None:
-    found = lifts(cosine(knowledge_table(summary)), summary)
-    assert found.pop("brand") > 10
-    assert found.pop("category") > 2.5
-    assert all(0.7 < value < 1.3 for value in found.values()), found
+    lift_of = lifts(cosine(knowledge_table(summary)), summary)
+    assert lift_of.pop("brand") > 10
+    assert lift_of.pop("category") > 2.5
+    assert all(0.7 < value < 1.3 for value in lift_of.values()), lift_of
 
 
 def symnorm_graph(similarity: Array) -> Array:

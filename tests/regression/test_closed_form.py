@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from slifmr_pl.regression import closed_form
-from slifmr_pl.regression.closed_form import RegressionFactors, item_regression, joined
+from slifmr_pl.regression.closed_form import RegressionFactors, append_regression, item_regression
 from tests.graphs.oracles import generator
 
 N_USERS, N_ITEMS, RIDGE = 40, 25, 3.0
@@ -135,7 +135,7 @@ def test_join_adds_the_regression_at_the_spread_of_the_scores(scale: float) -> N
     users = scale * torch.randn(N_USERS, 4, generator=rng)
     items = torch.randn(N_ITEMS, 4, generator=rng) + 1
     regressed = factors(6)
-    both_users, both_items = joined(users, items, regressed._replace(weight=0.5))
+    both_users, both_items = append_regression(users, items, regressed._replace(weight=0.5))
     own = users @ items.T
     spread = own.std(dim=1, correction=0, keepdim=True)
     torch.testing.assert_close(

@@ -11,10 +11,10 @@ from tests.graphs.oracles import generator
 def test_directions_are_seen_from_the_mean_of_items_that_have_the_modality() -> None:
     values = torch.randn(5, 3, generator=generator(0))
     present = torch.tensor([True, True, False, True, True])
-    found = directions(ItemFeatures(values, present))
+    vectors = directions(ItemFeatures(values, present))
     expected = torch.nn.functional.normalize(values - values[present].mean(0))
-    torch.testing.assert_close(found[present], expected[present])
-    assert not found[2].any()
+    torch.testing.assert_close(vectors[present], expected[present])
+    assert not vectors[2].any()
 
 
 def test_zeros_that_stand_for_features_lie_nowhere() -> None:
@@ -29,10 +29,10 @@ def test_zeros_that_stand_for_features_lie_nowhere() -> None:
 
 def test_directions_are_seen_from_a_mean_that_is_given() -> None:
     values, mean = torch.eye(3), torch.tensor([1.0, 0.0, 0.0])
-    found = directions(ItemFeatures(values, torch.ones(3, dtype=torch.bool)), mean)
+    vectors = directions(ItemFeatures(values, torch.ones(3, dtype=torch.bool)), mean)
     half = 2**-0.5
     expected = torch.tensor([[0.0, 0.0, 0.0], [-half, half, 0.0], [-half, 0.0, half]])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(vectors, expected)
 
 
 @pytest.mark.parametrize("width", [8, 400])
@@ -41,11 +41,11 @@ def test_leading_directions_keep_the_angles_between_items(width: int) -> None:
     rng = generator(1)
     values = torch.randn(300, 8, generator=rng) @ torch.randn(8, width, generator=rng)
     features = ItemFeatures(values, torch.arange(300) != 7)
-    found, whole = leading_directions(features), directions(features).double().numpy()
-    assert found.shape == (300, min(width, 256))
-    np.testing.assert_allclose(found @ found.T, whole @ whole.T, atol=1e-5)
+    vectors, whole = leading_directions(features), directions(features).double().numpy()
+    assert vectors.shape == (300, min(width, 256))
+    np.testing.assert_allclose(vectors @ vectors.T, whole @ whole.T, atol=1e-5)
     state = torch.get_rng_state()
-    assert np.array_equal(leading_directions(features), found)
+    assert np.array_equal(leading_directions(features), vectors)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -62,13 +62,13 @@ def test_profiles_are_unit_vectors_of_shared_facts_in_which_rare_ones_weigh_more
     items, numbers = np.array([0, 0, 1, 1, 2, 3]), np.array([10, 20, 10, 20, 10, 99])
     shared = SharedFacts.among((items, numbers), 4)
     assert shared.numbers.tolist() == [10, 20]
-    found = shared.profiles((items, numbers), 4).toarray()
+    vectors = shared.profiles((items, numbers), 4).toarray()
     rarity = np.log([5 / 3, 5 / 2])
     both = rarity / np.linalg.norm(rarity)
-    np.testing.assert_allclose(found, [both, both, [1, 0], [0, 0]])
+    np.testing.assert_allclose(vectors, [both, both, [1, 0], [0, 0]])
 
 
 def test_profiles_of_other_items_leave_out_what_is_not_shared() -> None:
     shared = SharedFacts(np.array([10, 20]), np.array([1.0, 2.0]))
-    found = shared.profiles((np.array([0, 0, 1]), np.array([20, 30, 5])), 2)
-    np.testing.assert_allclose(found.toarray(), [[0, 1], [0, 0]])
+    vectors = shared.profiles((np.array([0, 0, 1]), np.array([20, 30, 5])), 2)
+    np.testing.assert_allclose(vectors.toarray(), [[0, 1], [0, 0]])

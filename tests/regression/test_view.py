@@ -27,7 +27,7 @@ def inputs(catalogue: Path) -> ModelInputs:
 def solved(config: NetworkConfig, inputs: ModelInputs) -> Tensor:
     found = RegressionView(config).solve(inputs)
     assert found is not None
-    return found.sent
+    return found.shared_factors
 
 
 @pytest.mark.parametrize("enabled", [[], ["modality"], ["knowledge"], ["modality", "knowledge"]])
@@ -55,7 +55,7 @@ def test_what_is_known_of_items_is_regressed_where_its_view_is_enabled(
         profiles=[profile for name in enabled for profile in of[name]],
         profile_weight=7.0,
     )
-    assert torch.equal(solved(config, inputs), expected.sent)
+    assert torch.equal(solved(config, inputs), expected.shared_factors)
 
 
 def test_side_information_of_zero_regresses_interactions_alone(inputs: ModelInputs) -> None:
@@ -85,7 +85,7 @@ def test_state_scores_alike_where_there_are_no_features(inputs: ModelInputs) -> 
 @pytest.mark.parametrize("weight", [0, 0.5])
 def test_fixed_weight_stays_whatever_is_loaded(inputs: ModelInputs, weight: float) -> None:
     fixed = RegressionView(NetworkConfig(regression=RegressionConfig(weight=weight)))
-    assert not fixed.is_open
+    assert not fixed.weight_is_chosen
     other = RegressionView(NetworkConfig())
     other.solve(inputs)
     other.weight = 0.75
@@ -109,4 +109,4 @@ def test_disabled_view_has_nothing(inputs: ModelInputs) -> None:
     off.load(None)
     assert off.state is None
     assert off.factors(inputs, CPU) is None
-    assert not off.is_open
+    assert not off.weight_is_chosen

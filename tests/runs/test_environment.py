@@ -15,11 +15,17 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_versions_and_hardware_are_told() -> None:
-    found = environment()
-    assert list(found) == ["packages", "python", "platform", "hardware"]
-    assert found["packages"].keys() >= {"slifmr-pl", "torch", "pytorch-lightning", "numpy", "scipy"}
-    assert found["hardware"]["cpu"]
-    assert found["hardware"]["threads"] >= 1
+    record = environment()
+    assert list(record) == ["packages", "python", "platform", "hardware"]
+    assert record["packages"].keys() >= {
+        "slifmr-pl",
+        "torch",
+        "pytorch-lightning",
+        "numpy",
+        "scipy",
+    }
+    assert record["hardware"]["cpu"]
+    assert record["hardware"]["threads"] >= 1
 
 
 def test_git_state_is_the_commit_and_whether_tracked_files_changed(tmp_path: Path) -> None:

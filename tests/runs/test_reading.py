@@ -41,13 +41,13 @@ def test_run_without_configuration_has_no_seed(run: Path) -> None:
     ("name", "content", "message"),
     [
         ("test.json", None, "the run has no test.json"),
-        ("test.json", "{", "no JSON"),
+        ("test.json", "{", r"test\.json cannot be read"),
         ("test.json", "[]", "no entry checkpoint, metrics, masks, data"),
         ("test.json", '{"metrics": {}}', "no entry checkpoint, masks, data"),
         ("per_user.parquet", None, "the run has no per_user.parquet"),
-        ("per_user.parquet", "not parquet", "cannot be read"),
-        ("config.yaml", "a: [", "configuration cannot be read"),
-        ("config.yaml", "text", "configuration cannot be read"),
+        ("per_user.parquet", "not parquet", r"per_user\.parquet cannot be read"),
+        ("config.yaml", "a: [", r"config\.yaml cannot be read"),
+        ("config.yaml", "text", r"config\.yaml cannot be read: it is a str"),
     ],
 )
 def test_missing_or_damaged_file_is_named(

@@ -13,7 +13,7 @@ from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 from slifmr_pl.models.base import catalogue_of
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import InteractionConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.regression.closed_form import joined
+from slifmr_pl.regression.closed_form import append_regression
 from slifmr_pl.serving.recommender import Recommender
 from tests.tiny_runs import demo_data, full_model
 
@@ -244,7 +244,7 @@ def test_history_gives_what_the_items_of_a_user_send(
         places = recommender.recommend_for_history([*history, history[0]], 1000)
         own = module.network.user_embedding[user].detach() / (network.interaction.layers + 1)
         mine = regression._replace(users=regression.users[user : user + 1])
-        query, table = joined(views.users[user : user + 1] - own, views.items, mine)
+        query, table = append_regression(views.users[user : user + 1] - own, views.items, mine)
         expected = dict(zip(items, (table @ query[0]).tolist(), strict=True))
         assert {place.item_id for place in places} == set(items) - set(history)
         for place in places:

@@ -35,11 +35,11 @@ def run(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     try:
         assert cli(["fit", *arguments, "--trainer.deterministic", "true"]) == 0
+        folder = root / "demo" / "version_0"
+        (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
+        assert cli(["test", "--config", str(folder / "config.yaml"), "--ckpt_path", str(best)]) == 0
     finally:
         torch.use_deterministic_algorithms(False)
-    folder = root / "demo" / "version_0"
-    (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
-    assert cli(["test", "--config", str(folder / "config.yaml"), "--ckpt_path", str(best)]) == 0
     return folder
 
 

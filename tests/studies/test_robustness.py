@@ -42,8 +42,8 @@ def study(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(study: Path, aspect: str, model: str = "EASE") -> list[dict[str, str]]:
     with (study / "robustness.csv").open(newline="") as file:
-        found = csv.DictReader(file)
-        return [row for row in found if (row["aspect"], row["model"]) == (aspect, model)]
+        table = csv.DictReader(file)
+        return [row for row in table if (row["aspect"], row["model"]) == (aspect, model)]
 
 
 def test_every_level_is_measured_on_less_data(study: Path) -> None:

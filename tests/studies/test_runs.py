@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,25 @@ def test_after_an_error_nothing_more_is_started() -> None:
         in_parallel(work, range(50), 1)
     assert done == [0, 1]
     assert in_parallel(lambda n: n * n, range(4), 3) == [0, 1, 4, 9]
+
+
+def test_error_of_a_run_is_raised_though_others_are_still_to_be_named() -> None:
+    """The first run fails while the items are still being read."""
+    failed, done = threading.Event(), []
+
+    def items() -> Iterator[int]:
+        yield 0
+        assert failed.wait(60)
+        yield from range(1, 20_000)
+
+    def work(number: int) -> None:
+        done.append(number)
+        failed.set()
+        raise RunError("failed", expected="success", fix="mend it")
+
+    with pytest.raises(RunError, match="failed"):
+        in_parallel(work, items(), 1)
+    assert done == [0]
 
 
 def test_runs_of_other_settings_are_refused(tmp_path: Path) -> None:

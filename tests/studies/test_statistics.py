@@ -22,12 +22,12 @@ def values() -> np.ndarray:
 
 
 def test_interval_equals_scipys_percentile_bootstrap(values: np.ndarray) -> None:
-    found = interval(bootstrap_means(values, 20_000, seed=1), 0.95)
+    ends = interval(bootstrap_means(values, 20_000, seed=1), 0.95)
     for column in range(2):
         expected = stats.bootstrap(
             (values[:, column],), np.mean, n_resamples=20_000, method="percentile", random_state=2
         ).confidence_interval
-        np.testing.assert_allclose(found[:, column], expected, atol=3e-3)
+        np.testing.assert_allclose(ends[:, column], expected, atol=3e-3)
 
 
 def test_interval_covers_the_true_mean_as_often_as_it_says() -> None:
@@ -43,15 +43,15 @@ def test_randomisation_equals_all_sign_flips() -> None:
     differences = np.array([0.3, -0.1, 0.2, 0.4, 0.0, 0.2, -0.3, 0.5, 0.1, 0.1])[:, None]
     signs = 1 - 2 * np.array([[b >> i & 1 for i in range(10)] for b in range(1024)])
     exact = np.mean(np.abs(signs @ differences) >= np.abs(differences.sum()) - 1e-12)
-    found = randomisation_test(differences, 40_000, seed=1)
-    assert found[0] == pytest.approx(exact, abs=0.01)
+    p_values = randomisation_test(differences, 40_000, seed=1)
+    assert p_values[0] == pytest.approx(exact, abs=0.01)
     assert 0.02 < exact < 0.2
 
 
 def test_randomisation_counts_ties_and_never_says_zero() -> None:
     # Ten users, all better by the same: one of 512 sign patterns is as extreme (two-sided).
-    found = randomisation_test(np.full((10, 1), 0.1), 50_000, seed=3)
-    assert found[0] == pytest.approx(2 / 1024, abs=6e-4)
+    p_values = randomisation_test(np.full((10, 1), 0.1), 50_000, seed=3)
+    assert p_values[0] == pytest.approx(2 / 1024, abs=6e-4)
     assert randomisation_test(np.full((500, 1), 0.1), 99, seed=3)[0] == 1 / 100
     assert randomisation_test(np.zeros((10, 1)), 99, seed=3)[0] == 1.0
 
@@ -69,8 +69,8 @@ def test_wilcoxon_by_hand() -> None:
     column = np.array([0.0, 1, -1, 2, 3, 3, -3, 4, 0])
     # Mean 7·8/4 = 14; variance 7·8·15/24 less (2³ - 2 + 3³ - 3)/48 for ties.
     z = (6.5 - 14) / np.sqrt(35 - 30 / 48)
-    found = wilcoxon_test(np.stack([column, 0.1 - (0.1 - column)], axis=1))
-    np.testing.assert_allclose(found, 2 * stats.norm.cdf(z), rtol=1e-12)
+    p_values = wilcoxon_test(np.stack([column, 0.1 - (0.1 - column)], axis=1))
+    np.testing.assert_allclose(p_values, 2 * stats.norm.cdf(z), rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,4 +1,4 @@
-"""`robustness`: what models withstand."""
+"""`robustness`: test metrics over degraded training data."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ from slifmr_pl.cli.commands.arguments import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "train models on data made worse, and draw what they withstand"
+HELP = "train models on degraded data, and draw how their metrics fall"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

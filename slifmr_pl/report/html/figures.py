@@ -214,7 +214,7 @@ def _inline(svg: str, alt: str) -> Html:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     referred = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(
-        r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg
+        r' id="([^"]*)"', lambda match: match[0] if match[1] in referred else "", svg
     ).replace(_INK, "currentColor")
     label = element("svg", role="img", aria_label=alt).removesuffix("></svg>")
     return Html(svg.replace("<svg", label, 1))

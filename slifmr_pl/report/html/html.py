@@ -40,12 +40,12 @@ def paragraph(*content: str) -> Html:
 
 
 def note(*content: str) -> Html:
-    """A remark that a reader should not miss: what could not be shown, and why."""
+    """A prominent remark about what could not be shown, and why."""
     return element("p", *content, class_="missing")
 
 
 def count_notes(page: Html) -> int:
-    """How many such remarks a page has."""
+    """How many `note`s a page has."""
     return page.count('<p class="missing">')
 
 
@@ -76,7 +76,7 @@ def table(
         element("tbody", *body),
         class_="numbers" if numbers else "words",
     )
-    # What is too wide for a phone scrolls by itself; with the keyboard too.
+    # A table too wide for a phone scrolls inside its own box; by keyboard too.
     return element("div", content, class_="wide", tabindex=0, role="region", aria_label=caption)
 
 

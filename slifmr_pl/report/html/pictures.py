@@ -50,13 +50,13 @@ class ItemCards:
         text = "" if self.title_column is None else self._value(self.title_column, item)
         return text or self._items.decode([item])[0]
 
-    def card(self, item: int, *, tag: str = "", found: bool = False) -> Html:
-        """Picture and title as an entry of a list; what stands in the way of a picture is said.
+    def card(self, item: int, *, tag: str = "", highlighted: bool = False) -> Html:
+        """Picture and title as an entry of a list; without a picture, the reason is shown.
 
         Args:
             item: Its row.
             tag: A further line.
-            found: Whether to emphasise it.
+            highlighted: Whether to emphasise it.
         """
         title = self.title(item)
         picture = self._thumbnail(item)
@@ -67,7 +67,7 @@ class ItemCards:
         else:
             shown = element("span", picture, class_="blank")
         line = [element("span", tag, class_="tag")] if tag else []
-        return element("li", shown, title, *line, class_="found" if found else "card")
+        return element("li", shown, title, *line, class_="found" if highlighted else "card")
 
     def _read(self, item: int) -> str:
         if self.picture_column is None:
@@ -92,7 +92,7 @@ def cards(entries: Sequence[Html]) -> Html:
 
 
 def holds_pictures(column: pa.ChunkedArray) -> bool:
-    """Whether most of the values that are there, of the first ones, look like paths of pictures."""
+    """Whether most of the first values that are not missing look like paths of pictures."""
     there: list[str] = [value for value in column.slice(0, _SAMPLE).to_pylist() if value]
     return 2 * sum(value.lower().endswith(_SUFFIXES) for value in there) > len(there)
 
