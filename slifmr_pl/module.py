@@ -41,6 +41,7 @@ from slifmr_pl.graphs.sparse.spmm import SparseBackend
 from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
 from slifmr_pl.losses.terms import LossData
+from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.recommender_module import (
     DEFAULT_KS,
     RecommenderModule,
@@ -74,6 +75,7 @@ class SlifMrModule(RecommenderModule):
         top_k: Length of the lists that `predict` gives.
         sparse_backend: Library behind the sparse product.
         memory_budget_mb: Working memory of full-ranking scoring, in MiB.
+        metrics: What `validate` and `test` report besides the built-in metrics.
     """
 
     network: SlifMrNetwork
@@ -92,8 +94,9 @@ class SlifMrModule(RecommenderModule):
         top_k: int = 20,
         sparse_backend: SparseBackend = "auto",
         memory_budget_mb: int = 1024,
+        metrics: Sequence[RankingMetric] = (),
     ) -> None:
-        super().__init__(ks, top_k, memory_budget_mb)
+        super().__init__(ks, top_k, memory_budget_mb, metrics)
         self.network_config = network
         self.self_loop_config = self_loop
         self.loss_config = loss
@@ -109,6 +112,7 @@ class SlifMrModule(RecommenderModule):
                 "top_k": top_k,
                 "sparse_backend": sparse_backend,
                 "memory_budget_mb": memory_budget_mb,
+                "metrics": [metric.settings for metric in metrics],
             }
         )
         self.inputs: ModelInputs | None = None
@@ -167,7 +171,6 @@ class SlifMrModule(RecommenderModule):
             assert graph.triples is not None
             attention = graph.triples.uniform_attention()
         self.self_loop = SelfLoop(self.self_loop_config, data, config.embedding_dim, attention)
-        self.create_metrics(graph.support)
         # DistributedDataParallel would broadcast these buffers before every step.
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
@@ -489,7 +492,8 @@ class SlifMrModule(RecommenderModule):
             checkpoint_path: A file that `fit` wrote.
             map_location: The device of the module; default the CPU.
             **run_time: `ks`, `top_k`, `sparse_backend` or `memory_budget_mb`, to be otherwise than
-                in training.
+                in training; `metrics`, which are not taken from the checkpoint: to use a model,
+                nobody needs the package that measured it.
 
         Raises:
             CheckpointError: If the file is absent, damaged or foreign.

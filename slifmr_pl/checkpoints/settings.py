@@ -10,7 +10,7 @@ from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
-RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
+RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "metrics", "optimizer.fused")
 """Settings of a model that concern a run, not what was trained."""
 
 _SECTIONS = {
@@ -63,7 +63,7 @@ def module_settings(checkpoint: Mapping[str, Any], changes: Mapping[str, Any]) -
             expected=f"changes of {', '.join(free)} alone: the rest is what was trained",
             fix="leave it out, or train anew",
         )
-    values = {**_saved(checkpoint), **changes}
+    values = {**_saved(checkpoint), "metrics": [], **changes}
     return values | {name: restored(kind, values[name], name) for name, kind in _SECTIONS.items()}
 
 

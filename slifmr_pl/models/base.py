@@ -21,7 +21,7 @@ from slifmr_pl.models.recommender_module import DEFAULT_KS, RecommenderModule, i
 class Baseline(RecommenderModule):
     """A recommender that the command line takes in the place of the network.
 
-    Cut-offs, list length and memory budget are those of `model`, see `evaluate_like`.
+    Cut-offs, metrics, list length and memory budget are those of `model`, see `evaluate_like`.
     """
 
     inputs: ModelInputs
@@ -33,6 +33,7 @@ class Baseline(RecommenderModule):
         """Takes over the settings of another module's evaluation."""
         self.ks, self.top_k = other.ks, other.top_k
         self.memory_budget_mb = other.memory_budget_mb
+        self.extra_metrics = other.extra_metrics
 
     def setup(self, stage: str) -> None:
         """Takes the data, and makes room for what is learnt.
@@ -49,8 +50,6 @@ class Baseline(RecommenderModule):
         if hasattr(self, "inputs"):
             return
         self.inputs = inputs_of(self.trainer)
-        graph = self.inputs.graph
-        self.create_metrics(torch.bincount(graph.items, minlength=graph.n_items))
         self.build(self.inputs)
 
     @abstractmethod
