@@ -45,12 +45,21 @@ def best_weight(
     totals = [0.0] * len(WEIGHTS)
     for batch in batches:
         for part in batch.split(rows):
-            chosen, known_offsets, known_items, *relevant = (t.to(users.device) for t in part)
+            chosen, known_offsets, known_items, relevant_offsets, relevant_items = (
+                tensor.to(users.device) for tensor in part
+            )
             own = users[chosen, :dim] @ items[:, :dim].T
             regressed = users[chosen, dim:] @ items[:, dim:].T
             for position, weight in enumerate(WEIGHTS):
                 scores = torch.add(own, regressed, alpha=weight)
                 best = rank_scores(scores, k, known_offsets, known_items)
-                lists = ranked_lists(best.indices, *relevant, chosen, ks=(k,), n_items=len(items))
+                lists = ranked_lists(
+                    best.indices,
+                    relevant_offsets,
+                    relevant_items,
+                    chosen,
+                    ks=(k,),
+                    n_items=len(items),
+                )
                 totals[position] += float(ndcg.values(lists).sum())
     return WEIGHTS[totals.index(max(totals))]
