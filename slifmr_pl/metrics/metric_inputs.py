@@ -41,8 +41,7 @@ class MetricInputs:
     @classmethod
     def of(cls, inputs: ModelInputs) -> Self:
         """Those of a data set."""
-        graph = inputs.graph
-        return cls(torch.bincount(graph.items, minlength=graph.n_items), inputs)
+        return cls(inputs.graph.support, inputs)
 
     @property
     def n_items(self) -> int:
