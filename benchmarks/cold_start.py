@@ -26,10 +26,11 @@ from torch.nn.functional import normalize
 from feature_extraction import ExtractionConfig, FeatureStore
 from slifmr_pl.cli.entry_point import main as command_line
 from slifmr_pl.config.conversion import restored
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
-from slifmr_pl.data.readers import RawData, read
-from slifmr_pl.datamodule import default_cache
+from slifmr_pl.data.formats.data_folder import read
+from slifmr_pl.recommendation_datamodule import default_cache
 from slifmr_pl.serving.recommender import Recommender
 
 SHARE = 0.1

@@ -9,7 +9,7 @@ from benchmarks.data import InteractionData
 from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
@@ -73,7 +73,7 @@ def adjacency(data: InteractionData, device: torch.device) -> SparseGraph:
 def batches(data: InteractionData, *, batch_size: int = BATCH_SIZE, seed: int = 1) -> TrainBatches:
     """The training loader, with one negative for each positive."""
     positives = UserItems.of(data.n_users, data.train)
-    sampler = NegativeSampler(positives, data.n_items)
+    sampler = UniformSampler().built(positives, data.n_items)
     return TrainBatches(data.train, sampler, batch_size=batch_size, seed=seed)
 
 

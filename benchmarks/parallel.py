@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.graphs.neighbours import Neighbours
@@ -167,7 +167,7 @@ def measure(mode: Mode, setting: Setting, rank: int, processes: int) -> Figures:
     optimizer = torch.optim.Adam(step.parameters(), fused=True)
     model = DistributedDataParallel(step) if data_parallel else step
     train = Interactions(graph.users.numpy(), graph.items.numpy())
-    sampler = NegativeSampler(UserItems.of(graph.n_users, train), graph.n_items)
+    sampler = UniformSampler().built(UserItems.of(graph.n_users, train), graph.n_items)
     loader = TrainBatches(
         train,
         sampler,

@@ -99,7 +99,7 @@ def evaluation(data: InteractionData, settings: Settings) -> Evaluation:
 def ours(
     case: Evaluation, *, batch_size: int = 1024, memory_budget_mb: int = 1024
 ) -> dict[str, Tensor]:
-    """All metrics, in the steps of `slifmr_pl.models.recommender_module.RecommenderModule`."""
+    """All metrics, in the steps of `slifmr_pl.models.base.RecommenderModule`."""
     ranking = ItemRanking(case.items, max(KS), memory_budget_mb=memory_budget_mb)
     metrics = RankingMetrics(built_in_metrics(), KS, MetricInputs(case.popularity))
     users = np.arange(len(case.users))

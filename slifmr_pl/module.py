@@ -1,63 +1,41 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
-from slifmr_pl.checkpoints.format import (
-    FORMAT_VERSION,
-    STATE_KEY,
-    check_checkpoint,
-    random_state,
-    read_checkpoint,
-    restore_random_state,
-)
-from slifmr_pl.checkpoints.settings import check_settings, module_settings
-from slifmr_pl.checkpoints.validation import (
-    check_data,
-    check_resume,
-    check_state,
-    check_tensors,
-    data_state,
-    require_finite,
-)
+from slifmr_pl.checkpoints.data import check_data, data_state
+from slifmr_pl.checkpoints.format import STATE_KEY
+from slifmr_pl.checkpoints.validation import check_regression
 from slifmr_pl.config.conversion import plain
 from slifmr_pl.data.batches import TrainBatch
-from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.distributed.column_strategy import ColumnStrategy
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.correlation import CorrelationEntries
-from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
+from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.column_parallel import Columns
 from slifmr_pl.graphs.sparse.spmm import SparseBackend
 from slifmr_pl.losses.alignment import ProcessShare
-from slifmr_pl.losses.objective import LossConfig, Losses, LossSums, Objective
+from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
 from slifmr_pl.metrics.metric import RankingMetric
-from slifmr_pl.models.recommender_module import (
-    DEFAULT_KS,
-    RecommenderModule,
-    inputs_of,
-    validation_sample,
-)
+from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.ranking import DEFAULT_KS, Scoring, VectorRanker
+from slifmr_pl.models.trainer import validation_sample
 from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.last_step import sent_to_users
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from slifmr_pl.regression.closed_form import RegressionFactors, joined
 from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
-
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-_STEP_STRIDE = 0x9E3779B97F4A7C15  # odd, with bits all over: seeds of steps are far apart
 
 
 class SlifMrModule(RecommenderModule):
@@ -82,7 +60,6 @@ class SlifMrModule(RecommenderModule):
     self_loop: SelfLoop
     entries: CorrelationEntries
     objective: Objective
-    _loss_sums: LossSums
 
     def __init__(
         self,
@@ -115,37 +92,29 @@ class SlifMrModule(RecommenderModule):
                 "metrics": [metric.settings for metric in metrics],
             }
         )
-        self.inputs: ModelInputs | None = None
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
         self._reference_assembler: GraphAssembler | None = None
         self._reference_graphs: Propagation | None = None
         self._regression = RegressionView(network)
-        self._random_state: Tensor | None = None
-        self._seed = torch.initial_seed()
-        self.losses: Losses | None = None
 
     # Construction
 
-    def setup(self, stage: str) -> None:
-        """Takes graphs and features from the data module."""
-        _check_hardware(self.trainer)
-        self.build(inputs_of(self.trainer))
-
-    def build(self, inputs: ModelInputs) -> None:
-        """Creates parameters and state for the data, or checks that those there fit it.
+    def connect(self, inputs: ModelInputs) -> None:
+        """Builds the model for the data; one that is built already is checked against them.
 
         Raises:
             CheckpointError: If the module was built from a checkpoint of other data.
         """
-        if self.inputs is not None:
-            check_data(inputs, data_state(self.inputs))
-            self.inputs = inputs
-            self.network.keep_columns(self._columns)
+        if self.inputs is None:
+            super().connect(inputs)
             return
-        self._create(inputs)
+        check_data(inputs, data_state(self.inputs))
+        self.inputs = inputs
+        self.network.keep_columns(self._columns)
 
-    def _create(self, inputs: ModelInputs) -> None:
+    def build(self, inputs: ModelInputs) -> None:
+        """Creates parameters and state for the data."""
         self.inputs = inputs
         graph, config, data = inputs.graph, self.network_config, inputs.graph.correlation_data
         self.entries = CorrelationEntries(self.self_loop_config.all_entries)
@@ -165,25 +134,25 @@ class SlifMrModule(RecommenderModule):
                 config.embedding_dim,
             ),
         )
-        self._loss_sums = LossSums(("loss", *(term.name for term in self.objective.all_terms)))
         attention, knowledge = None, self.network.knowledge_view
         if knowledge is not None and knowledge.attends:
             assert graph.triples is not None
             attention = graph.triples.uniform_attention()
         self.self_loop = SelfLoop(self.self_loop_config, data, config.embedding_dim, attention)
-        # DistributedDataParallel would broadcast these buffers before every step.
-        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        return adam(
-            self.optimizer_config, self.parameters(), may_fuse=not _clips_in_mixed(self._trainer)
-        )
+        return adam(self.optimizer_config, self.parameters(), may_fuse=self.may_fuse)
 
     @property
     def column_parameters(self) -> frozenset[str]:
         """Names of the parameters whose columns the strategy `columns` shares out."""
         return frozenset(f"network.{name}" for name in self.network.column_parameters)
+
+    @property
+    def column_shares(self) -> int:
+        """How many processes share the columns out."""
+        return self.network.columns.count
 
     @property
     def _columns(self) -> Columns:
@@ -278,6 +247,42 @@ class SlifMrModule(RecommenderModule):
         assert self.inputs is not None
         return self._regression.factors(self.inputs, self.device)
 
+    @property
+    def representation_dim(self) -> int:
+        """All entries but those of the regression, which are on a scale of their own."""
+        return self.network_config.embedding_dim
+
+    def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
+        """What the items of somebody send, and the regression of them; see `sent_to_users`."""
+        assert self.inputs is not None
+        assert isinstance(vectors, Representations)
+        sent = sent_to_users(self.network, self.propagation, vectors, self.inputs.graph).float()
+        known = vectors.items[:, : self.representation_dim].float()
+        regression, fusion = self.regression(), self.network_config.user_fusion
+
+        def encode(rows: Tensor) -> Tensor:
+            query: Tensor = sent[rows].sum(0) / len(rows) ** 0.5
+            query = (query + fusion * known[rows].mean(0)).unsqueeze(0)
+            if regression is not None:
+                query, _ = joined(query, known, regression.of_history(rows))
+            return query[0]
+
+        return encode
+
+    @torch.no_grad()
+    def item_views(self) -> dict[str, Tensor]:
+        """The views that are fused, and what they are fused to."""
+        context, found = self.network.context(self.propagation), self._views()
+        side = {view.name: view(context) for view in self.network.side_views}
+        return {"interactions": found.interaction, **side, "fused": found.items}
+
+    def learned_neighbours(self) -> Neighbours | None:
+        """The correlation graph; None before there is one."""
+        neighbours = self.self_loop.current_neighbours
+        if not (neighbours >= 0).any():
+            return None
+        return Neighbours(neighbours, self.self_loop.current_weights)
+
     def on_validation_epoch_start(self) -> None:
         """Propagates once; while it trains, chooses the regression's weight where that is open."""
         if self.entries.learned:
@@ -295,12 +300,15 @@ class SlifMrModule(RecommenderModule):
             )
             # All processes rank the same users, but may round differently.
             self._regression.weight = trainer.strategy.broadcast(best)
-        self._rank_by(self._scored(views), max(self.ks))
+        self._ranker = VectorRanker(
+            self._scored(views), max(self.ks), memory_budget_mb=self.memory_budget_mb
+        )
 
     # Training
 
     def on_fit_start(self) -> None:
         """Solves the regression in one process for all."""
+        super().on_fit_start()
         assert self.inputs is not None
         if self.trainer.world_size > 1:
             strategy = self.trainer.strategy
@@ -308,16 +316,8 @@ class SlifMrModule(RecommenderModule):
 
     def on_train_start(self) -> None:
         """Moves the frozen features to the device."""
+        super().on_train_start()
         assert self.inputs is not None
-        if self.trainer.ckpt_path is not None and self.trainer.max_steps != -1:
-            raise ConfigError(
-                f"resuming with max_steps {self.trainer.max_steps}",
-                expected="max_epochs: with max_steps, Lightning 2.6 repeats the end of an epoch",
-                fix="set trainer.max_epochs, and leave trainer.max_steps out",
-            )
-        if self._random_state is not None and self.trainer.world_size == 1:
-            restore_random_state(self._random_state, self.device)
-        self._random_state = None
         if self.objective.aligns:
             self.objective.use_features(
                 {
@@ -347,22 +347,16 @@ class SlifMrModule(RecommenderModule):
             divisor=batch.divisor,
             aligned=aligned,
             share=share,
-            generator=self._step_generator(),
+            generator=self.step_generator(device="cpu"),
         )
         if self.entries.learned:
             # Before there are edges to learn of, a gradient of zero: every process expects one.
             touched = sum(parameter.sum() * 0.0 for parameter in self.entries.parameters())
             losses = replace(losses, total=losses.total + touched)
-        self.losses = losses.detached()
-        self._loss_sums.add(losses, len(batch.global_positives) / self.trainer.world_size)
+        self.losses = losses.detached().named()
+        self._epoch_means.add(self.losses, len(batch.global_positives) / self.trainer.world_size)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False)
         return losses.total
-
-    def _step_generator(self) -> torch.Generator:
-        """Random numbers of this step: the same in every process, and when it is run again."""
-        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        seed = (self._seed + _STEP_STRIDE * (step + 1)) % 2**63
-        return torch.Generator().manual_seed(seed)
 
     def on_train_epoch_end(self) -> None:
         """Builds the graph of the next epoch, and logs the mean losses and what the graph is like.
@@ -390,25 +384,12 @@ class SlifMrModule(RecommenderModule):
             for name in self.column_parameters if self._columns.count > 1 else ():
                 del common[name]
             check_agreement(common)
-        values = {
-            name: float(mean) for name, mean in self._loss_sums.take_means(self.device).items()
-        }
+        values = {f"train/{name}": mean for name, mean in self._epoch_means.take().items()}
         if self._regression.is_open:
             values["regression/weight"] = self._regression.weight
         if statistics is not None:
             values |= {f"self_loop/{name}": float(v) for name, v in asdict(statistics).items()}
-        self._log_epoch(values)
-
-    def _log_epoch(self, values: dict[str, float]) -> None:
-        """Writes the values of an epoch before any checkpoint says that the epoch is over.
-
-        Lightning's loggers would get them after the checkpoints, and a kill in between would lose
-        them: no resumed run computes them again.
-        """
-        self.log_dict(values, logger=False)
-        for logger in self.loggers:
-            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
-            logger.save()
+        self.log_epoch(values)
 
     @torch.no_grad()
     def _items(self) -> Tensor:
@@ -417,60 +398,20 @@ class SlifMrModule(RecommenderModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what makes the checkpoint stand alone: graphs, sizes, raw ids, the fingerprint.
+        """Adds the solved regression to what every checkpoint has.
 
         Raises:
             DivergenceError: If the weights are not finite.
         """
-        assert self.inputs is not None
-        require_finite(checkpoint)
-        checkpoint[STATE_KEY] = {
-            "format_version": FORMAT_VERSION,
-            **data_state(self.inputs),
-            "feature_dims": {
-                name: feature.values.shape[1] for name, feature in self.inputs.features.items()
-            },
-            "seed": self._seed,
-            "regression": self._regression.state,
-            "loss_sums": self._loss_sums.state(self.device),
-            "random_state": random_state(self.device),
-        }
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[STATE_KEY]["regression"] = self._regression.state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds the module from the checkpoint, or checks that it fits the data at hand."""
-        check_checkpoint(checkpoint)
-        training = self._trainer is not None and self.trainer.state.fn == "fit"
-        check_settings(self.hparams, checkpoint, training)
-        state = checkpoint[STATE_KEY]
-        check_state(state)
-        if self.inputs is not None:
-            check_data(self.inputs, state)
-        else:
-            graph = HeterogeneousGraph.from_state(state["graph"])
-            packed = state["catalogue"]
-            catalogue = None if packed is None else Catalogue.from_state(packed)
-            features = {
-                name: ItemFeatures.absent(graph.n_items, size)
-                for name, size in state["feature_dims"].items()
-            }
-            self._create(
-                ModelInputs(
-                    graph,
-                    features,
-                    state["fingerprint"],
-                    state["vocabulary"],
-                    catalogue,
-                    features_are_absent=True,
-                )
-            )
-        self._regression.load(state["regression"])
-        shared = dict.fromkeys(self.column_parameters, self.network.columns.count)
-        check_tensors(self, checkpoint["state_dict"], state["graph"]["n_items"], shared)
-        if training:
-            check_resume(self, checkpoint, self.trainer.max_epochs)
-            self._loss_sums.load(state["loss_sums"])
-            self._seed = state["seed"]
-            self._random_state = state["random_state"]
+        super().on_load_checkpoint(checkpoint)
+        regression = checkpoint[STATE_KEY].get("regression")
+        check_regression(regression, self.n_items)
+        self._regression.load(regression)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -478,53 +419,3 @@ class SlifMrModule(RecommenderModule):
         """Loads weights and graphs; what was propagated over before is forgotten."""
         self._forget_graphs()
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # one way in: plain types, no unpickling
-        cls,
-        checkpoint_path: str | Path,
-        map_location: torch.device | str | None = None,
-        **run_time: Any,
-    ) -> Self:
-        """Loads a module that scores without the data it was trained on.
-
-        Args:
-            checkpoint_path: A file that `fit` wrote.
-            map_location: The device of the module; default the CPU.
-            **run_time: `ks`, `top_k`, `sparse_backend` or `memory_budget_mb`, to be otherwise than
-                in training; `metrics`, which are not taken from the checkpoint: to use a model,
-                nobody needs the package that measured it.
-
-        Raises:
-            CheckpointError: If the file is absent, damaged or foreign.
-            ConfigError: If another setting is given.
-        """
-        checkpoint = read_checkpoint(checkpoint_path)
-        module = cls(**module_settings(checkpoint, run_time))
-        module.on_load_checkpoint(checkpoint)
-        module.load_state_dict(checkpoint["state_dict"])
-        return module.to(map_location or "cpu").eval()
-
-
-def _clips_in_mixed(trainer: pl.Trainer | None) -> bool:
-    """Whether gradients are clipped in mixed precision, which needs an optimizer unfused."""
-    return (
-        trainer is not None
-        and bool(trainer.gradient_clip_val)
-        and isinstance(trainer.precision_plugin, MixedPrecision)
-    )
-
-
-def _check_hardware(trainer: pl.Trainer) -> None:
-    if trainer.strategy.root_device.type == "mps":
-        raise ConfigError(
-            "the accelerator is MPS, which has no sparse CSR product",
-            expected="a CPU or a CUDA device",
-            fix="Trainer(accelerator='cpu')",
-        )
-    if trainer.precision not in _PRECISIONS:
-        raise ConfigError(
-            f"precision {trainer.precision}: features, graphs and scores are float32",
-            expected=f"one of {', '.join(_PRECISIONS)}",
-            fix="Trainer(precision='bf16-mixed') is the fast one on a GPU",
-        )

@@ -21,6 +21,7 @@ ROOMS = [
     "feature_extraction.cli",
     "slifmr_pl.config",
     "slifmr_pl.data",
+    "slifmr_pl.data.formats",
     "slifmr_pl.demo",
     "slifmr_pl.graphs.sparse",
     "slifmr_pl.graphs",
@@ -29,6 +30,7 @@ ROOMS = [
     "slifmr_pl.metrics",
     "slifmr_pl.regression",
     "slifmr_pl.distributed",
+    "slifmr_pl.recommendation_datamodule",
     "slifmr_pl.datamodule",
     "slifmr_pl.runs",
     "slifmr_pl.checkpoints",
@@ -48,6 +50,7 @@ APART = {
     for pair in (
         ("slifmr_pl.losses", "slifmr_pl.metrics"),
         ("slifmr_pl.data", "slifmr_pl.demo"),
+        ("slifmr_pl.data.formats", "slifmr_pl.demo"),
         ("slifmr_pl.serving", "slifmr_pl.studies"),
         ("slifmr_pl.callbacks", "slifmr_pl.serving"),
     )
@@ -231,9 +234,10 @@ def test_no_module_is_named_after_nothing() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("slifmr_pl.data.readers", "from slifmr_pl.graphs.sparse.edges import Edges"),
-        ("slifmr_pl.data.readers", "def f():\n    import slifmr_pl.nn.network"),
-        ("slifmr_pl.data.readers", "from ..graphs import neighbours"),
+        ("slifmr_pl.data.reader", "from slifmr_pl.graphs.sparse.edges import Edges"),
+        ("slifmr_pl.data.reader", "def f():\n    import slifmr_pl.nn.network"),
+        ("slifmr_pl.data.reader", "from ..graphs import neighbours"),
+        ("slifmr_pl.data.reader", "from slifmr_pl.data.formats import BUILT_IN"),
         ("slifmr_pl.graphs.sparse.edges", "from slifmr_pl.graphs.neighbours import Neighbours"),
         ("slifmr_pl.graphs.sparse.edges", "from slifmr_pl import module"),
         ("slifmr_pl.graphs.building", "import pytorch_lightning as pl"),

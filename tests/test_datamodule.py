@@ -44,7 +44,7 @@ def test_validation_masks_train_and_test_masks_what_is_configured(catalogue: Pat
 def test_validation_sample_is_some_users_as_validation_ranks_them_in_every_process(
     catalogue: Path, monkeypatch: pytest.MonkeyPatch, most: int, expected: int
 ) -> None:
-    monkeypatch.setattr("slifmr_pl.datamodule._SAMPLED_USERS", most)
+    monkeypatch.setattr("slifmr_pl.recommendation_datamodule._SAMPLED_USERS", most)
     monkeypatch.setattr(SlifMrDataModule, "_world_size", 2)
     monkeypatch.setattr(SlifMrDataModule, "_rank", 1)
     data = demo_data(catalogue)
@@ -171,7 +171,7 @@ def test_neighbours_are_searched_once_and_not_again_for_other_data_of_the_same_i
 ) -> None:
     first = demo_data(catalogue, cache_dir=str(tmp_path))
     first.prepare_data()
-    monkeypatch.delattr("slifmr_pl.graphs.cache.cosine_neighbours")
+    monkeypatch.setattr("slifmr_pl.graphs.building.cosine_neighbours", None)  # to search would fail
     second = demo_data(catalogue, cache_dir=str(tmp_path), split=SplitConfig(seed=1))
     assert second.model_inputs.fingerprint != first.model_inputs.fingerprint
     for name, neighbours in second.model_inputs.graph.modalities.items():

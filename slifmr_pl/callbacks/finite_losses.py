@@ -1,6 +1,7 @@
 """Training that is no longer finite ends at once, with what is needed to see why."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +14,22 @@ from torch import Tensor
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.distributed.agreement import largest
 from slifmr_pl.errors import DivergenceError, StorageError
-from slifmr_pl.losses.objective import Losses
-from slifmr_pl.module import SlifMrModule
+from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.runs.atomic_files import write_json, write_whole
 
 _BLOCK = 50  # batches whose losses are read from a GPU at a time; each reading waits for the GPU
 
 
 class _Seen(NamedTuple):
-    """A batch, its number in the epoch, the optimizer's steps before it, and its losses."""
+    """A batch, its number in the epoch, the optimizer's steps before it, and its losses by name.
+
+    The first of the losses is what is minimised.
+    """
 
     number: int
     step: int
     batch: TrainBatch
-    losses: Losses
+    losses: Mapping[str, Tensor]
 
 
 class FiniteLosses(Callback):
@@ -65,10 +68,9 @@ class FiniteLosses(Callback):
         Raises:
             DivergenceError: If it is not finite.
         """
-        assert isinstance(pl_module, SlifMrModule)
         assert self._batch is not None
-        assert pl_module.losses is not None
-        self._seen.append(_Seen(*self._batch, pl_module.losses))
+        losses = pl_module.losses if isinstance(pl_module, RecommenderModule) else None
+        self._seen.append(_Seen(*self._batch, losses or {"loss": loss.detach()}))
         at_once = loss.device.type == "cpu" and trainer.world_size == 1
         if at_once or len(self._seen) == _BLOCK:
             self._look(trainer)
@@ -108,13 +110,13 @@ class FiniteLosses(Callback):
             return
         self._wrong = seen[first:]
         number, step, _, losses = self._wrong[0]
-        values = {name: float(value) for name, value in _named(losses).items()}
+        values = {name: float(value) for name, value in losses.items()}
         wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
         raise DivergenceError(
             f"training diverged in epoch {trainer.current_epoch}, batch {number} (step {step}): "
             f"{', '.join(wrong) or 'a loss of another process is not finite'}",
             expected="finite losses",
-            fix="train anew with a lower model.optimizer.learning_rate; or go on from last.ckpt, "
+            fix="train anew with a lower learning_rate; or go on from last.ckpt, "
             "which is of before, with trainer.gradient_clip_val",
         )
 
@@ -133,20 +135,18 @@ class FiniteLosses(Callback):
             "batch": number,
             "step": step,
             "batches_since": len(self._wrong) - 1,  # that the weights were trained on meanwhile
-            "losses": {name: _json(float(value)) for name, value in _named(losses).items()},
+            "losses": {name: _json(float(value)) for name, value in losses.items()},
         }
         write_json(self._folder / f"losses{rank}.json", record)
-
-
-def _named(losses: Losses) -> dict[str, Tensor]:
-    return {"total": losses.total, **losses.terms}
 
 
 def _first_wrong(seen: list[_Seen]) -> int:
     """Place of the first loss that is not finite; behind the last one where all are."""
     if not seen:
         return 0
-    totals = torch.stack([one.losses.total for one in seen])  # one wait for the device
+    totals = torch.stack(
+        [next(iter(one.losses.values())) for one in seen]
+    )  # one wait for the device
     return [*totals.isfinite().tolist(), False].index(False)
 
 

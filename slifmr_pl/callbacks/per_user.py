@@ -16,8 +16,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.datamodule import SlifMrDataModule
-from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.models.base import RecommenderModule, catalogue_of
 from slifmr_pl.runs.reading import USERS_FILES, Stage
 
 
@@ -100,6 +99,8 @@ class PerUserWriter(Callback):
         self._columns = [f"{name}@{k}" for name in users.metrics for k in metrics.ks]
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage) -> None:
+        assert isinstance(pl_module, RecommenderModule)
+        users = catalogue_of(pl_module).users
         counts, values = torch.cat(self._counts), torch.cat(self._values)
         columns = self._columns
         self._clear()
@@ -111,10 +112,8 @@ class PerUserWriter(Callback):
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero or folder is None:
             return
-        data = getattr(trainer, "datamodule", None)
-        assert isinstance(data, SlifMrDataModule)
         target = Path(folder) / USERS_FILES[stage]
-        table = _table(data.data.users, counts.numpy(), values.numpy(), columns)
+        table = _table(users, counts.numpy(), values.numpy(), columns)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".partial-{os.getpid()}")
         pq.write_table(table, partial)

@@ -13,10 +13,13 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl.data.batches import EvalBatch
-from slifmr_pl.data.selection import Selection, allowed_items, read_rows
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.data.catalogue import Catalogue
+from slifmr_pl.data.selection import PredictRequest, allowed_items, read_rows
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.topk import TopK
-from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.models.base import RecommenderModule, catalogue_of
+from slifmr_pl.models.trainer import inputs_of
+from slifmr_pl.recommendation_datamodule import data_module_of
 
 FILE = "recommendations.parquet"
 SCHEMA = pa.schema(
@@ -66,19 +69,20 @@ class RecommendationWriter(BasePredictionWriter):
         """Tells the data module whom to rank for, and the module what."""
         if stage != "predict":
             return
-        data = _data_module(trainer)
         assert isinstance(pl_module, RecommenderModule)
-        users, items = data.data.users, data.data.items
+        catalogue = _catalogue(trainer)
+        users, items = catalogue.users, catalogue.items
         candidates, blocked = (
             None if path is None else read_rows(path, "item_id", items)
             for path in (self.candidates, self.blocked)
         )
-        data.selection = Selection(
+        request = PredictRequest(
             users=None if self.users is None else read_rows(self.users, "user_id", users),
             items=allowed_items(len(items), candidates, blocked),
             exclude_seen=self.exclude_seen,
         )
-        allowed = data.selection.items
+        data_module_of(trainer).predict_request = request
+        allowed = request.items
         pl_module.recommendable = None if allowed is None else torch.from_numpy(allowed)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -99,7 +103,8 @@ class RecommendationWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Appends the lists of one batch."""
-        data = _data_module(trainer).data
+        assert isinstance(pl_module, RecommenderModule)
+        catalogue = catalogue_of(pl_module)
         assert isinstance(prediction, TopK)
         assert isinstance(batch, EvalBatch)
         assert self._writer is not None
@@ -108,8 +113,8 @@ class RecommendationWriter(BasePredictionWriter):
         self._writer.write_table(
             pa.table(
                 {
-                    "user_id": data.users.decode(batch.users.cpu().numpy()[users]),
-                    "item_id": data.items.decode(items[users, ranks]),
+                    "user_id": catalogue.users.decode(batch.users.cpu().numpy()[users]),
+                    "item_id": catalogue.items.decode(items[users, ranks]),
                     "rank": (ranks + 1).astype(np.int32),
                     "score": prediction.values.float().cpu().numpy()[users, ranks],
                 },
@@ -149,10 +154,16 @@ class RecommendationWriter(BasePredictionWriter):
         return self._target.with_name(f"{FILE}.partial-{rank}")
 
 
-def _data_module(trainer: pl.Trainer) -> SlifMrDataModule:
-    data = getattr(trainer, "datamodule", None)
-    assert isinstance(data, SlifMrDataModule)
-    return data
+def _catalogue(trainer: pl.Trainer) -> Catalogue:
+    """Raw ids of the data module's rows, before the model has them."""
+    catalogue = inputs_of(trainer).catalogue
+    if catalogue is None:
+        raise ConfigError(
+            "the data module gives model inputs without a catalogue",
+            expected="raw ids of users and items",
+            fix="set `catalogue` of its ModelInputs",
+        )
+    return catalogue
 
 
 def _row_groups(parts: Sequence[Path]) -> Iterator[pa.Table]:

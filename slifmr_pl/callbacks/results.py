@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.reading import RESULT_FILES, Stage
@@ -44,12 +43,13 @@ class ResultTable(Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the test table."""
-        data = _data(trainer)
+        data = getattr(trainer, "datamodule", None)
+        competing = getattr(data, "test_items", "all")
         self._print(
             trainer,
             "test",
-            data.test_masks if data else "known",
-            "All items" if data is None or data.test_items == "all" else "Cold items alone",
+            getattr(data, "test_masks", "known"),
+            "All items" if competing == "all" else "Cold items alone",
         )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,12 +75,11 @@ class ResultTable(Callback):
         console.print(protocol)
         if folder is None:
             return
-        data = _data(trainer)
         record = {
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "protocol": protocol,
             "masks": masks,
-            "data": None if data is None else data_record(data),
+            "data": data_record(getattr(trainer, "datamodule", None)),
             "metrics": {
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },
@@ -88,8 +87,3 @@ class ResultTable(Callback):
         path = Path(folder) / RESULT_FILES[stage]
         write_json(path, record)
         console.print(f"Written to {path}")
-
-
-def _data(trainer: pl.Trainer) -> SlifMrDataModule | None:
-    data = getattr(trainer, "datamodule", None)
-    return data if isinstance(data, SlifMrDataModule) else None

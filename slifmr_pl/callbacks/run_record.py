@@ -13,7 +13,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from slifmr_pl.callbacks.graceful_stop import StoppedError
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.config import plugins
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.errors import StorageError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
@@ -52,8 +53,10 @@ class RunRecorder(Callback):
             "started": _now(),
             "command": None if self.command is None else without_home(self.command),
             "seed": self.seed,
+            "model": class_path(type(pl_module)),
+            "plugins": plugins.loaded(),
             "resumed_from": _relative(trainer.ckpt_path, Path(folder)),
-            "data": data_record(data) if isinstance(data, SlifMrDataModule) else None,
+            "data": data_record(data),
             "trainer": {
                 "accelerator": type(trainer.accelerator).__name__,
                 "processes": trainer.world_size,

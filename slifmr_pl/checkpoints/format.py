@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slifmr_pl.config import plugins
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.errors import CheckpointError
 
 STATE_KEY = "slifmr"
-FORMAT_VERSION = 5  # 5: the solved regression
+FORMAT_VERSION = 6  # 6: the class of the model, and plug-ins
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -67,7 +69,7 @@ def check_checkpoint(checkpoint: Any, path: str | Path | None = None) -> None:
     if not isinstance(state, Mapping):
         raise CheckpointError(
             f"the checkpoint has no entry {STATE_KEY!r}",
-            expected="a checkpoint of SlifMrModule",
+            expected="a checkpoint of this package",
             fix="take a .ckpt file that `fit` of this package wrote",
             path=path,
         )
@@ -75,9 +77,26 @@ def check_checkpoint(checkpoint: Any, path: str | Path | None = None) -> None:
         raise CheckpointError(
             f"the checkpoint has format version {state.get('format_version')}",
             expected=f"version {FORMAT_VERSION}",
-            fix="use the version of slifmr_pl that wrote it, or train again",
+            fix="use the version of slifmr_pl that wrote it, or train again: "
+            "fit --config RUN/config.yaml",
             path=path,
         )
+    if not isinstance(state.get("model"), str):
+        raise CheckpointError(
+            "the checkpoint does not name its model",
+            expected="the class of the model, as `fit` writes it",
+            fix="use another checkpoint of the run; this one was altered",
+            path=path,
+        )
+
+
+def new_state(model: type) -> dict[str, Any]:
+    """The beginning of this package's entry: its format, the model's class, and all plug-ins."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": class_path(model),
+        "plugins": plugins.loaded(),
+    }
 
 
 def random_state(device: torch.device) -> Tensor:

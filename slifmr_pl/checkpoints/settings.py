@@ -1,25 +1,60 @@
-"""The settings that a checkpoint was trained with, and those of the module at hand."""
+"""Which model a checkpoint is of, and with which settings it was trained."""
 
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
-from slifmr_pl.config.conversion import flat, restored
+from slifmr_pl.checkpoints.format import STATE_KEY
+from slifmr_pl.config.conversion import flat, restored_value
+from slifmr_pl.config.parts import class_path
+from slifmr_pl.config.plugins import resolve
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.losses.objective import LossConfig
-from slifmr_pl.nn.config import NetworkConfig
-from slifmr_pl.nn.optimizer import OptimizerConfig
-from slifmr_pl.nn.self_loop import SelfLoopConfig
 
 RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "metrics", "optimizer.fused")
 """Settings of a model that concern a run, not what was trained."""
 
-_SECTIONS = {
-    "network": NetworkConfig,
-    "self_loop": SelfLoopConfig,
-    "loss": LossConfig,
-    "optimizer": OptimizerConfig,
-}
-_SCORING = ("network.", "self_loop.")
+_OF_TRAINING = ("loss.", "optimizer.", "learning_rate")  # scores do not depend on them
+
+Model = TypeVar("Model")
+
+
+def require_model(kind: type, checkpoint: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint of another class of models.
+
+    Raises:
+        CheckpointError: If it is.
+    """
+    saved = checkpoint[STATE_KEY]["model"]
+    if saved != class_path(kind):
+        raise _other_model(saved, class_path(kind))
+
+
+def model_class(
+    checkpoint: Mapping[str, Any], kind: type[Model], path: str | Path | None = None
+) -> type[Model]:
+    """The class that a checkpoint names.
+
+    Nothing is imported but this package, plug-ins, and what is imported already.
+
+    Args:
+        checkpoint: As read.
+        kind: What it has to be, or to be below of.
+        path: Of the checkpoint, for errors.
+
+    Raises:
+        CheckpointError: If the class is not there, or is another one.
+    """
+    name = checkpoint[STATE_KEY]["model"]
+    if name == class_path(kind):
+        return kind
+    try:
+        found = resolve(name, object, "the checkpoint")
+    except ConfigError as error:
+        raise _as_checkpoint_error(error, checkpoint, path) from error
+    if not issubclass(found, kind):
+        raise _other_model(name, class_path(kind), path)
+    return found
 
 
 def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], training: bool) -> None:
@@ -27,35 +62,43 @@ def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], trai
 
     Args:
         given: The module's settings.
-        checkpoint: Of a `SlifMrModule`.
+        checkpoint: Of a module of the same class.
         training: Whether training goes on; otherwise only what the scores depend on counts.
 
     Raises:
-        CheckpointError: If so, or the checkpoint is of another kind of model.
+        CheckpointError: If so.
     """
-    here, there = flat(given), flat(_saved(checkpoint))
+    here, there = flat(given), flat(checkpoint["hyper_parameters"])
     for name, saved in there.items():
-        counts = name not in RUN_TIME if training else name.startswith(_SCORING)
+        counts = name not in RUN_TIME and (training or not name.startswith(_OF_TRAINING))
         if counts and here.get(name) != saved:
             raise CheckpointError(
                 f"{name} is {here.get(name)!r}, and {saved!r} in the checkpoint",
                 expected="the settings that the checkpoint was trained with",
-                fix="SlifMrModule.load_from_checkpoint(path) takes them from it",
+                fix="load_model(path) takes them from it",
             )
 
 
-def module_settings(checkpoint: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def model_arguments(
+    kind: type,
+    checkpoint: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    path: str | Path | None = None,
+) -> dict[str, Any]:
     """Arguments of the module that a checkpoint is of.
 
     Args:
-        checkpoint: Of a `SlifMrModule`.
+        kind: The class of the module.
+        checkpoint: As read.
         changes: Settings that are to be otherwise, of those that only concern a run.
+        path: Of the checkpoint, for errors.
 
     Raises:
-        CheckpointError: If the checkpoint is of another kind of model.
+        CheckpointError: If the class does not take what was saved, or a part of it is not there.
         ConfigError: If a setting cannot be changed.
     """
-    free = [name for name in RUN_TIME if "." not in name]
+    types = _argument_types(kind)
+    free = [name for name in RUN_TIME if name in types]
     fixed = sorted(changes.keys() - set(free))
     if fixed:
         raise ConfigError(
@@ -63,17 +106,57 @@ def module_settings(checkpoint: Mapping[str, Any], changes: Mapping[str, Any]) -
             expected=f"changes of {', '.join(free)} alone: the rest is what was trained",
             fix="leave it out, or train anew",
         )
-    values = {**_saved(checkpoint), "metrics": [], **changes}
-    return values | {name: restored(kind, values[name], name) for name, kind in _SECTIONS.items()}
-
-
-def _saved(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    saved = checkpoint.get("hyper_parameters", {})
-    if not _SECTIONS.keys() <= saved.keys():
+    saved = dict(checkpoint["hyper_parameters"])
+    saved.pop("metrics", None)  # to use a model, nobody needs the package that measured it
+    unknown = sorted(saved.keys() - types.keys())
+    if unknown:
         raise CheckpointError(
-            "the checkpoint is of a baseline or another model",
-            expected="one of SlifMrModule",
-            fix="evaluate it with its own configuration: `test --config …/config.yaml`",
+            f"{kind.__name__} has no argument {', '.join(unknown)}, which the checkpoint has",
+            expected=f"arguments of this class: {', '.join(types)}",
+            fix="use the version of the class that the checkpoint was trained with",
+            path=path,
         )
-    settings: Mapping[str, Any] = saved
-    return settings
+    try:
+        restored = {name: restored_value(types[name], value, name) for name, value in saved.items()}
+    except ConfigError as error:
+        raise _as_checkpoint_error(error, checkpoint, path) from error
+    return restored | dict(changes)
+
+
+def _argument_types(kind: type) -> dict[str, Any]:
+    """Types of a constructor's arguments, with those that `**kwargs` hand on to the class above."""
+    types: dict[str, Any] = {}
+    for cls in kind.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        constructor = vars(cls)["__init__"]
+        signature, hints = inspect.signature(constructor), get_type_hints(constructor)
+        kinds = [parameter.kind for parameter in signature.parameters.values()]
+        for name, parameter in list(signature.parameters.items())[1:]:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                types.setdefault(name, hints.get(name, Any))
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return types
+
+
+def _other_model(found: str, expected: str, path: str | Path | None = None) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint is of {found}",
+        expected=f"one of {expected}",
+        fix="load_model(path) takes the class that it is of, or give its run's config.yaml",
+        path=path,
+    )
+
+
+def _as_checkpoint_error(
+    error: ConfigError, checkpoint: Mapping[str, Any], path: str | Path | None
+) -> CheckpointError:
+    plugins = checkpoint[STATE_KEY].get("plugins") or {}
+    written = ", ".join(f"{name} {version or ''}".strip() for name, version in plugins.items())
+    return CheckpointError(
+        error.found + (f"; it was written with the plug-ins {written}" if written else ""),
+        expected=error.expected,
+        fix=error.fix,
+        path=path,
+    )

@@ -1,4 +1,4 @@
-"""Whether what a checkpoint holds fits together, and fits the data and the module at hand."""
+"""Whether what a checkpoint holds fits together, and fits the module at hand."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,57 +8,8 @@ from torch import Tensor, nn
 
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import CheckpointError, DataError, DivergenceError
-from slifmr_pl.graphs.inputs import ModelInputs
 
 _RESUME = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
-
-
-def check_data(inputs: ModelInputs, state: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint of other data than that at hand.
-
-    Args:
-        inputs: The data at hand.
-        state: This package's entry of a checkpoint, or what `data_state` gives.
-
-    Raises:
-        CheckpointError: If sizes, ids or contents differ.
-    """
-    here, there = data_state(inputs), state
-    sizes = [
-        f"{here['graph'][name]} {name.removeprefix('n_')}, in the checkpoint {there['graph'][name]}"
-        for name in ("n_users", "n_items")
-        if here["graph"][name] != there["graph"][name]
-    ]
-    if sizes:
-        found = f"the data has {'; '.join(sizes)}"
-    elif here["vocabulary"] != there["vocabulary"]:
-        found = (
-            f"the data has other ids: vocabulary fingerprint {here['vocabulary'][:12]}, "
-            f"in the checkpoint {there['vocabulary'][:12]}"
-        )
-    elif here["fingerprint"] != there["fingerprint"]:
-        found = (
-            f"the data has fingerprint {here['fingerprint'][:12]}, "
-            f"the checkpoint was trained on {there['fingerprint'][:12]}"
-        )
-    else:
-        return
-    raise CheckpointError(
-        found,
-        expected="the same ids, interactions, split, features and knowledge graph",
-        fix="give the `data` configuration of the checkpoint's run (its config.yaml), "
-        "or train again without --ckpt_path",
-    )
-
-
-def data_state(inputs: ModelInputs) -> dict[str, Any]:
-    """What a checkpoint says of its data, in plain types."""
-    return {
-        "fingerprint": inputs.fingerprint,
-        "vocabulary": inputs.vocabulary,
-        "graph": inputs.graph.state(),
-        "catalogue": None if inputs.catalogue is None else inputs.catalogue.state,
-    }
 
 
 def check_state(state: Mapping[str, Any]) -> None:
@@ -70,86 +21,82 @@ def check_state(state: Mapping[str, Any]) -> None:
     try:
         for name in ("fingerprint", "vocabulary"):
             _require(isinstance(state[name], str), f"{name} is no text")
-        dims = state["feature_dims"]
-        _require(all(_is_size(dim) for dim in dims.values()), "feature_dims are no sizes")
-        sums = state["loss_sums"]
+        _sizes("features", *state["features"].values())
+        for entry in state["means"]:
+            _require(
+                len(entry["sums"]) == len(entry["names"]) + 1
+                and all(isinstance(value, float) for value in entry["sums"]),
+                "means are not the sums of an epoch",
+            )
         _require(
-            isinstance(sums, list) and all(isinstance(value, float) for value in sums),
-            "loss_sums are not the sums of an epoch",
+            state["seed"] is None or (type(state["seed"]) is int and state["seed"] >= 0),
+            "seed is no whole number",
         )
-        _require(_is_random_state(state["random_state"]), "random_state is none of this torch")
+        _check("random_state", state["random_state"], torch.uint8, None)
+        _require(
+            len(state["random_state"]) >= len(torch.get_rng_state()),
+            "random_state is none of this torch",
+        )
         _check_graph(state["graph"])
-        if state["regression"] is not None:
-            _check_regression(state["regression"], state["graph"]["n_items"])
         if state["catalogue"] is not None:
             _check_catalogue(state["catalogue"], state["graph"], state["vocabulary"])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        _require(False, f"an entry is missing or of another type ({error})")
+
+
+def check_regression(regression: Any, n_items: int) -> None:
+    """Refuses a solved regression that is not one of so many items; None is no regression.
+
+    Raises:
+        CheckpointError: If so.
+    """
+    if regression is None:
+        return
+    try:
+        weight, unexplained = regression["weight"], regression["unexplained"]
+        _require(
+            isinstance(weight, float) and 0 <= weight < float("inf"),
+            f"the regression's weight is {weight}",
+        )
+        _check("the regression", regression["sent"], torch.float32, n_items, None)
+        _check("the regression's unexplained shares", unexplained, torch.float32, n_items, 1)
+        _require(
+            bool(((unexplained > 0) & (unexplained <= 1)).all()),
+            f"the regression is not one of {n_items} items",
+        )
     except (KeyError, TypeError, AttributeError) as error:
         _require(False, f"an entry is missing or of another type ({error})")
 
 
-def _check_regression(regression: Mapping[str, Any], n_items: int) -> None:
-    sent, unexplained = regression["sent"], regression["unexplained"]
-    weight = regression["weight"]
-    _require(
-        isinstance(weight, float) and 0 <= weight < float("inf"),
-        f"the regression's weight is {weight}",
-    )
-    _require(
-        sent.dtype == unexplained.dtype == torch.float32
-        and sent.ndim == 2
-        and len(sent) == n_items
-        and unexplained.shape == (n_items, 1)
-        and bool(sent.isfinite().all() and (unexplained > 0).all())
-        and bool((unexplained <= 1).all()),
-        f"the regression is not one of {n_items} items",
-    )
-
-
 def _check_graph(graph: Mapping[str, Any]) -> None:
     n_users, n_items = graph["n_users"], graph["n_items"]
-    _require(_is_size(n_users) and _is_size(n_items), "the numbers of users and items are no sizes")
-    _require_rows("users", graph["users"], 0, n_users)
-    _require_rows("items", graph["items"], 0, n_items)
-    _require(graph["users"].shape == graph["items"].shape, "users and items are no pairs")
+    _sizes("the numbers of users and items", n_users, n_items)
+    _check("users", graph["users"], torch.int32, None, rows=(0, n_users))
+    _check("items", graph["items"], torch.int32, len(graph["users"]), rows=(0, n_items))
     for name, part in graph["modalities"].items():
-        _require_rows(f"neighbours of {name}", part["indices"], -1, n_items, dims=2)
-        weights, present = part["weights"], part["present"]
-        _require(
-            len(part["indices"]) == n_items
-            and weights.shape == part["indices"].shape
-            and weights.dtype == torch.float32
-            and bool(weights.isfinite().all())
-            and present.shape == (n_items,)
-            and present.dtype == torch.bool,
-            f"the graph of {name} is not one of {n_items} items",
-        )
+        indices, of = part["indices"], f"of {name}"
+        _check(f"neighbours {of}", indices, torch.int32, n_items, None, rows=(-1, n_items))
+        _check(f"weights {of}", part["weights"], torch.float32, *indices.shape)
+        _check(f"items that have {name}", part["present"], torch.bool, n_items)
     triples = graph["triples"]
     if triples is not None:
         n_entities, n_relations = triples["n_entities"], triples["n_relations"]
-        _require(
-            _is_size(n_entities) and _is_size(n_relations) and n_entities >= n_items,
-            "the numbers of entities and relations are no sizes",
-        )
+        _sizes("the numbers of entities and relations", n_entities, n_relations)
+        _require(n_entities >= n_items, f"{n_entities} entities are fewer than the items")
         for name, bound in (
             ("heads", n_entities),
             ("tails", n_entities),
             ("relations", n_relations),
         ):
-            _require_rows(name, triples[name], 0, bound)
-        _require(
-            triples["heads"].shape == triples["relations"].shape == triples["tails"].shape,
-            "heads, relations and tails are no triples",
-        )
+            length = len(triples["heads"])
+            _check(name, triples[name], torch.int32, length, rows=(0, bound))
 
 
 def _check_catalogue(state: Mapping[str, Any], graph: Mapping[str, Any], digest: str) -> None:
     n_users, n_items = graph["n_users"], graph["n_items"]
-    _require_rows("users who know more", state["held_out_users"], 0, n_users)
-    _require_rows("items that they know", state["held_out_items"], 0, n_items)
-    _require(
-        state["held_out_users"].shape == state["held_out_items"].shape,
-        "users and the items that they know are no pairs",
-    )
+    users, items = state["held_out_users"], state["held_out_items"]
+    _check("users who know more", users, torch.int32, None, rows=(0, n_users))
+    _check("items that they know", items, torch.int32, len(users), rows=(0, n_items))
     try:
         catalogue = Catalogue.from_state(state)
     except (ValueError, DataError) as error:
@@ -177,7 +124,7 @@ def check_tensors(
     Args:
         module: What they are meant for.
         saved: Its state by name.
-        n_items: Bound of rows in the correlation graphs.
+        n_items: Bound of rows in buffers of neighbours.
         shared: Tensors of which the module holds a share of the columns: by name, how many shares
             there are. A checkpoint has all columns.
 
@@ -188,18 +135,11 @@ def check_tensors(
     different = sorted(own.keys() ^ saved.keys())
     _require(not different, f"{len(different)} tensors are missing or strange: {different[:3]}")
     for name, tensor in own.items():
-        other = saved[name]
-        _require(isinstance(other, Tensor), f"{name} is no tensor")
         shape = list(tensor.shape)
         if shared and name in shared:
             shape[-1] *= shared[name]
-        _require(
-            list(other.shape) == shape and other.dtype == tensor.dtype,
-            f"{name} is {other.dtype} {list(other.shape)} instead of {tensor.dtype} {shape}",
-        )
-        _require(not other.is_floating_point() or _finite(other), f"{name} is not finite")
-        if name.endswith("_neighbours"):
-            _require_rows(name, other, -1, n_items, torch.int64, dims=2)
+        rows = (-1, n_items) if name.endswith("_neighbours") else None
+        _check(name, saved[name], torch.int64 if rows else tensor.dtype, *shape, rows=rows)
 
 
 def check_resume(module: nn.Module, checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
@@ -229,19 +169,11 @@ def check_resume(module: nn.Module, checkpoint: Mapping[str, Any], max_epochs: i
     # Not the module's own: it may hold a share of the columns.
     parameters = [checkpoint["state_dict"][name] for name, _ in module.named_parameters()]
     for optimizer in checkpoint["optimizer_states"]:
-        for index, entry in optimizer["state"].items():
-            for name in ("exp_avg", "exp_avg_sq"):  # Adam's; another one has its own
-                moment = entry.get(name)
-                _require(
-                    moment is None
-                    or (
-                        index < len(parameters)
-                        and moment.shape == parameters[index].shape
-                        and moment.dtype == parameters[index].dtype
-                        and _finite(moment)
-                    ),
-                    f"{name} of parameter {index} is not that of this optimizer",
-                )
+        for index, entry in optimizer.get("state", {}).items():  # a closed form has none
+            for name in entry.keys() & {"exp_avg", "exp_avg_sq"}:  # Adam's; others have their own
+                _require(index < len(parameters), f"there is no parameter {index}")
+                own = parameters[index]
+                _check(f"{name} of parameter {index}", entry[name], own.dtype, *own.shape)
 
 
 def require_finite(checkpoint: Mapping[str, Any]) -> None:
@@ -264,7 +196,7 @@ def require_finite(checkpoint: Mapping[str, Any]) -> None:
             f"training diverged: {len(wrong)} of {len(named)} tensors of epoch "
             f"{checkpoint['epoch']} are not finite, the first is {wrong[0]}",
             expected="finite weights",
-            fix="train anew with a lower model.optimizer.learning_rate; or go on from last.ckpt, "
+            fix="train anew with a lower learning_rate; or go on from last.ckpt, "
             "which is of before, with trainer.gradient_clip_val",
         )
 
@@ -273,49 +205,38 @@ def _floating(values: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(values, Tensor):
         if values.is_floating_point() and values.numel():
             yield name, values.detach()
-    elif isinstance(values, Mapping):
-        for key, value in values.items():
+    elif isinstance(values, Mapping | list):
+        entries = values.items() if isinstance(values, Mapping) else enumerate(values)
+        for key, value in entries:
             yield from _floating(value, f"{name}.{key}".lstrip("."))
-    elif isinstance(values, list | tuple):
-        for index, value in enumerate(values):
-            yield from _floating(value, f"{name}.{index}".lstrip("."))
 
 
-def _finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())
+def _sizes(name: str, *values: Any) -> None:
+    _require(all(type(value) is int and value >= 1 for value in values), f"{name} are no sizes")
 
 
-def _is_random_state(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.dtype == torch.uint8
-        and value.dim() == 1
-        and len(value) >= len(torch.get_rng_state())
-    )
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _require_rows(
+def _check(
     name: str,
-    rows: Any,
-    low: int,
-    bound: int,
-    dtype: torch.dtype = torch.int32,
-    dims: int = 1,
+    tensor: Any,
+    dtype: torch.dtype,
+    *shape: int | None,
+    rows: tuple[int, int] | None = None,
 ) -> None:
-    """Requires a tensor of rows from `low` to below `bound`."""
+    """Requires a finite tensor of a dtype and shape (None: any length), and of rows in bounds."""
+    _require(isinstance(tensor, Tensor), f"{name} is no tensor")
+    found, wanted = list(tensor.shape), ["any" if size is None else size for size in shape]
     _require(
-        isinstance(rows, Tensor) and rows.dtype == dtype and rows.dim() == dims,
-        f"{name} are no rows of {dtype}",
+        tensor.dtype == dtype
+        and len(found) == len(shape)
+        and all(want in ("any", have) for want, have in zip(wanted, found, strict=True)),
+        f"{name} is {tensor.dtype} {found} instead of {dtype} {wanted}",
     )
-    if rows.numel():
-        least, most = (int(value) for value in rows.aminmax())
+    _require(not dtype.is_floating_point or bool(tensor.isfinite().all()), f"{name} is not finite")
+    if rows is not None and tensor.numel():
+        least, most = (int(value) for value in tensor.aminmax())
         _require(
-            low <= least and most < bound,
-            f"{name} have rows from {least} to {most}, of a table of {bound}",
+            rows[0] <= least and most < rows[1],
+            f"{name} have rows from {least} to {most}, of a table of {rows[1]}",
         )
 
 

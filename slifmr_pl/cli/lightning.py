@@ -32,7 +32,7 @@ from slifmr_pl.config.files import composed
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.models.base import Baseline
+from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.runs.atomic_files import write_whole
 from slifmr_pl.runs.layout import (
@@ -95,7 +95,7 @@ class SlifMrCLI(LightningCLI):
         )
         parser.add_argument(
             "--baseline",
-            type=Baseline | None,
+            type=RecommenderModule | None,
             default=None,
             help="A baseline in the place of the network; `model.ks` and the like hold for it.",
         )
@@ -179,7 +179,8 @@ class SlifMrCLI(LightningCLI):
             raise refused from error
         baseline = self._get(self.config_init, "baseline")
         if baseline is not None:
-            baseline.evaluate_like(self.model)
+            for name in ("ks", "top_k", "memory_budget_mb"):
+                setattr(baseline, name, getattr(self.model, name))
             self.model = baseline
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -196,7 +197,7 @@ class SlifMrCLI(LightningCLI):
             last = config["last_checkpoint"]
             callbacks = [
                 RunRecorder(config.seed_everything, self.command),
-                *([FiniteLosses()] if config.baseline is None else []),
+                FiniteLosses(),
                 GracefulStop(last),
                 config["early_stopping"],
                 config["checkpoint"],

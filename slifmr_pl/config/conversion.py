@@ -49,19 +49,33 @@ def restored(kind: type[Config], values: Mapping[str, Any], name: str) -> Config
                 fix=f"did you mean {close[0]}?" if close else "remove the key",
             )
     return kind(
-        **{key: _restored_value(types[key], v, f"{name}.{key}") for key, v in values.items()}
+        **{key: restored_value(types[key], value, f"{name}.{key}") for key, value in values.items()}
     )
 
 
-def _restored_value(kind: Any, value: Any, name: str) -> Any:
-    """A value of a type, from plain types; parts are made by their class path."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return restored(kind, value, name)
-    contract = _contract(kind)
-    if contract is not None and is_settings(value):
-        return made(contract, value, name)
-    if contract is not None and isinstance(value, list):
-        return [made(contract, entry, f"{name}[{i}]") for i, entry in enumerate(value)]
+def restored_value(kind: Any, value: Any, name: str) -> Any:
+    """A value of plain types as what its type asks for: configurations, and parts by class.
+
+    Args:
+        kind: The type, as annotated: a configuration dataclass, or optional, or several of them.
+        value: As `plain` and `Part.settings` give it.
+        name: Where it stands, for the error.
+
+    Raises:
+        ConfigError: If a key is unknown, or a part cannot be made.
+    """
+    if is_settings(value):
+        return made(_contract(kind) or Part, value, name)
+    arguments = get_args(kind)
+    if isinstance(value, Mapping):
+        for one in (kind, *arguments):
+            if isinstance(one, type) and dataclasses.is_dataclass(one):
+                return restored(one, value, name)
+        inner = arguments[-1] if arguments else Any
+        return {key: restored_value(inner, one, f"{name}.{key}") for key, one in value.items()}
+    if isinstance(value, list):
+        inner = arguments[0] if arguments else Any
+        return [restored_value(inner, one, f"{name}.{place}") for place, one in enumerate(value)]
     return value
 
 

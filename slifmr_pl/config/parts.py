@@ -127,10 +127,14 @@ def _fresh(value: Any) -> Any:
 
 
 def plain_value(value: Any, where: str) -> Any:
-    """A setting in plain types: dataclasses and parts become dictionaries.
+    """A value in plain types, as `Part.settings` has it.
+
+    Args:
+        value: An argument of a part.
+        where: Where it stands, for the error.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If it cannot be written in plain types.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value

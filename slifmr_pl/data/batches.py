@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import NegativeSampler, UniformSampler
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 
 # Streams of random numbers that never meet, whatever the seed, epoch and batch.
@@ -93,7 +93,7 @@ class TrainBatches:
 
     Args:
         train: Training pairs.
-        sampler: Source of negatives.
+        sampler: Source of negatives, built for these pairs.
         batch_size: Most rows of a global batch.
         n_negatives: Negatives of each positive.
         seed: Seed of order and negatives.
@@ -132,7 +132,8 @@ class TrainBatches:
                 fix="train on more items",
             )
         self.left_out = len(train) - len(self._users)
-        self._negatives = sampler
+        self._sampler = sampler
+        self._sampler_settings = sampler.settings  # refused now, if they cannot be saved
         self._n_negatives = n_negatives
         self._batch_size = batch_size
         self._seed = seed
@@ -165,7 +166,7 @@ class TrainBatches:
             yield self._batch(order, epoch, index)
 
     def state_dict(self) -> dict[str, Any]:
-        """Describe where the iteration stands, in plain integers."""
+        """Describe where the iteration stands, in plain types."""
         return {"epoch": self._epoch, "position": self._position, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -175,45 +176,47 @@ class TrainBatches:
             CheckpointError: The state is not one of a TrainBatches, or is of other batches and
                 stands in the middle of an epoch.
         """
-        if missing := self.state_dict().keys() - state.keys():
+        if missing := self.state_dict().keys() - {"sampler"} - state.keys():
             raise CheckpointError(
                 f"a loader state without {', '.join(sorted(missing))}",
                 expected="what state_dict returned",
                 fix="resume from a checkpoint of this loader",
             )
         identity = self._identity()
-        saved = {name: state[name] for name in identity}
+        # Uniform negatives were the only ones once, and not written down.
+        saved = {"sampler": UniformSampler().settings} | {
+            n: state[n] for n in identity if n in state
+        }
         if saved != identity and 0 < state["position"] < state["batches"]:
             changed = [name for name in identity if saved[name] != identity[name]]
             raise CheckpointError(
                 f"a checkpoint in the middle of an epoch with other batches: "
                 f"{', '.join(f'{name} {saved[name]}, now {identity[name]}' for name in changed)}",
-                expected="the data, batch size, negatives and seed that it was saved with",
+                expected="the data, batch size, negatives, sampler and seed that it was saved with",
                 fix="restore them, or resume from an end-of-epoch checkpoint",
             )
         self._epoch = state["epoch"]
         self._position = self._start = min(state["position"], len(self))
 
-    def _identity(self) -> dict[str, int]:
+    def _identity(self) -> dict[str, Any]:
         return {
             "seed": self._seed,
             "pairs": len(self._users),
             "batches": len(self),
             "n_negatives": self._n_negatives,
+            "sampler": self._sampler_settings,
         }
 
     def _batch(self, order: Tensor, epoch: int, index: int) -> TrainBatch:
         first, last = (_cut(len(self._users), len(self), i) for i in (index, index + 1))
         size = last - first
         low, high = (_cut(size, self._world_size, i) for i in (self._rank, self._rank + 1))
-        # Drawn for the whole batch on every rank, looked up for this rank's rows alone.
-        draws = self._negatives.draw(
-            size, self._n_negatives, self._generator(_NEGATIVES, epoch, index)
-        )
+        own = slice(low, high)
         pairs = order[first:last]
-        users, positives = self._users[pairs[low:high]], self._positives[pairs]
-        negatives = self._negatives.at(users, draws[low:high])
-        return TrainBatch(users, positives[low:high], negatives, positives, self._world_size)
+        users, positives = self._users[pairs], self._positives[pairs]
+        generator = self._generator(_NEGATIVES, epoch, index)
+        negatives = self._sampler.sample_rows(users, positives, self._n_negatives, generator, own)
+        return TrainBatch(users[own], positives[own], negatives, positives, self._world_size)
 
     def _generator(self, *stream: int) -> torch.Generator:
         seed = np.random.SeedSequence((self._seed, *stream)).generate_state(1, np.uint64)[0]

@@ -1,15 +1,16 @@
 """The four tables of a data folder with canonical columns: what every reader ends in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import require_columns
 from slifmr_pl.data.table_columns import (
-    Origin,
+    FileRows,
     id_column,
     number_column,
     require_distinct_ids,
@@ -23,6 +24,7 @@ Kind = Literal["interactions", "items", "kg", "links"]
 KINDS: tuple[Kind, ...] = ("interactions", "items", "kg", "links")
 """The tables; also the names of their files in the layout."""
 
+INTERACTION_COLUMNS = ("user_id", "item_id", "rating", "timestamp", "split")
 KG_COLUMNS = ("head_id", "relation_id", "tail_id")
 LINK_COLUMNS = ("item_id", "entity_id")
 
@@ -58,20 +60,20 @@ class RawData:
         )
 
 
-def canonical(kind: Kind, table: pa.Table, origin: Origin) -> pa.Table:
+def canonical(kind: Kind, table: pa.Table, place: FileRows) -> pa.Table:
     """Check a table, or some rows of it, and bring its columns into the form of ``RawData``.
 
     Args:
         kind: Which of the four.
         table: With the column names of ``RawData``; interactions may have ``x_label`` (0, 1, 2)
             in place of ``split``, and columns beyond those of ``RawData``, which are left out.
-        origin: Where the rows stand.
+        place: Where the rows stand.
 
     Raises:
         DataError: A value is bad; names file and row.
         TableError: A column is missing.
     """
-    return _CANONICAL[kind](table, origin)
+    return _CANONICAL[kind](table, place)
 
 
 def require_rows(interactions: pa.Table, path: Path) -> None:
@@ -86,52 +88,69 @@ def require_rows(interactions: pa.Table, path: Path) -> None:
         )
 
 
-def require_distinct_items(items: pa.Table, origin: Origin) -> None:
-    """Refuse an item table that describes an item twice.
+def require_distinct_items(pieces: Sequence[tuple[pa.Table, FileRows]]) -> None:
+    """Refuse an item table, given in pieces, that describes an item twice.
 
     Raises:
         DataError: It does; names the second row.
     """
-    require_distinct_ids(items["item_id"], "item_id", origin)
+    columns = [(table["item_id"], place) for table, place in pieces]
+    whole = pa.chunked_array([chunk for column, _ in columns for chunk in column.chunks])
+    if len(pc.unique(whole)) < len(whole):
+        seen: set[str] = set()
+        for column, place in columns:
+            require_distinct_ids(column, "item_id", place, seen)
 
 
-def _interactions(table: pa.Table, origin: Origin) -> pa.Table:
-    require_columns(table.column_names, ("user_id", "item_id"), origin.path)
+def unused_columns(kind: Kind, table: pa.Table) -> list[str]:
+    """The columns of a table that ``canonical`` leaves out."""
+    known = _KNOWN[kind]
+    return [name for name in table.column_names if known and name not in known]
+
+
+def _interactions(table: pa.Table, place: FileRows) -> pa.Table:
+    require_columns(table.column_names, ("user_id", "item_id"), place.path)
     if "split" in table.column_names and "x_label" in table.column_names:
         raise DataError(
             "both columns split and x_label",
             expected="one of them",
             fix="remove the other",
-            path=origin.path,
+            path=place.path,
         )
-    columns = {name: id_column(table, name, origin) for name in ("user_id", "item_id")}
+    columns = {name: id_column(table, name, place) for name in ("user_id", "item_id")}
     for name, read in (("rating", number_column), ("timestamp", time_column)):
         if name in table.column_names:
-            columns[name] = read(table, name, origin)
+            columns[name] = read(table, name, place)
     for name in ("split", "x_label"):
         if name in table.column_names:
-            columns["split"] = split_column(table, name, origin)
+            columns["split"] = split_column(table, name, place)
     return pa.table(columns)
 
 
-def _items(table: pa.Table, origin: Origin) -> pa.Table:
-    require_columns(table.column_names, ("item_id",), origin.path)
-    columns = {"item_id": id_column(table, "item_id", origin)}
+def _items(table: pa.Table, place: FileRows) -> pa.Table:
+    require_columns(table.column_names, ("item_id",), place.path)
+    columns = {"item_id": id_column(table, "item_id", place)}
     for name in table.column_names:
         if name != "item_id":
-            columns[name] = text_column(table, name, origin)
+            columns[name] = text_column(table, name, place)
     return pa.table(columns)
 
 
-def _ids_of(names: tuple[str, ...]) -> Callable[[pa.Table, Origin], pa.Table]:
-    def ids(table: pa.Table, origin: Origin) -> pa.Table:
-        require_columns(table.column_names, names, origin.path)
-        return pa.table({name: id_column(table, name, origin) for name in names})
+def _ids_of(names: tuple[str, ...]) -> Callable[[pa.Table, FileRows], pa.Table]:
+    def ids(table: pa.Table, place: FileRows) -> pa.Table:
+        require_columns(table.column_names, names, place.path)
+        return pa.table({name: id_column(table, name, place) for name in names})
 
     return ids
 
 
-_CANONICAL: dict[Kind, Callable[[pa.Table, Origin], pa.Table]] = {
+_KNOWN: dict[Kind, tuple[str, ...]] = {  # of the items every column is kept
+    "interactions": (*INTERACTION_COLUMNS, "x_label"),
+    "items": (),
+    "kg": KG_COLUMNS,
+    "links": LINK_COLUMNS,
+}
+_CANONICAL: dict[Kind, Callable[[pa.Table, FileRows], pa.Table]] = {
     "interactions": _interactions,
     "items": _items,
     "kg": _ids_of(KG_COLUMNS),

@@ -3,6 +3,7 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -117,7 +118,7 @@ def build_dataset(
         ConfigError: A config is out of range.
     """
     _require_config(filters, split)
-    kept = _filter(raw, filters, split.strategy)
+    kept = _filter(raw, filters, split.strategy, use_knowledge)
     users, items, pairs = kept.users, kept.items, kept.pairs
     labels, carved = _labels(pairs, split)
     train, valid, test = (_part(pairs, labels == part) for part in range(3))
@@ -178,12 +179,15 @@ def build_dataset(
     )
 
 
-def _filter(raw: RawData, filters: FilterConfig, strategy: str) -> _Kept:
+def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: bool) -> _Kept:
     table = raw.interactions
     # From here on ids are integers: no string is copied or compared again.
     with ThreadPoolExecutor() as pool:
         numbered = pool.map(Vocabulary.number, (table["user_id"], table["item_id"]))
     (all_users, users), (all_items, items) = numbered
+    _require_overlap(all_items, raw.items, "items", raw.root)
+    if use_knowledge:
+        _require_overlap(all_items, raw.links, "links", raw.root)
     times = _floats(table, "timestamp") if strategy != "ratio" else None
     given = _given_labels(raw) if strategy == "given" else None
     if filters.minimum_rating is not None:
@@ -213,6 +217,21 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str) -> _Kept:
         duplicates=duplicates,
         outside_k_core=len(distinct) - len(pairs),
     )
+
+
+def _require_overlap(interacted: Vocabulary, table: pa.Table | None, name: str, root: Path) -> None:
+    """Refuses a table about items of which none is in an interaction."""
+    if table is None or not len(table):
+        return
+    ids = table["item_id"]
+    if not pc.any(pc.is_in(ids, interacted.ids)).as_py():
+        raise DataError(
+            f"no item of the {name} is in an interaction: {ids[0].as_py()!r} stands there, "
+            f"{interacted.ids[0].as_py()!r} in the interactions",
+            expected="the same ids of items in both",
+            fix="write the ids alike in both files (007 is not 7, and 12.0 is not 12)",
+            path=root,
+        )
 
 
 def _cold_items(raw: RawData, filters: FilterConfig) -> pa.ChunkedArray | None:

@@ -21,8 +21,8 @@ from feature_extraction import (
 )
 from feature_extraction.items.files import names_by_item, open_files
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 
@@ -135,10 +135,41 @@ def feature_stores(
     return {name: opened[name] for name in modalities}
 
 
+@dataclass(frozen=True, eq=False)
+class FrozenFeatures:
+    """Features of one modality for the items of a catalogue; row i is of item i.
+
+    Attributes:
+        values: float32 ``[I, d]``; finite, also in rows that are not used.
+        present: bool ``[I]``, which items have features.
+        missing: What stands for the features of the others, see `ModalitySource`.
+        content_key: What tells these features from others; by default a hash of the arrays.
+        path: Where they come from, for errors.
+    """
+
+    values: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    missing: Missing = "mask"
+    content_key: str = ""
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.content_key:
+            if self.values.dtype != np.float32 or not np.isfinite(self.values).all():
+                raise DataError(
+                    f"features of {self.values.dtype} that are not all finite float32 numbers",
+                    expected="float32, rows of items without features zero",
+                    fix="convert with .astype(np.float32), and fill what is missing with 0",
+                    path=self.path,
+                )
+            arrays = {"values": self.values, "present": self.present}
+            object.__setattr__(self, "content_key", content_key({}, arrays, []))
+
+
 def aligned_features(
-    store: FeatureStore, items: Vocabulary, cache: Path
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """A store's features and presence in the order of the items, see `FeatureStore.aligned`.
+    store: FeatureStore, items: Vocabulary, cache: Path, missing: Missing = "mask"
+) -> FrozenFeatures:
+    """A store's features in the order of the items, see `FeatureStore.aligned`.
 
     They are kept in a file of the cache, so that the processes of a machine share its pages.
     """
@@ -150,7 +181,13 @@ def aligned_features(
     settings = {"items": items.fingerprint(), "store": store.manifest["files"]}
     key = content_key(settings, {}, [Path(__file__)])
     arrays = cached_arrays(cache, "features", key, aligned)
-    return arrays["features"], arrays["present"]
+    return FrozenFeatures(
+        arrays["features"],
+        arrays["present"],
+        missing,
+        store.manifest["content_key"],
+        store.path,
+    )
 
 
 def _located(name: str, root: Path) -> str | Path:

@@ -60,12 +60,12 @@ def complete(
     absent = np.flatnonzero(~present)
     items = users[:, absent].T.tocsr()  # [absent, U]
     shared = items @ (users @ present.astype(np.float32))
-    found = shared > 0
+    shares_users = shared > 0
     filled = values.copy()
     for start in range(0, values.shape[1], _COLUMNS):
         block = slice(start, start + _COLUMNS)
-        sums = items[found] @ (users @ values[:, block])
-        filled[absent[found], block] = sums / shared[found, None]
+        sums = items[shares_users] @ (users @ values[:, block])
+        filled[absent[shares_users], block] = sums / shared[shares_users, None]
     completed = present.copy()
-    completed[absent[found]] = True
+    completed[absent[shares_users]] = True
     return Completed(filled, completed, completed)

@@ -1,61 +1,155 @@
-"""Uniform negatives for training: exact, vectorised, without rejection.
+"""Where the negatives of training come from: the contract, and uniform draws without rejection.
 
-Legend: U users, I items, B batch rows, n negatives a row.
+Legend: U users, I items, B rows of a global batch, n negatives a row.
 """
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from slifmr_pl.config.parts import Part
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.errors import DataError
+from slifmr_pl.errors import ConfigError, DataError
 
 
-class NegativeSampler:
-    """Draw items that a user has no positive interaction with, each equally likely.
+class NegativeSampler(Part, ABC):
+    """Draws negatives for training pairs. One of your own is a subclass with ``sample``.
+
+    What a sampler needs of the data it computes in ``build``; its options are arguments of its
+    constructor: plain values, so that a configuration and a checkpoint can name them.
+
+    Attributes:
+        positives: Training items of each of the U users. How often an item occurs in
+            ``positives.items`` is its popularity.
+        n_items: I.
+        has_negatives: bool ``[U]``; False for users who have every item. Their pairs are left out
+            of training, so that none of them is ever asked for.
+    """
+
+    positives: UserItems
+    n_items: int
+    has_negatives: Tensor
+
+    @abstractmethod
+    def sample(
+        self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draw n negatives for each row of a global batch.
+
+        The result has to depend on nothing but the arguments and the training pairs: then batches
+        are the same in every process and after a resume. Each process draws for the whole batch
+        and takes its own rows.
+
+        Args:
+            users: User rows int64 ``[B]``.
+            positives: Item rows int64 ``[B]``, of the same pairs.
+            n: Negatives a row.
+            generator: CPU generator, seeded for this batch; the only source of randomness.
+
+        Returns:
+            Item rows int64 ``[B, n]``.
+        """
+
+    def build(self) -> None:
+        """Compute what ``sample`` needs of ``positives`` and ``n_items``; by default nothing."""
+
+    def built(self, positives: UserItems, n_items: int) -> Self:
+        """A new sampler with the same options, made for these training pairs.
+
+        Args:
+            positives: Training items of each of U users.
+            n_items: I.
+        """
+        sampler = self.fresh()
+        sampler.positives = positives
+        sampler.n_items = n_items
+        sampler.has_negatives = n_items - torch.from_numpy(positives.counts) > 0
+        sampler.build()
+        return sampler
+
+    def sample_rows(
+        self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator, rows: slice
+    ) -> Tensor:
+        """Some rows of what ``sample`` draws for the batch; override it where that takes less.
+
+        Args:
+            users: See ``sample``, as all that follows.
+            positives: int64 ``[B]``.
+            n: Negatives a row.
+            generator: For the whole batch.
+            rows: Which of the B rows.
+
+        Raises:
+            ConfigError: ``sample`` did not give item rows int64 ``[B, n]``.
+        """
+        drawn = self.sample(users, positives, n, generator)
+        if drawn.shape != (len(users), n) or drawn.dtype != torch.int64:
+            raise _wrong(self, f"{drawn.dtype} {list(drawn.shape)}", f"int64 {[len(users), n]}")
+        low, high = (int(end) for end in torch.aminmax(drawn)) if drawn.numel() else (0, 0)
+        if low < 0 or high >= self.n_items:
+            raise _wrong(self, f"items {low} to {high}", f"items 0 to {self.n_items - 1}")
+        return drawn[rows]
+
+    def is_positive(self, users: Tensor, items: Tensor) -> Tensor:
+        """Which items are training items of the users.
+
+        Args:
+            users: User rows int64 ``[B]``.
+            items: Item rows int64 ``[B, n]``.
+
+        Returns:
+            bool ``[B, n]``.
+        """
+        wanted = users.unsqueeze(1) * self.n_items + items
+        place = torch.searchsorted(self._pairs, wanted).clamp_(max=len(self._pairs) - 1)
+        return self._pairs[place] == wanted
+
+    @cached_property
+    def _pairs(self) -> Tensor:
+        """All training pairs as user · I + item, ascending."""
+        counts = torch.from_numpy(self.positives.counts)
+        users = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        return users * self.n_items + torch.from_numpy(self.positives.items)
+
+
+class UniformSampler(NegativeSampler):
+    """Draws items that a user has no training pair with, each equally likely.
 
     With the user's sorted positives p_0 < p_1 < ..., the number of negatives below p_j is
     q_j = p_j - j, which never decreases. The negative of rank r in [0, I - degree) is therefore
     r + #{j: q_j <= r}; one binary search over the keys ``user * (I + 1) + q`` counts for all rows.
-
-    Args:
-        positives: Items of each of U users.
-        n_items: I.
-
-    Attributes:
-        has_negatives: bool ``[U]``; False for users who have every item.
     """
 
-    def __init__(self, positives: UserItems, n_items: int) -> None:
-        self._offsets = torch.from_numpy(positives.offsets)
+    def build(self) -> None:
+        """Make the keys that are searched."""
+        self._offsets = torch.from_numpy(self.positives.offsets)
         counts = self._offsets.diff()
-        self._n_negatives = n_items - counts
-        self._stride = n_items + 1
+        self._n_negatives = self.n_items - counts
+        self._stride = self.n_items + 1
         users = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        items = torch.from_numpy(positives.items)
+        items = torch.from_numpy(self.positives.items)
         ranks = torch.arange(len(items)) - self._offsets[users]
         self._keys = users * self._stride + items - ranks
-        self.has_negatives = self._n_negatives > 0
 
-    def sample(self, users: Tensor, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n negatives for each user, with replacement.
-
-        Args:
-            users: User rows int64 ``[B]``.
-            n: Negatives a row.
-            generator: CPU generator; B * n numbers are drawn from it.
-
-        Returns:
-            Item rows int64 ``[B, n]``.
+    def sample(
+        self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draw with replacement; see the contract.
 
         Raises:
             DataError: A user has every item.
         """
-        return self.at(users, self.draw(len(users), n, generator))
+        return self.sample_rows(users, positives, n, generator, slice(None))
 
-    @staticmethod
-    def draw(rows: int, n: int, generator: torch.Generator) -> Tensor:
-        """Draw what ``at`` turns into negatives, float64 ``[rows, n]`` in [0, 1)."""
-        return torch.rand(rows, n, dtype=torch.float64, generator=generator)
+    def sample_rows(
+        self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator, rows: slice
+    ) -> Tensor:
+        """Draw for the whole batch, and look up the items of some rows alone."""
+        uniform = torch.rand(len(users), n, dtype=torch.float64, generator=generator)
+        return self.at(users[rows], uniform[rows])
 
     def at(self, users: Tensor, uniform: Tensor) -> Tensor:
         """Turn uniform draws into negatives: a pure function of both.
@@ -84,3 +178,8 @@ class NegativeSampler:
         ranks = (uniform * self._n_negatives[users]).floor().long()
         below = torch.searchsorted(self._keys, users * self._stride + ranks, right=True)
         return ranks + below - self._offsets[users]
+
+
+def _wrong(sampler: NegativeSampler, found: str, expected: str) -> ConfigError:
+    name = f"{type(sampler).__name__}.sample"
+    return ConfigError(f"{name} gave {found}", expected=expected, fix=f"mend {name}")

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_extraction.tables.table_files import read_table, row_in_file
-from slifmr_pl.data.table_columns import Origin, id_column
+from slifmr_pl.data.table_columns import FileRows, id_column
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class PredictRequest:
     """What `predict` ranks for whom.
 
     Attributes:
@@ -71,7 +71,7 @@ def read_rows(path: str | Path, column: str, vocabulary: Vocabulary) -> npt.NDAr
         DataError: It holds no id, or one that the model does not know.
     """
     path = Path(path)
-    ids = id_column(read_table(path, required=[column]), column, Origin(path))
+    ids = id_column(read_table(path, required=[column]), column, FileRows(path))
     if not len(ids):
         raise DataError(f"there is no {column}", expected="ids", fix="add some", path=path)
     rows = vocabulary.encode(ids, unknown=-1)

@@ -20,8 +20,8 @@ _X_LABELS = {"0": 0, "1": 1, "2": 2}
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where the rows of a table stand, for errors.
+class FileRows:
+    """Rows of a file: where the rows of a table stand, for errors.
 
     Attributes:
         path: Their file.
@@ -40,7 +40,7 @@ class Origin:
         return row_in_file(self.path, self.first + index)
 
 
-def text_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+def text_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read a column as strings; missing values become empty strings.
 
     Raises:
@@ -58,12 +58,12 @@ def text_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
             f"the column {name!r} holds {kind}",
             expected="text or numbers",
             fix="write the column as text",
-            path=origin.path,
+            path=place.path,
         ) from error
     return pc.fill_null(column, "") if column.null_count else column
 
 
-def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+def id_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read a column of ids as strings.
 
     Raises:
@@ -78,14 +78,14 @@ def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
             f"the id column {name!r} holds {kind}",
             expected="text or integers",
             fix="write the ids as text",
-            path=origin.path,
+            path=place.path,
         )
-    column = text_column(table, name, origin)
+    column = text_column(table, name, place)
     blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
     if (index := pc.index(blank, True).as_py()) >= 0:
         _raise_at(
             index,
-            origin,
+            place,
             f"{name} is empty",
             "a non-empty id in every row",
             "add the id or the row",
@@ -93,16 +93,16 @@ def id_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     return column
 
 
-def number_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+def number_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read a column of finite numbers as float64.
 
     Raises:
         DataError: A value is missing, not a number, NaN or infinite.
     """
-    return _numbers(table, name, origin, _as_floats, "number")
+    return _numbers(table, name, place, _as_floats, "number")
 
 
-def time_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+def time_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read a column of times as seconds since 1970, float64.
 
     They are numbers already, timestamps of a Parquet file, or ISO 8601 texts, in UTC unless they
@@ -111,13 +111,13 @@ def time_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
     Raises:
         DataError: A value is missing or none of these.
     """
-    return _numbers(table, name, origin, _as_seconds, "number or ISO 8601 time")
+    return _numbers(table, name, place, _as_seconds, "number or ISO 8601 time")
 
 
 def _numbers(
     table: pa.Table,
     name: str,
-    origin: Origin,
+    place: FileRows,
     parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None],
     what: str,
 ) -> pa.ChunkedArray:
@@ -127,7 +127,7 @@ def _numbers(
         index = _first_unparsed(column, parsed)
         _raise_at(
             index,
-            origin,
+            place,
             f"{name} is {column[index].as_py()!r}, which is no {what}",
             f"a {what} in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
@@ -136,7 +136,7 @@ def _numbers(
     if (index := pc.index(finite, False).as_py()) >= 0:
         _raise_at(
             index,
-            origin,
+            place,
             f"{name} is {table[name][index].as_py()!r}",
             "a finite number in every row",
             f"mend the value, or leave the column {name!r} out if it is not needed",
@@ -144,42 +144,51 @@ def _numbers(
     return numbers
 
 
-def split_column(table: pa.Table, name: str, origin: Origin) -> pa.ChunkedArray:
+def split_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read the column ``split`` (names) or ``x_label`` (0, 1, 2) as ``SPLIT_NAMES``.
 
     Raises:
         DataError: A value names no part.
     """
     known = _X_LABELS if name == "x_label" else _SPLIT_ALIASES
-    column = text_column(table, name, origin)
+    column = text_column(table, name, place)
     keys = pa.array(list(known), pa.string())
     parts = pa.array([SPLIT_NAMES[label] for label in known.values()], pa.string())
-    found = pc.index_in(column, keys)
-    if (index := pc.index(found.is_null(), True).as_py()) >= 0:
+    labels = pc.index_in(column, keys)
+    if (index := pc.index(labels.is_null(), True).as_py()) >= 0:
         _raise_at(
             index,
-            origin,
+            place,
             f"{name} is {column[index].as_py()!r}",
             f"one of {', '.join(known)}",
             "mend the value, or remove the column to split by a rule",
         )
-    return parts.take(found.combine_chunks())
+    return parts.take(labels.combine_chunks())
 
 
-def require_distinct_ids(column: pa.ChunkedArray, name: str, origin: Origin) -> None:
+def require_distinct_ids(
+    column: pa.ChunkedArray, name: str, place: FileRows, seen: set[str] | None = None
+) -> None:
     """Refuse a table that describes one id in two rows.
+
+    Args:
+        column: The ids.
+        name: What they are called.
+        place: Where they stand.
+        seen: Ids of the rows before, to which these are added; None for a whole table.
 
     Raises:
         DataError: An id occurs twice.
     """
-    if len(pc.unique(column)) == len(column):
-        return
-    seen: set[str] = set()
+    if seen is None:
+        if len(pc.unique(column)) == len(column):
+            return
+        seen = set()
     for index, raw in enumerate(column.to_pylist()):
         if raw in seen:
             _raise_at(
                 index,
-                origin,
+                place,
                 f"{name} {raw!r} occurs for the second time",
                 "one row an item",
                 "remove one of the rows",
@@ -224,5 +233,5 @@ def _first_unparsed(
     return start
 
 
-def _raise_at(index: int, origin: Origin, found: str, expected: str, fix: str) -> NoReturn:
-    raise DataError(found, expected=expected, fix=fix, path=origin.path, row=origin.row(index))
+def _raise_at(index: int, place: FileRows, found: str, expected: str, fix: str) -> NoReturn:
+    raise DataError(found, expected=expected, fix=fix, path=place.path, row=place.row(index))

@@ -2,9 +2,7 @@
 
 import difflib
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -16,8 +14,6 @@ from slifmr_pl.errors import DataError
 
 Ids: TypeAlias = Sequence[str] | npt.NDArray[np.str_] | pa.Array | pa.ChunkedArray
 """What raw ids come as."""
-
-_FORMAT = "slifmr-vocabulary-1"
 
 
 class Vocabulary:
@@ -138,34 +134,6 @@ class Vocabulary:
             bounds = np.frombuffer(offsets, np.int32)[self._ids.offset :]
             digest.update(memoryview(data)[bounds[0] : bounds[len(self)]])
         return digest.hexdigest()
-
-    def save(self, path: Path) -> None:
-        """Write the ids as JSON."""
-        content = {"format": _FORMAT, "fingerprint": self.fingerprint(), "ids": self.ids.tolist()}
-        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            DataError: The file is missing, foreign or damaged.
-        """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']!r}")
-            vocabulary = cls(content["ids"])
-            if vocabulary.fingerprint() != content["fingerprint"]:
-                raise ValueError("ids that do not match their fingerprint")
-        except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-            raise DataError(
-                f"not a whole vocabulary ({type(error).__name__}: {error})",
-                expected=f"a JSON file of format {_FORMAT!r}",
-                fix="build the vocabulary again",
-                path=path,
-            ) from error
-        return vocabulary
 
     def __len__(self) -> int:
         return len(self._ids)

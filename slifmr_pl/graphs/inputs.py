@@ -24,10 +24,9 @@ class ItemFeatures(NamedTuple):
     present: Tensor
 
     @classmethod
-    def absent(cls, n_items: int, size: int) -> "ItemFeatures":
+    def absent(cls, present: Tensor, size: int) -> "ItemFeatures":
         """Zeros in the place of features that are not at hand; they take no memory."""
-        present = torch.zeros(1, dtype=torch.bool).expand(n_items)
-        return cls(torch.zeros(1, 1).expand(n_items, size), present)
+        return cls(torch.zeros(1, 1).expand(len(present), size), present)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 B = positives of the batch, n = negatives of each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.errors import CheckpointError, ConfigError
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.inputs import ItemFeatures
 from slifmr_pl.losses.alignment import ProcessShare
@@ -111,71 +111,6 @@ class Losses:
     def named(self) -> dict[str, Tensor]:
         """All of them by the name that they are logged with, below `train/`."""
         return {"loss": self.total, **self.terms}
-
-
-class LossSums:
-    """Means of the losses over the batches of an epoch, also of one that is resumed halfway.
-
-    Summed here and logged once an epoch: logging each batch takes longer than the sums. Where there
-    are several processes, all of them call `take_means` and `state` together.
-
-    Args:
-        names: Of the losses, in the order of the sums.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        self._sums: Tensor | None = None
-
-    def add(self, losses: Losses, weight: float) -> None:
-        """Adds the losses of a batch; the weights of all processes add up to its rows."""
-        named = losses.named()
-        values = torch.stack([named[name].detach().double() for name in self.names])
-        weighted = torch.cat([values, values.new_ones(1)]) * weight
-        self._sums = weighted if self._sums is None else self._sums.to(weighted.device) + weighted
-
-    def take_means(self, device: torch.device) -> dict[str, Tensor]:
-        """Means over the rows of all batches, by the names they are logged with; starts anew.
-
-        Args:
-            device: Where processes exchange tensors.
-        """
-        sums = self._of_all_processes(device)
-        self._sums = None
-        means = sums[:-1] / sums[-1]
-        return {f"train/{name}": mean for name, mean in zip(self.names, means, strict=True)}
-
-    def state(self, device: torch.device) -> list[float]:
-        """What a checkpoint keeps of an unfinished epoch: the sums of all processes.
-
-        Args:
-            device: Where processes exchange tensors.
-        """
-        sums = self._of_all_processes(device).tolist()
-        return sums if sums[-1] else []
-
-    def _of_all_processes(self, device: torch.device) -> Tensor:
-        sums = torch.zeros(len(self.names) + 1, dtype=torch.float64, device=device)
-        if self._sums is not None:
-            sums += self._sums.to(device)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        return sums
-
-    def load(self, state: list[float]) -> None:
-        """Goes on from a checkpoint; in the first process, so that nothing counts twice.
-
-        Raises:
-            CheckpointError: If the sums are of other losses.
-        """
-        if len(state) not in (0, len(self.names) + 1):
-            raise CheckpointError(
-                f"the checkpoint has {len(state)} sums of losses",
-                expected=f"{len(self.names) + 1}: of {', '.join(self.names)}, and of rows",
-                fix="resume with the loss terms that the run was started with",
-            )
-        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        self._sums = torch.tensor(state, dtype=torch.float64) if state and first else None
 
 
 class Objective(nn.Module):

@@ -1,6 +1,5 @@
-"""Recommenders to compare SLIF-MR with, small enough to be read in a minute each.
+"""The contract of a model, and recommenders to compare SLIF-MR with.
 
-They are LightningModules that `lightning_cli.py` takes in the network's place (`configs/model/`),
-so that data, protocol, metrics and what a run leaves behind are the same. Those that are the
-network with parts switched off are configurations of it, and not here.
+The contract is `base.RecommenderModule`; the peers are written on it, each one file that is read in
+a minute. Those that are the network of SLIF-MR with parts switched off are configurations of it.
 """

@@ -1,146 +1,489 @@
-"""What all baselines share: data, checkpoints, and how to rank by scores that are no products."""
+"""The contract of a model: what is trained on it can be evaluated, resumed, loaded and served.
 
-from abc import abstractmethod
-from typing import Any
+A model of one's own is one file: a constructor with plain arguments, `build`, `loss`, and
+`representations` (or `scores`). `slifmr_pl.models.vbpr` is an example to start from.
 
+U users, I items, d size of a vector, b rows of a batch.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
 import torch
-from scipy import sparse
+from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from slifmr_pl.checkpoints.format import FORMAT_VERSION, STATE_KEY, check_checkpoint
-from slifmr_pl.checkpoints.validation import check_data, check_tensors, data_state, require_finite
-from slifmr_pl.data.batches import EvalBatch, TrainBatch
-from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.checkpoints.data import check_data, data_state, inputs_of_state
+from slifmr_pl.checkpoints.format import (
+    STATE_KEY,
+    check_checkpoint,
+    new_state,
+    random_state,
+    read_checkpoint,
+    restore_random_state,
+)
+from slifmr_pl.checkpoints.settings import (
+    check_settings,
+    model_arguments,
+    model_class,
+    require_model,
+)
+from slifmr_pl.checkpoints.validation import (
+    check_resume,
+    check_state,
+    check_tensors,
+    require_finite,
+)
+from slifmr_pl.config.parts import Part, plain_value
+from slifmr_pl.data.batches import TrainBatch
+from slifmr_pl.data.catalogue import Catalogue
+from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.graphs.sparse.topk import TopK
-from slifmr_pl.metrics.full_ranking import rank_scores
-from slifmr_pl.models.recommender_module import DEFAULT_KS, RecommenderModule, inputs_of
+from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.neighbours import Neighbours
+from slifmr_pl.metrics.metric import RankingMetric
+from slifmr_pl.models.epoch_means import EpochMeans
+from slifmr_pl.models.ranking import DEFAULT_KS, RankingModule, Scoring
+from slifmr_pl.models.trainer import check_hardware, inputs_of
+from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 
 
-class Baseline(RecommenderModule):
-    """A recommender that the command line takes in the place of the network.
+class RecommenderModule(Part, RankingModule):
+    """A recommender: the base of SlifMrModule, of its peers, and of a model of your own.
 
-    Cut-offs, metrics, list length and memory budget are those of `model`, see `evaluate_like`.
+    A subclass takes plain arguments and `**evaluation: Any`, and hands the latter on:
+    `super().__init__(**evaluation)`. It gives
+
+    - `build(inputs)`: creates parameters and buffers for the data;
+    - `loss(batch)`: what is minimised;
+    - one of `representations()`, `scores(users)` and `history_scores(offsets, items)`.
+
+    Everything else comes with that: checkpoints that stand alone and name the class, exact resume,
+    several processes, validation, test, `predict`, `Recommender`, export, report and comparison.
+
+    What is learned has to be parameters and persistent buffers. A model that is loaded without data
+    is built from what its checkpoint holds: ids, graphs, and the *sizes* of the features. `build`
+    then gets features that are zeros (and take no memory); whatever it computes from them is
+    replaced by the tensors of the checkpoint, if it is a persistent buffer. Where data come
+    later, it is built again for them, and keeps its tensors.
+
+    Args:
+        ks: Cut-offs k of the metrics.
+        top_k: Length of the lists that `predict` gives.
+        memory_budget_mb: Working memory of full-ranking scoring, in MiB.
+        metrics: What `validate` and `test` report besides the built-in metrics.
+
+    Attributes:
+        inputs: The data that it was built for; None before.
+        losses: The losses of the latest batch, detached; what is minimised comes first.
     """
 
-    inputs: ModelInputs
+    resized_buffers: ClassVar[tuple[str, ...]] = ()
+    """Buffers whose shapes depend on the values of features, and are taken from a checkpoint."""
 
-    def __init__(self) -> None:
-        super().__init__(ks=DEFAULT_KS, top_k=20, memory_budget_mb=1024)
+    inputs: ModelInputs | None
+    losses: Mapping[str, Tensor] | None
 
-    def evaluate_like(self, other: RecommenderModule) -> None:
-        """Takes over the settings of another module's evaluation."""
-        self.ks, self.top_k = other.ks, other.top_k
-        self.memory_budget_mb = other.memory_budget_mb
-        self.extra_metrics = other.extra_metrics
+    def __init__(
+        self,
+        ks: Sequence[int] = DEFAULT_KS,
+        top_k: int = 20,
+        memory_budget_mb: int = 1024,
+        metrics: Sequence[RankingMetric] = (),
+    ) -> None:
+        super().__init__(ks, top_k, memory_budget_mb, metrics)
+        self.save_hyperparameters(self._all_arguments())
+        self.inputs = None
+        self.losses = None
+        self._graph: InteractionGraph | None = None
+        self._epoch_means = EpochMeans()
+        self._seed: int | None = None
+        self._resumed: Mapping[str, Any] | None = None  # this package's entry of a checkpoint
 
-    def setup(self, stage: str) -> None:
-        """Takes the data, and makes room for what is learnt.
+    def _all_arguments(self) -> dict[str, Any]:
+        """Arguments of the constructor in plain types, with the defaults of those not given."""
+        defaults: dict[str, Any] = {}
+        for cls in type(self).__mro__:
+            if "__init__" not in vars(cls):
+                continue
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+            for one in parameters:
+                if one.default is not inspect.Parameter.empty:
+                    defaults.setdefault(one.name, plain_value(one.default, one.name))
+            if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+                break
+        return defaults | dict(self.settings["init_args"])
 
-        Raises:
-            ConfigError: If there are several processes.
-        """
-        if self.trainer.world_size > 1:
-            raise ConfigError(
-                f"a baseline in {self.trainer.world_size} processes",
-                expected="one process",
-                fix="--trainer.devices 1 --trainer.strategy auto",
-            )
-        if hasattr(self, "inputs"):
-            return
-        self.inputs = inputs_of(self.trainer)
-        self.build(self.inputs)
-
-    @abstractmethod
-    def build(self, inputs: ModelInputs) -> None:
-        """Creates parameters and buffers for the data."""
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what tells whether a checkpoint fits the data."""
-        require_finite(checkpoint)
-        checkpoint.setdefault(self.CHECKPOINT_HYPER_PARAMS_KEY, {})  # absent where there are none
-        checkpoint[STATE_KEY] = {"format_version": FORMAT_VERSION, **data_state(self.inputs)}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of other data or of another model.
-
-        Raises:
-            CheckpointError: If it is, or no data is at hand, which a baseline takes from a Trainer.
-        """
-        check_checkpoint(checkpoint)
-        if not hasattr(self, "inputs"):
-            raise CheckpointError(
-                f"{type(self).__name__} is loaded without its data",
-                expected="a Trainer with a SlifMrDataModule, which baselines take their data from",
-                fix="Trainer.test(module, datamodule=…, ckpt_path=…), or the same of predict",
-            )
-        check_data(self.inputs, checkpoint[STATE_KEY])
-        check_tensors(self, checkpoint["state_dict"], self.inputs.graph.n_items)
-
-
-class ClosedForm(Baseline):
-    """A baseline whose weights follow from the training interactions at once.
-
-    `fit` computes them when it starts, and ends after a first validation.
-    """
-
-    @abstractmethod
-    def learn(self, interactions: Any) -> None:
-        """Computes the weights.
-
-        Args:
-            interactions: Y, SciPy CSR float64 ``[U, I]`` of ones.
-        """
-
-    def on_train_start(self) -> None:
-        """Learns."""
-        graph = self.inputs.graph
-        self.learn(interaction_matrix(graph.users, graph.items, graph.n_users, graph.n_items))
-
-    def training_step(self, batch: TrainBatch, batch_idx: int) -> None:
-        """Nothing is left to train."""
-        self.trainer.should_stop = True
-
-    def configure_optimizers(self) -> None:
-        """There is nothing to optimize."""
-
-
-class ItemToItem(ClosedForm):
-    """A closed form that scores items by those that the user has interacted with."""
+    # What a model gives
 
     def build(self, inputs: ModelInputs) -> None:
-        """Collects the items of each user; subclasses add their weights."""
-        graph = inputs.graph
-        pairs = Interactions(graph.users.numpy(), graph.items.numpy())
-        self._histories = UserItems.of(graph.n_users, pairs)
-
-    @abstractmethod
-    def scores(self, offsets: Tensor, items: Tensor) -> Tensor:
-        """Scores the catalogue for some users.
+        """Creates parameters and buffers for the data.
 
         Args:
-            offsets: int64 ``[b + 1]``; user b has ``items[offsets[b]:offsets[b + 1]]``.
+            inputs: Graphs, features and ids. Features are zeros where `inputs.features_are_absent`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.build")
+
+    def loss(self, batch: TrainBatch) -> Tensor | Mapping[str, Tensor]:
+        """What is minimised, as a mean over the rows of the batch.
+
+        Where several processes share a batch, each has some of its rows, and their means are
+        weighted by how many. What is no mean over rows has to be the same in every process:
+        `batch.global_positives` has the positives of all.
+
+        Returns:
+            A scalar; or scalars by name, of which `loss` is minimised and all are logged, as
+            `train/NAME`, by their means over an epoch.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.loss")
+
+    def history_scores(self, offsets: Tensor, items: Tensor) -> Tensor:
+        """Scores of the catalogue by what users have, for a model that needs no more of a user.
+
+        Args:
+            offsets: int64 [b + 1]; user b has ``items[offsets[b]:offsets[b + 1]]``.
             items: int64, training items of the users.
 
         Returns:
-            float32 ``[b, I]``.
+            float [b, I].
         """
+        raise NotImplementedError
 
-    def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
-        self._k = k
-        self._forbidden = None if allowed is None else ~allowed.to(self.device)
+    # What a model may give beside that
 
-    def _rank(self, batch: EvalBatch) -> TopK:
-        history = self._histories.select(batch.users.cpu().numpy())
-        offsets, items = (torch.from_numpy(part).to(self.device) for part in history)
-        scores = self.scores(offsets, items)
-        if self._forbidden is not None:
-            scores.masked_fill_(self._forbidden, -torch.inf)
-        return rank_scores(scores, self._k, batch.known_offsets, batch.known_items)
+    @property
+    def representation_dim(self) -> int | None:
+        """How many of the first entries of an item's vector items are compared by; None for all."""
+        return None
+
+    @property
+    def scores_histories(self) -> bool:
+        """Whether `history_scores` is implemented."""
+        return type(self).history_scores is not RecommenderModule.history_scores
+
+    def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
+        """How somebody whom training has not seen gets a vector: by default from their items' sum.
+
+        Args:
+            vectors: What `representations` gave.
+
+        Returns:
+            int64 [n], distinct rows of the items that somebody has → float [d].
+        """
+        items = vectors.items
+
+        def encode(rows: Tensor) -> Tensor:
+            total: Tensor = items[rows].sum(0) / len(rows) ** 0.5
+            return total
+
+        return encode
+
+    def item_views(self) -> dict[str, Tensor]:
+        """Views of the items that a report compares, float [I, d] each; none by default."""
+        return {}
+
+    def learned_neighbours(self) -> Neighbours | None:
+        """Neighbours of the items that training has found; None by default."""
+        return None
+
+    def explain(self, user: int, item: int) -> Any:
+        """Why an item has the score that it has for a user, both by their rows.
+
+        Returns:
+            A `slifmr_pl.serving.explanation.Explanation`.
+
+        Raises:
+            ConfigError: If the model does not explain its scores, which is the default.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} does not explain its scores",
+            expected="a model that does, as SlifMrModule",
+            fix="implement `explain` in the class of the model",
+        )
+
+    # Construction
+
+    def setup(self, stage: str) -> None:
+        """Takes graphs and features from the data module."""
+        check_hardware(self.trainer)
+        self.connect(inputs_of(self.trainer))
+
+    def connect(self, inputs: ModelInputs) -> None:
+        """Builds the model for the data; one that is built already is checked against them.
+
+        Raises:
+            CheckpointError: If the model was built for other data.
+        """
+        if self.inputs is None:
+            self._construct(inputs)
+            return
+        check_data(inputs, data_state(self.inputs))
+        if self.inputs.features_are_absent and not inputs.features_are_absent:
+            state = self.state_dict()
+            with torch.random.fork_rng(devices=[]):  # a start draws no numbers that training would
+                self._construct(inputs)
+            self._resize_buffers(state)
+            self.load_state_dict(state)
+        self.inputs = inputs
+
+    def _construct(self, inputs: ModelInputs) -> None:
+        before, self.inputs = self.inputs, inputs
+        try:
+            self.build(inputs)
+        except BaseException:
+            self.inputs = before
+            raise
+        # DistributedDataParallel would broadcast these buffers before every step.
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
+
+    @property
+    def n_items(self) -> int:
+        """I, of the data that the model was built for."""
+        assert self.inputs is not None
+        return self.inputs.graph.n_items
+
+    @property
+    def interaction_graph(self) -> InteractionGraph:
+        """Normalised user–item graph of the training interactions, on this module's device."""
+        assert self.inputs is not None
+        # What an evaluation builds in inference mode could not be trained on later.
+        with torch.inference_mode(False):
+            built = self._graph
+            if built is None or built.user_items.forward.offsets.device != self.device:
+                graph = self.inputs.graph
+                self._graph = InteractionGraph.build(
+                    graph.users, graph.items, graph.n_users, graph.n_items
+                ).to(self.device)
+            assert self._graph is not None
+            return self._graph
+
+    # Training
+
+    def step_generator(
+        self, stream: int = 0, device: torch.device | str | None = None
+    ) -> torch.Generator:
+        """Random numbers that depend on the run's seed and the batch alone.
+
+        They are the same in every process and after a resume, so that a model with noise trains
+        as exactly as one without.
+
+        Args:
+            stream: Tells apart several uses in one step.
+            device: Where they are drawn; default the module's device.
+        """
+        # Batches since the start, also where several of them make one step of the optimizer.
+        step = 0 if self._trainer is None else self.trainer.fit_loop.epoch_loop.total_batch_idx
+        sequence = np.random.SeedSequence((self._seed or 0, max(step, 0), stream))
+        generator = torch.Generator(device or self.device)
+        return generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over all parameters, with the `learning_rate` of the model.
+
+        Raises:
+            ConfigError: If the model has none.
+        """
+        rate = getattr(self, "learning_rate", None)
+        if not isinstance(rate, int | float):
+            raise ConfigError(
+                f"{type(self).__name__} has no learning_rate",
+                expected="a number, or an optimizer of its own",
+                fix="set self.learning_rate in its constructor, or implement configure_optimizers",
+            )
+        return adam(OptimizerConfig(rate), self.parameters(), may_fuse=self.may_fuse)
+
+    @property
+    def may_fuse(self) -> bool:
+        """Whether Adam may be fused: not where gradients are clipped in mixed precision."""
+        trainer = self._trainer
+        return (
+            trainer is None
+            or not trainer.gradient_clip_val
+            or not isinstance(trainer.precision_plugin, MixedPrecision)
+        )
+
+    def on_fit_start(self) -> None:
+        """Settles the seed of `step_generator`: that of the checkpoint, or torch's own."""
+        self.train()  # a model that was loaded comes ready to score
+        if self._resumed is not None:
+            self._seed = self._resumed["seed"]
+        else:
+            self._epoch_means = EpochMeans()
+            self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
+
+    def on_train_start(self) -> None:
+        """Goes on with the random numbers of the checkpoint."""
+        if self.trainer.ckpt_path is not None and self.trainer.max_steps != -1:
+            raise ConfigError(
+                f"resuming with max_steps {self.trainer.max_steps}",
+                expected="max_epochs: with max_steps, Lightning 2.6 repeats the end of an epoch",
+                fix="set trainer.max_epochs, and leave trainer.max_steps out",
+            )
+        if self._resumed is not None and self.trainer.world_size == 1:
+            restore_random_state(self._resumed["random_state"], self.device)
+        self._resumed = None
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Any:
+        """The loss of this process's rows, weighted so that processes average to that of all."""
+        if len(batch.users):
+            found = self.loss(batch)
+            losses = {"loss": found} if isinstance(found, Tensor) else dict(found)
+        else:  # more processes than rows: every parameter still needs a gradient
+            losses = {"loss": 0.0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
+        total = losses.pop("loss")
+        self.losses = {name: one.detach() for name, one in {"loss": total, **losses}.items()}
+        if len(batch.users):
+            self._epoch_means.add(self.losses, len(batch.users))
+        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        return total if batch.shares == 1 else total * (len(batch.users) / batch.divisor)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the mean losses, and makes sure that all processes hold the same model."""
+        if self.trainer.world_size > 1:
+            check_agreement(self.state_dict())
+        self.log_epoch({f"train/{name}": value for name, value in self._epoch_means.take().items()})
+
+    def log_epoch(self, values: Mapping[str, float]) -> None:
+        """Writes values of an epoch before any checkpoint says that the epoch is over.
+
+        Lightning's loggers would get them after the checkpoints, and a kill in between would lose
+        them: no resumed run computes them again.
+        """
+        self.log_dict(dict(values), logger=False)
+        for logger in self.loggers if values else ():
+            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
+            logger.save()
+
+    # Checkpoints
+
+    @property
+    def column_parameters(self) -> frozenset[str]:
+        """Parameters whose columns the strategy `columns` shares out over processes; none."""
+        return frozenset()
+
+    @property
+    def column_shares(self) -> int:
+        """How many processes share those columns out."""
+        return 1
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint stand alone: class, plug-ins, graphs, ids, sizes.
+
+        Raises:
+            DivergenceError: If the weights are not finite.
+        """
+        assert self.inputs is not None
+        require_finite(checkpoint)
+        checkpoint[STATE_KEY] = {
+            **new_state(type(self)),
+            **data_state(self.inputs),
+            "means": self._epoch_means.state(),
+            "random_state": random_state(self.device),
+            "seed": self._seed,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Builds the model from the checkpoint, or checks that it fits the data at hand.
+
+        Raises:
+            CheckpointError: If it is of another class, of other settings, of other data, or
+                altered.
+        """
+        check_checkpoint(checkpoint)
+        require_model(type(self), checkpoint)
+        training = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_settings(self.hparams, checkpoint, training)
+        state, tensors = checkpoint[STATE_KEY], checkpoint["state_dict"]
+        check_state(state)
+        if self.inputs is None:
+            self._construct(inputs_of_state(state))
+        else:
+            check_data(self.inputs, state)
+        self._resize_buffers(tensors)
+        shared = dict.fromkeys(self.column_parameters, self.column_shares)
+        check_tensors(self, tensors, state["graph"]["n_items"], shared)
+        self._seed = state["seed"]
+        if training:
+            check_resume(self, checkpoint, self.trainer.max_epochs)
+            self._epoch_means.load(state["means"])
+            self._resumed = state
+
+    def _resize_buffers(self, saved: Mapping[str, Any]) -> None:
+        for name in self.resized_buffers:
+            owner, _, leaf = name.rpartition(".")
+            other, own = saved.get(name), self.get_buffer(name)
+            if isinstance(other, Tensor) and other.dtype == own.dtype:
+                setattr(self.get_submodule(owner), leaf, own.new_empty(other.shape))
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # one way in: plain types, no unpickling
+        cls,
+        checkpoint_path: str | Path,
+        map_location: torch.device | str | None = None,
+        **run_time: Any,
+    ) -> Self:
+        """Loads a model that scores without the data it was trained on.
+
+        Args:
+            checkpoint_path: A file that `fit` wrote, of this class or of one below it.
+            map_location: The device of the module; default the CPU.
+            **run_time: Settings that concern a run alone, such as `ks`, `top_k` and
+                `memory_budget_mb`, to be otherwise than in training; and `metrics`, which are not
+                taken from the checkpoint.
+
+        Raises:
+            CheckpointError: If the file is absent, damaged, foreign or of another class.
+            ConfigError: If another setting is given.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        kind = model_class(checkpoint, cls, checkpoint_path)
+        module = kind(**model_arguments(kind, checkpoint, run_time, checkpoint_path))
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.to(map_location or "cpu").eval()
 
 
-def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> Any:
-    """Y, SciPy CSR float64 ``[U, I]``, of distinct pairs int64 ``[n]``."""
-    ones = torch.ones(len(users), dtype=torch.float64).numpy()
-    return sparse.csr_array((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))
+def load_model(
+    path: str | Path, map_location: torch.device | str | None = None, **run_time: Any
+) -> RecommenderModule:
+    """Loads whatever model a checkpoint is of, without the data it was trained on.
+
+    Its class has to be one of this package, of a plug-in, or imported already: nothing else is
+    imported for a file's sake.
+
+    Args:
+        path: A file that `fit` wrote.
+        map_location: The device of the module; default the CPU.
+        **run_time: See `RecommenderModule.load_from_checkpoint`.
+
+    Raises:
+        CheckpointError: If the file is absent, damaged or foreign, or its class is not there.
+        ConfigError: If a setting is given that a run cannot change.
+    """
+    return RecommenderModule.load_from_checkpoint(path, map_location, **run_time)
+
+
+def catalogue_of(module: RecommenderModule, path: str | Path | None = None) -> Catalogue:
+    """The raw ids of a module.
+
+    Args:
+        module: Trained, or loaded from a checkpoint.
+        path: Where it comes from, for the error.
+
+    Raises:
+        CheckpointError: If it was made from graphs without raw ids.
+    """
+    catalogue = None if module.inputs is None else module.inputs.catalogue
+    if catalogue is None:
+        raise CheckpointError(
+            "the model has no raw ids",
+            expected="a model that was trained with a SlifMrDataModule",
+            fix="train with `slifmr fit`",
+            path=path,
+        )
+    return catalogue

@@ -8,7 +8,7 @@ from torch.nn.functional import embedding_bag
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.models.base import ItemToItem
+from slifmr_pl.models.closed_form import ItemToItem
 
 
 def ease_weights(interactions: Any, l2: float) -> Tensor:
@@ -39,19 +39,19 @@ class Ease(ItemToItem):
 
     Args:
         l2: λ.
+        **evaluation: See `RecommenderModule`.
     """
 
     weights: Tensor
 
-    def __init__(self, l2: float = 250.0) -> None:
+    def __init__(self, l2: float = 250.0, **evaluation: Any) -> None:
         if l2 <= 0:
             raise ConfigError(
                 f"Ease with l2 {l2}",
                 expected="a number above 0: without it the weights are not determined",
-                fix="for example --baseline.l2 250",
+                fix="for example l2 250",
             )
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**evaluation)
         self.l2 = l2
 
     def build(self, inputs: ModelInputs) -> None:
@@ -63,6 +63,6 @@ class Ease(ItemToItem):
         """Solves for B."""
         self.weights.copy_(ease_weights(interactions, self.l2))
 
-    def scores(self, offsets: Tensor, items: Tensor) -> Tensor:
+    def history_scores(self, offsets: Tensor, items: Tensor) -> Tensor:
         """Sums of the rows of B that belong to the items of a user, float32 ``[b, I]``."""
         return embedding_bag(items, self.weights, offsets[:-1], mode="sum")

@@ -1,6 +1,7 @@
 """ItemKNN: items that the same users have interacted with."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,27 +9,16 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, spmm
 from slifmr_pl.graphs.sparse.topk import topk_stable
-from slifmr_pl.models.base import ItemToItem
+from slifmr_pl.models.closed_form import ItemToItem
 
 _BLOCK = 1024  # items whose similarities are held at a time
 
 
-class ItemNeighbours(NamedTuple):
-    """The most similar other items of each item, best first.
-
-    Attributes:
-        indices: int64 ``[I, k]``; -1 where fewer than k items share a user.
-        weights: float32 ``[I, k]``, their similarity; 0 where there is none.
-    """
-
-    indices: Tensor
-    weights: Tensor
-
-
-def similar_items(interactions: Any, k: int, shrinkage: float) -> ItemNeighbours:
+def similar_items(interactions: Any, k: int, shrinkage: float) -> Neighbours:
     """Nearest neighbours by shrunk cosine, ``|U_i ∩ U_j| / (√(|U_i| |U_j|) + h)``.
 
     Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001; Bell &
@@ -39,6 +29,10 @@ def similar_items(interactions: Any, k: int, shrinkage: float) -> ItemNeighbours
         interactions: Y, SciPy CSR float64 ``[U, I]`` of ones.
         k: Neighbours of an item, fewer where the catalogue is smaller.
         shrinkage: h, at least 0.
+
+    Returns:
+        int64 ``[I, k]`` and float32 ``[I, k]``, best first; -1 and 0 where fewer than k items share
+        a user.
     """
     n_items = interactions.shape[1]
     norms = np.sqrt(interactions.sum(axis=0))
@@ -52,7 +46,7 @@ def similar_items(interactions: Any, k: int, shrinkage: float) -> ItemNeighbours
         parts.append(topk_stable(torch.from_numpy(common / scale), min(k, n_items)))
     weights = torch.cat([part.values for part in parts])
     indices = torch.cat([part.indices for part in parts])
-    return ItemNeighbours(indices.masked_fill(weights == 0, -1), weights.float())
+    return Neighbours(indices.masked_fill(weights == 0, -1), weights.float())
 
 
 class ItemKnn(ItemToItem):
@@ -61,21 +55,22 @@ class ItemKnn(ItemToItem):
     Args:
         neighbours: Neighbours of an item.
         shrinkage: h, see `similar_items`.
+        **evaluation: See `RecommenderModule`.
     """
 
     item_neighbours: Tensor
     similarities: Tensor
 
-    def __init__(self, neighbours: int = 100, shrinkage: float = 10.0) -> None:
+    def __init__(self, neighbours: int = 100, shrinkage: float = 10.0, **evaluation: Any) -> None:
         if neighbours < 1 or shrinkage < 0:
             raise ConfigError(
                 f"ItemKnn with {neighbours} neighbours and shrinkage {shrinkage}",
                 expected="at least 1 neighbour, and a shrinkage of 0 or more",
-                fix="for example --baseline.neighbours 100 --baseline.shrinkage 10",
+                fix="for example neighbours 100, shrinkage 10",
             )
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**evaluation)
         self.neighbours, self.shrinkage = neighbours, shrinkage
+        self._weights: SparseGraph | None = None
 
     def build(self, inputs: ModelInputs) -> None:
         """Makes room for the neighbours."""
@@ -89,22 +84,32 @@ class ItemKnn(ItemToItem):
         found = similar_items(interactions, self.neighbours, self.shrinkage)
         self.item_neighbours.copy_(found.indices)
         self.similarities.copy_(found.weights)
+        self._weights = None
 
-    def scores(self, offsets: Tensor, items: Tensor) -> Tensor:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Loads the neighbours; the matrix that was made of others is forgotten."""
+        self._weights = None
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def history_scores(self, offsets: Tensor, items: Tensor) -> Tensor:
         """W Yᵀ for some users, float32 ``[b, I]``; W holds the similarities of the neighbours."""
         counts = offsets.diff()
         history = self.similarities.new_zeros(len(self.similarities), len(counts))
         history[items, torch.arange(len(counts), device=items.device).repeat_interleave(counts)] = 1
-        return spmm(self._graph, history).T.contiguous()
+        return spmm(self._matrix(), history).T.contiguous()
 
-    def _open_ranking(self, k: int, allowed: Tensor | None = None) -> None:
-        super()._open_ranking(k, allowed)
-        n_items = len(self.item_neighbours)
-        rows, places = (self.item_neighbours >= 0).nonzero(as_tuple=True)
-        edges = Edges.build(
-            rows,
-            self.item_neighbours[rows, places],
-            self.similarities[rows, places],
-            (n_items, n_items),
-        )
-        self._graph = SparseGraph.build(edges, symmetric=False)
+    def learned_neighbours(self) -> Neighbours:
+        """The neighbours, with their similarities."""
+        return Neighbours(self.item_neighbours, self.similarities)
+
+    def _matrix(self) -> SparseGraph:
+        """W ``[I, I]``."""
+        if self._weights is None or self._weights.forward.offsets.device != self.device:
+            n_items = len(self.item_neighbours)
+            rows, places = (self.item_neighbours >= 0).nonzero(as_tuple=True)
+            columns, values = self.item_neighbours[rows, places], self.similarities[rows, places]
+            edges = Edges.build(rows, columns, values, (n_items, n_items))
+            self._weights = SparseGraph.build(edges, symmetric=False)
+        return self._weights

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.models.base import ClosedForm
-from slifmr_pl.models.recommender_module import Vectors
+from slifmr_pl.models.closed_form import ClosedForm
+from slifmr_pl.models.ranking import Vectors
 
 
 class MostPopular(ClosedForm):

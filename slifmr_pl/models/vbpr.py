@@ -1,5 +1,8 @@
 """VBPR: matrix factorisation with a part that is learnt from the items' features."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -9,11 +12,11 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.losses.ranking import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
-from slifmr_pl.models.base import Baseline
-from slifmr_pl.models.recommender_module import Vectors
+from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.ranking import Scoring, Vectors
 
 
-class Vbpr(Baseline):
+class Vbpr(RecommenderModule):
     """Scores by ``β_i + ⟨γ_u, γ_i⟩ + ⟨θ_u, E f_i⟩ + ⟨β', f_i⟩``, trained with BPR and Adam.
 
     He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016,
@@ -24,21 +27,25 @@ class Vbpr(Baseline):
         embedding_dim: Entries of γ and θ together; half of them each.
         learning_rate: Step size of Adam.
         l2: Weight of ½‖·‖² over the batch's γ, θ, β and over E and β', divided by the batch size.
+        **evaluation: See `RecommenderModule`.
     """
 
     features: Tensor
 
     def __init__(
-        self, embedding_dim: int = 64, learning_rate: float = 1e-3, l2: float = 1e-4
+        self,
+        embedding_dim: int = 64,
+        learning_rate: float = 1e-3,
+        l2: float = 1e-4,
+        **evaluation: Any,
     ) -> None:
         if embedding_dim < 2 or embedding_dim % 2:
             raise ConfigError(
                 f"Vbpr with embedding_dim {embedding_dim}",
                 expected="an even number from 2 up",
-                fix="for example --baseline.embedding_dim 64",
+                fix="for example embedding_dim 64",
             )
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**evaluation)
         self.width = embedding_dim // 2
         self.learning_rate, self.l2 = learning_rate, l2
 
@@ -58,7 +65,7 @@ class Vbpr(Baseline):
             normalize(feature.values) * feature.present.unsqueeze(1)
             for feature in inputs.features.values()
         ]
-        self.register_buffer("features", torch.cat(parts, dim=1), persistent=False)
+        self.register_buffer("features", torch.cat(parts, dim=1))
         n_users, n_items = inputs.graph.n_users, inputs.graph.n_items
         n_features = self.features.shape[1]
         self.users = nn.Parameter(torch.empty(n_users, 2 * self.width))  # γ_u, θ_u
@@ -71,15 +78,23 @@ class Vbpr(Baseline):
 
     def representations(self) -> Vectors:
         """Vectors whose products are the scores; the last entry of a user's is 1."""
-        with torch.no_grad():
-            users = torch.cat([self.users, self.users.new_ones(len(self.users), 1)], dim=1)
-            bias = self.bias + self.features @ self.feature_bias
-            return Vectors(
-                users,
-                torch.cat([self.items, self.features @ self.projection, bias[:, None]], dim=1),
-            )
+        users = torch.cat([self.users, self.users.new_ones(len(self.users), 1)], dim=1)
+        bias = self.bias + self.features @ self.feature_bias
+        return Vectors(
+            users, torch.cat([self.items, self.features @ self.projection, bias[:, None]], dim=1)
+        )
 
-    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+    @property
+    def representation_dim(self) -> int:
+        """All entries but the bias of an item."""
+        return 2 * self.width
+
+    def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
+        """The sum of the items' vectors, and 1 for the biases as for every user."""
+        encode = super().history_encoder(vectors)
+        return lambda rows: torch.cat([encode(rows)[:-1], vectors.items.new_ones(1)])
+
+    def loss(self, batch: TrainBatch) -> Tensor:
         """BPR and L2 of a batch."""
         items = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)  # [B, 1 + n]
         distinct, place = items.unique(return_inverse=True)
@@ -88,13 +103,9 @@ class Vbpr(Baseline):
         bias = self.bias[distinct] + features @ self.feature_bias
         users = self.users[batch.users]
         scores = (users.unsqueeze(1) * vectors[place]).sum(dim=2) + bias[place]
-        regularised = (users, self.items[items], self.bias[items], self.projection)
-        loss = bpr_loss(scores[:, 0], scores[:, 1:]).mean() + self.l2 * embedding_l2(
-            *regularised, self.feature_bias, batch_size=len(users)
+        # E and β' are no rows of the batch: each process counts them by its share of all rows.
+        share = (len(users) / len(batch.global_positives)) ** 0.5
+        regularised = (users, self.items[items], self.bias[items], share * self.projection)
+        return bpr_loss(scores[:, 0], scores[:, 1:]).mean() + self.l2 * embedding_l2(
+            *regularised, share * self.feature_bias, batch_size=len(users)
         )
-        self.log("train/total", loss.detach(), on_step=False, on_epoch=True, batch_size=len(users))
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)

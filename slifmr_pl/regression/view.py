@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
+from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.nn.config import NetworkConfig
-from slifmr_pl.regression.cached import cached_regression
-from slifmr_pl.regression.closed_form import ItemRegression, RegressionFactors
+from slifmr_pl.regression.closed_form import ItemRegression, RegressionFactors, item_regression
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -107,15 +107,20 @@ class RegressionView:
                 facts = facts_of(graph.triples, graph.n_items)
                 shared = SharedFacts.among(facts, graph.n_items)
                 profiles.append(shared.profiles(facts, graph.n_items))
-            self._solved = cached_regression(
-                inputs.cache,
-                graph.users,
-                graph.items,
-                graph.n_users,
-                graph.n_items,
-                rank=config.rank,
-                ridge=config.ridge,
-                profiles=profiles,
-                profile_weight=config.side_information,
+            self._solved = cached_call(
+                item_regression,
+                ItemRegression,
+                {
+                    "users": graph.users,
+                    "items": graph.items,
+                    "n_users": graph.n_users,
+                    "n_items": graph.n_items,
+                    "rank": config.rank,
+                    "ridge": config.ridge,
+                    "profiles": profiles,
+                    "profile_weight": config.side_information,
+                },
+                folder=inputs.cache and inputs.cache / "regressions",
+                name="regression",
             )
         return self._solved

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.report.html.figures import figures, scatter
-from slifmr_pl.report.html.html import Html, element, joined, note, paragraph, table
+from slifmr_pl.report.html.html import Html, element, joined, paragraph, table
 from slifmr_pl.report.html.pictures import ItemCards, cards
 from slifmr_pl.report.trained import TrainedRun
 
@@ -21,25 +21,32 @@ _COVERED = 0.1  # of the items, by the coloured groups together: less is no grou
 _DOMINANT = 0.9  # a group that holds more of the items tells nothing
 
 
+def has_neighbourhoods(trained: TrainedRun) -> bool:
+    """Whether there are neighbours to show, before training or after it."""
+    inputs = trained.module.inputs
+    assert inputs is not None
+    return bool(inputs.graph.modalities) or trained.module.learned_neighbours() is not None
+
+
 def neighbourhoods(trained: TrainedRun) -> Html:
     """Cards of sample items with their neighbours in the frozen graphs and after training."""
-    inputs, loop = trained.module.inputs, trained.module.self_loop
+    inputs, learned = trained.module.inputs, trained.module.learned_neighbours()
     assert inputs is not None
     graphs = {
         f"Before: frozen graph of {name}": (neighbours.indices, neighbours.weights)
         for name, neighbours in inputs.graph.modalities.items()
     }
     parts = []
-    if len(loop.current_neighbours) and (loop.current_neighbours >= 0).any():
-        shares = _shares(loop.current_neighbours, {k: v[0] for k, v in graphs.items()})
+    if learned is not None:
+        shares = _shares(learned.indices, {name: found[0] for name, found in graphs.items()})
         if shares:
             parts.append(paragraph(f"Of the neighbours after training, {'; '.join(shares)}."))
-        graphs["After: correlation graph of the best epoch"] = (
-            loop.current_neighbours,
-            loop.current_weights,
+        graphs["After: neighbours that the best epoch ended with"] = (
+            learned.indices,
+            learned.weights,
         )
     else:
-        parts.append(note("The best epoch had no correlation graph."))
+        parts.append(paragraph("The best epoch found no neighbours of its own."))
     if not graphs:
         return joined(parts)
     with_neighbours = torch.stack([(found >= 0).any(dim=1) for found, _ in graphs.values()]).all(0)

@@ -9,10 +9,10 @@ from slifmr_pl.errors import UserFacingError
 from slifmr_pl.report.html.html import Html, code, details, joined, note, paragraph, table
 from slifmr_pl.report.html.page import Section, page
 from slifmr_pl.report.inspection.inspection_page import notes_section, sizes_section
-from slifmr_pl.report.item_section import alignment, neighbourhoods
+from slifmr_pl.report.item_section import alignment, has_neighbourhoods, neighbourhoods
 from slifmr_pl.report.run import Run, reason
 from slifmr_pl.report.trained import TrainedRun, load_trained
-from slifmr_pl.report.training import self_loop, training
+from slifmr_pl.report.training import rebuilds, self_loop, training
 from slifmr_pl.report.users import by_activity, by_popularity, sample_users
 
 
@@ -32,19 +32,41 @@ def as_page(run: Run, root: Path | None = None) -> Html:
     def of_trained(section: Callable[[TrainedRun], Html]) -> Html:
         return note("Cannot be shown: ", why) if trained is None else section(trained)
 
-    sections = [
-        Section("Result", _result(run)),
-        Section("Training", training(run)),
-        Section("The self-loop", self_loop(run, trained)),
-        Section("Neighbours before and after", of_trained(neighbourhoods)),
-        Section("Views of the items", of_trained(alignment)),
+    sections = [Section("Result", _result(run)), Section("Training", training(run))]
+    absent = []
+    if rebuilds(run.history):
+        sections.append(Section("The self-loop", self_loop(run, trained)))
+    else:
+        absent.append("The self-loop: no correlation graph was built.")
+    for title, section, applies, otherwise in (
+        (
+            "Neighbours before and after",
+            neighbourhoods,
+            has_neighbourhoods,
+            "there are no graphs of items, and training found no neighbours.",
+        ),
+        (
+            "Views of the items",
+            alignment,
+            lambda there: len(there.views) > 1,
+            "the model has no several views of an item.",
+        ),
+    ):
+        if trained is None or applies(trained):
+            sections.append(Section(title, of_trained(section)))
+        else:
+            absent.append(f"{title}: {otherwise}")
+    sections += [
         Section("Users by activity", of_trained(lambda there: by_activity(run, there))),
         Section("Items by popularity", of_trained(by_popularity)),
         Section("Users and their recommendations", of_trained(sample_users)),
         Section("Data", of_trained(_data)),
         Section("Settings, and how to reproduce", _settings(run)),
     ]
-    return page(f"Run {run.name}", _lead(run), sections)
+    if absent:
+        sections.append(Section("Left out", joined(paragraph(one) for one in absent)))
+    name = "" if trained is None else f"{type(trained.module).__name__}, "
+    return page(f"Run {run.name}", name + _lead(run), sections)
 
 
 def _lead(run: Run) -> str:

@@ -18,9 +18,7 @@ from slifmr_pl.data.fingerprints import part_fingerprints
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import RunError
-from slifmr_pl.metrics.full_ranking import ItemRanking
-from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.network import Representations
+from slifmr_pl.models.base import RecommenderModule, load_model
 from slifmr_pl.report.html.pictures import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspected, inspect
 from slifmr_pl.report.run import Run
@@ -42,7 +40,7 @@ class TrainedRun:
         masks: Which known items the test left out of the ranking.
     """
 
-    module: SlifMrModule
+    module: RecommenderModule
     inspected: Inspected
     cards: ItemCards
     masks: str
@@ -53,19 +51,10 @@ class TrainedRun:
         return self.inspected.data
 
     @cached_property
-    def representations(self) -> Representations:
-        """What is ranked with."""
-        return self.module.representations()
-
-    @cached_property
     def views(self) -> dict[str, Tensor]:
-        """The items' views, float32 [I, d] each, and what they are fused to."""
-        module, found = self.module, self.representations
-        views = {"interactions": found.interaction}
-        context = module.network.context(module.propagation)
+        """The items' views, float32 [I, d] each, as far as the model has several."""
         with torch.no_grad():
-            views |= {view.name: view(context) for view in module.network.side_views}
-        return views | {"fused": found.items[:, : module.network_config.embedding_dim]}
+            return {name: view.float().cpu() for name, view in self.module.item_views().items()}
 
     @cached_property
     def lists(self) -> Integers:
@@ -73,13 +62,12 @@ class TrainedRun:
         data = self.data
         parts = [data.train, *([data.valid] if self.masks == "train+valid" else [])]
         known = UserItems.of(len(data.users), *parts)
-        found = self.representations
-        ranking = ItemRanking(found.items, LIST)
+        ranker = self.module.ranker(LIST)
         lists = []
         for start in range(0, len(data.users), _USERS):
             users = np.arange(start, min(start + _USERS, len(data.users)))
-            offsets, items = map(torch.from_numpy, known.select(users))
-            lists.append(ranking.recommend(found.users[users], offsets, items).indices)
+            rows = map(torch.from_numpy, (users, *known.select(users)))
+            lists.append(ranker.recommend(*rows).indices)
         result: Integers = torch.cat(lists).numpy()
         return result
 
@@ -130,7 +118,7 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             fix="give its folder with --data.root PATH",
             path=folder,
         )
-    module = SlifMrModule.load_from_checkpoint(run.folder / run.record["best"]["checkpoint"])
+    module = load_model(run.folder / run.record["best"]["checkpoint"])
     data = data_module(settings | {"root": str(folder)}, run.folder / CONFIG_FILE)
     inspected = inspect(data)
     recorded = (run.record["data"] or {}).get("parts")

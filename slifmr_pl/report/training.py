@@ -87,10 +87,8 @@ def rebuilds(history: Mapping[str, Series]) -> list[Rebuild]:
 
 
 def self_loop(run: Run, trained: TrainedRun | None) -> Html:
-    """Edges kept and replaced, similarities."""
+    """Edges kept and replaced, similarities; of a run with `rebuilds`."""
     life = rebuilds(run.history)
-    if not life:
-        return paragraph("The self-loop was off, or no correlation graph was built.")
     epochs = [float(rebuild.epoch) for rebuild in life]
     last = life[-1]
     parts = [
@@ -131,15 +129,14 @@ def self_loop(run: Run, trained: TrainedRun | None) -> Html:
 
 
 def _similarities(trained: TrainedRun) -> Html:
-    loop, graph = trained.module.self_loop, trained.module.inputs
-    assert graph is not None
+    inputs, learned = trained.module.inputs, trained.module.learned_neighbours()
+    assert inputs is not None
+    found = {"correlation": learned} if learned is not None else {}
+    found |= {f"{name}, frozen": graph for name, graph in inputs.graph.modalities.items()}
     series = {
-        f"{name}, frozen": neighbours.weights[neighbours.indices >= 0].numpy().astype(np.float64)
-        for name, neighbours in graph.graph.modalities.items()
+        name: neighbours.weights[neighbours.indices >= 0].cpu().numpy().astype(np.float64)
+        for name, neighbours in found.items()
     }
-    found = loop.current_neighbours >= 0
-    if found.any():
-        series = {"correlation": loop.current_weights[found].numpy().astype(np.float64)} | series
     if not series:
         return note("The best epoch had no correlation graph yet.")
     means = ", ".join(f"{name} {values.mean():.2f}" for name, values in series.items())

@@ -19,9 +19,9 @@ from torch import Tensor
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.nn.item_views import entries_of
+from slifmr_pl.nn.last_step import LastStep
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.regression.closed_form import RegressionFactors, joined
-from slifmr_pl.serving.last_step import LastStep
 
 Kind = str
 """Where a share comes from, see `Part`; a view of the user's own may give others."""

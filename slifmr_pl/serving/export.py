@@ -1,5 +1,7 @@
 """A folder of files that recommend without this package.
 
+Of a model with vectors of users and items:
+
 | file | content |
 |---|---|
 | `embeddings.safetensors` | `users` float32 [U, d], `items` float32 [I, d]; `seen_offsets` int64 [U + 1] and `seen_items` int64: user u knows `seen_items[seen_offsets[u]:seen_offsets[u + 1]]` |
@@ -8,6 +10,14 @@
 | `items.faiss` | on request: an approximate index of the items, by inner product |
 | `manifest.json` | sizes, fingerprints, and how far index and ONNX agree with the exact scores |
 | `README.md` | the model card |
+
+A model that gives scores alone has nothing to index. In place of the embeddings there are
+
+| file | content |
+|---|---|
+| `seen.safetensors` | `seen_offsets`, `seen_items` |
+| `users.parquet`, `items.parquet` | raw ids, in the order of those rows |
+| `recommendations.parquet` | user_id, item_id, rank, score: the `top_k` best unseen items of each user |
 """  # noqa: E501  # a table
 
 import os
@@ -21,17 +31,22 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save
 
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.module import SlifMrModule
+from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
+from slifmr_pl.models.ranking import require_vectors
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.serving.faiss_index import write_index
 from slifmr_pl.serving.model_card import model_card
 from slifmr_pl.serving.onnx_tower import write_tower
-from slifmr_pl.serving.raw_ids import catalogue_of
 from slifmr_pl.serving.recommender import Recommender
 
 FORMAT = "slifmr-export-1"
+_LISTS = pa.schema(
+    {"user_id": pa.string(), "item_id": pa.string(), "rank": pa.int32(), "score": pa.float32()}
+)
+_USERS = 4096  # whose lists are made at a time
 
 
 def export(
@@ -50,7 +65,8 @@ def export(
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or holds no raw ids.
-        ConfigError: If the folder holds something, or an optional package is missing.
+        ConfigError: If the folder holds something, an optional package is missing, or a model
+            without vectors is to be indexed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
@@ -59,42 +75,35 @@ def export(
             fix="choose another folder, or remove this one",
             path=out,
         )
-    module = SlifMrModule.load_from_checkpoint(checkpoint)
+    module = load_model(checkpoint)
+    for wanted, name in ((onnx, "an ONNX file"), (faiss, "a faiss index")):
+        if wanted:
+            require_vectors(module, name)
     recommender = Recommender(module, catalogue_of(module, checkpoint))
     assert module.inputs is not None
-    users, items = recommender.user_embeddings, recommender.item_embeddings
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
-        tensors = {
-            "users": users.contiguous(),
-            "items": items.contiguous(),
-            "seen_offsets": torch.from_numpy(recommender.seen.offsets),
-            "seen_items": torch.from_numpy(recommender.seen.items),
-        }
-        # Not by `save_file`, whose file nobody else may read.
-        (partial / "embeddings.safetensors").write_bytes(save(tensors, {"format": FORMAT}))
         catalogue = recommender.catalogue
-        for name, ids, table in (
-            ("user", catalogue.users, users),
-            ("item", catalogue.items, items),
-        ):
-            pq.write_table(_embeddings(name, ids, table), partial / f"{name}s.parquet")
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "checkpoint": checkpoint.name,
-            "users": len(users),
-            "items": len(items),
-            "embedding_dim": users.shape[1],
-            # The first columns, without the regression: those to compare items by.
-            "representation_dim": module.network_config.embedding_dim,
+            "model": class_path(type(module)),
+            "users": len(catalogue.users),
+            "items": len(catalogue.items),
             "data_fingerprint": module.inputs.fingerprint,
             "vocabulary_fingerprint": module.inputs.vocabulary,
         }
+        if module.gives_vectors:
+            manifest |= _write_vectors(recommender, module, partial)
+        else:
+            manifest |= _write_lists(recommender, module.top_k, partial)
         if onnx:
-            manifest["onnx"] = write_tower(users, items, partial / "scoring.onnx")
+            vectors = recommender.user_embeddings, recommender.item_embeddings
+            manifest["onnx"] = write_tower(*vectors, partial / "scoring.onnx")
         if faiss:
-            manifest["faiss"] = write_index(users, items, partial / "items.faiss")
+            vectors = recommender.user_embeddings, recommender.item_embeddings
+            manifest["faiss"] = write_index(*vectors, partial / "items.faiss")
         write_json(partial / "manifest.json", manifest)
         card = model_card(module, checkpoint, manifest)
         (partial / "README.md").write_text(card, encoding="utf-8")
@@ -105,6 +114,52 @@ def export(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return manifest
+
+
+def _write_vectors(
+    recommender: Recommender, module: RecommenderModule, folder: Path
+) -> dict[str, Any]:
+    """Writes embeddings; returns their part of the manifest."""
+    catalogue = recommender.catalogue
+    users, items = recommender.user_embeddings, recommender.item_embeddings
+    tensors = {"users": users.contiguous(), "items": items.contiguous(), **_seen(recommender)}
+    # Not by `save_file`, whose file nobody else may read.
+    (folder / "embeddings.safetensors").write_bytes(save(tensors, {"format": FORMAT}))
+    for name, ids, table in (("user", catalogue.users, users), ("item", catalogue.items, items)):
+        pq.write_table(_embeddings(name, ids, table), folder / f"{name}s.parquet")
+    return {
+        "embedding_dim": users.shape[1],
+        # The first columns: those to compare items by.
+        "representation_dim": module.representation_dim or users.shape[1],
+    }
+
+
+def _write_lists(recommender: Recommender, k: int, folder: Path) -> dict[str, Any]:
+    """Writes ids and the lists of all users; returns their part of the manifest."""
+    catalogue = recommender.catalogue
+    (folder / "seen.safetensors").write_bytes(save(_seen(recommender), {"format": FORMAT}))
+    for name, ids in (("user", catalogue.users), ("item", catalogue.items)):
+        pq.write_table(pa.table({f"{name}_id": ids.ids}), folder / f"{name}s.parquet")
+    users = catalogue.users.ids.to_pylist()
+    with pq.ParquetWriter(folder / "recommendations.parquet", _LISTS) as writer:
+        for first in range(0, len(users), _USERS):
+            some = users[first : first + _USERS]
+            rows = [
+                (user, place.item_id, rank, place.score)
+                for user, places in zip(some, recommender.recommend(some, k), strict=True)
+                for rank, place in enumerate(places, 1)
+            ]
+            columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(_LISTS)
+            writer.write_table(pa.table(columns, schema=_LISTS))
+    return {"list_length": k}
+
+
+def _seen(recommender: Recommender) -> dict[str, torch.Tensor]:
+    seen = recommender.seen
+    return {
+        "seen_offsets": torch.from_numpy(seen.offsets),
+        "seen_items": torch.from_numpy(seen.items),
+    }
 
 
 def _embeddings(name: str, ids: Vocabulary, table: torch.Tensor) -> pa.Table:

@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from slifmr_pl import __version__
-from slifmr_pl.module import SlifMrModule
+from slifmr_pl.checkpoints.settings import RUN_TIME
+from slifmr_pl.config.parts import class_path
+from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.runs.layout import run_folder
 from slifmr_pl.runs.reading import RESULT_FILES, read_result
 
@@ -18,7 +20,7 @@ _TEST_FIRST = (
 )
 
 
-def model_card(module: SlifMrModule, checkpoint: Path, manifest: Mapping[str, Any]) -> str:
+def model_card(module: RecommenderModule, checkpoint: Path, manifest: Mapping[str, Any]) -> str:
     """Markdown, with placeholders for what only people know.
 
     Args:
@@ -33,11 +35,10 @@ def model_card(module: SlifMrModule, checkpoint: Path, manifest: Mapping[str, An
     graph = module.inputs.graph
     facts = 0 if graph.triples is None else len(graph.triples) // 2
     modalities = ", ".join(graph.modalities) or "none"
-    settings = yaml.safe_dump(plain_settings(module), sort_keys=False).rstrip()
+    settings = yaml.safe_dump(settings_of(module), sort_keys=False).rstrip()
     return f"""# Model card
 
-A SLIF-MR recommender (slifmr_pl {__version__}): it ranks items for known users from their interactions,
-item features and a knowledge graph.
+A recommender, {type(module).__name__} (slifmr_pl {__version__}): it ranks items for known users.
 
 - Licence of the model: [to be filled in]
 - Licence and source of the data: [to be filled in]
@@ -47,8 +48,8 @@ item features and a knowledge graph.
 
 [To be filled in: where its lists are shown, to whom, and what it must not decide.]
 
-Users and items that training has not seen have no embedding here. Lists favour items with many
-interactions; see popularity, novelty and coverage below. Embeddings and `seen_items` are personal data
+Users and items that training has not seen are not in here. Lists favour items with many
+interactions; see popularity, novelty and coverage below. What is exported of users, and `seen_items` are personal data
 where user ids are.
 
 ## Data
@@ -80,13 +81,11 @@ Checkpoint `{checkpoint.name}`, exported with torch {torch.__version__} on Pytho
 """  # noqa: E501  # paragraphs
 
 
-def plain_settings(module: SlifMrModule) -> dict[str, Any]:
-    """The model's settings, without those that concern a run."""
-    names = ("network", "self_loop", "loss", "optimizer")
-    settings: dict[str, Any] = yaml.safe_load(
-        yaml.safe_dump({name: dict(module.hparams[name]) for name in names})
-    )
-    return settings
+def settings_of(module: RecommenderModule) -> dict[str, Any]:
+    """The model's class and its settings, without those that concern a run."""
+    settings = dict(module.hparams)
+    kept = {name: settings[name] for name in settings if name not in RUN_TIME}
+    return {"class_path": class_path(type(module)), "init_args": kept}
 
 
 def _evaluation(checkpoint: Path) -> str:
@@ -112,6 +111,12 @@ def _evaluation(checkpoint: Path) -> str:
 
 
 def _files(manifest: Mapping[str, Any]) -> str:
+    if "list_length" in manifest:
+        return f"""\
+- `recommendations.parquet`: the {manifest["list_length"]} best unseen items of each user; the model
+  gives scores and no embeddings
+- `seen.safetensors`: user u knows `seen_items[seen_offsets[u]:seen_offsets[u + 1]]`
+- `users.parquet`, `items.parquet`: raw ids, in the order of these rows"""
     lines = [
         "- `embeddings.safetensors`: `users`, `items`; the score is their inner product",
         "- in the same file: user u knows `seen_items[seen_offsets[u]:seen_offsets[u + 1]]`",

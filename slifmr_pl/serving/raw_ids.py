@@ -1,36 +1,12 @@
-"""Raw ids of a trained model."""
+"""Rows of raw ids."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import CheckpointError, DataError
-from slifmr_pl.module import SlifMrModule
-
-
-def catalogue_of(module: SlifMrModule, path: str | Path | None = None) -> Catalogue:
-    """The raw ids of a module.
-
-    Args:
-        module: Trained, or loaded from a checkpoint.
-        path: Where it comes from, for the error.
-
-    Raises:
-        CheckpointError: If it was made from graphs without raw ids.
-    """
-    catalogue = None if module.inputs is None else module.inputs.catalogue
-    if catalogue is None:
-        raise CheckpointError(
-            "the model has no raw ids",
-            expected="a model that was trained with a SlifMrDataModule",
-            fix="train with `lightning_cli.py fit`",
-            path=path,
-        )
-    return catalogue
+from slifmr_pl.errors import DataError
 
 
 class RowLookup:

@@ -3,7 +3,7 @@
 Shapes: U users, I items, n users asked for, d embedding size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +18,13 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.selection import allowed_items
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import DataError
+from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.sparse.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
-from slifmr_pl.module import SlifMrModule
-from slifmr_pl.regression.closed_form import joined
-from slifmr_pl.serving.last_step import sent_to_users
+from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
+from slifmr_pl.models.ranking import ScoreRanker, Vectors, require_vectors
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
-from slifmr_pl.serving.raw_ids import RowLookup, catalogue_of
+from slifmr_pl.serving.raw_ids import RowLookup
 
 # So many at once are faster in the blocks of `predict` than one after the other.
 _MANY_QUERIES = 32
@@ -36,7 +35,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         item_id: Raw id.
-        score: ⟨u*, i*⟩, or the cosine similarity of two items.
+        score: Of the model, or the cosine similarity of two items.
     """
 
     item_id: str
@@ -61,34 +60,40 @@ class Addition(NamedTuple):
 class Recommender:
     """Answers for users and items by their raw ids.
 
-    Scores and their order are those of `predict`, up to the rounding of float32.
+    Scores and their order are those of `predict`, up to the rounding of float32. A model without
+    vectors recommends and scores; similar and new items need vectors.
 
     Args:
-        module: Trained; what it propagates is computed here, and it is not kept.
+        module: Trained; its vectors are computed here, and one that has them is not kept.
         catalogue: Raw ids of its rows.
     """
 
-    def __init__(self, module: SlifMrModule, catalogue: Catalogue) -> None:
+    @torch.no_grad()
+    def __init__(self, module: RecommenderModule, catalogue: Catalogue) -> None:
         assert module.inputs is not None
         self.graph = module.inputs.graph
         self.items = catalogue.items
         self.catalogue = catalogue
-        views = module.representations()
-        self.user_embeddings = views.users.float().cpu()
-        self.item_embeddings = views.items.float().cpu()
-        self._dim = module.network_config.embedding_dim
-        regression = module.regression()
-        self._regression = None if regression is None else regression.to(torch.device("cpu"))
-        self._sent = sent_to_users(module, views).float().cpu()
-        self._user_fusion = module.network_config.user_fusion
         train = Interactions(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy())
         self.seen = UserItems.of(self.graph.n_users, train, catalogue.held_out)
         self._user_ids, self._item_ids = RowLookup(catalogue.users), RowLookup(catalogue.items)
         self._directions: Tensor | None = None
+        self._device = module.device
+        self._module: RecommenderModule | None = None  # kept where scores are computed by it
+        self._vectors: Vectors | None = None
+        if module.gives_vectors:
+            found = module.representations()
+            self._vectors = Vectors(found.users.float().cpu(), found.items.float().cpu())
+            self._dim = module.representation_dim or found.items.shape[1]
+            self._encode = module.history_encoder(found)
+        else:
+            self._module = module
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> "Recommender":
-        """Propagates once, on the CPU, over the graphs that the checkpoint holds.
+        """Of whatever model a checkpoint is of, see `load_model`.
+
+        What the model propagates is computed once, on the CPU, over the graphs that it holds.
 
         Args:
             path: A file that `fit` wrote.
@@ -96,8 +101,38 @@ class Recommender:
         Raises:
             CheckpointError: If the file is absent, damaged or foreign, or holds no raw ids.
         """
-        module = SlifMrModule.load_from_checkpoint(path)
+        module = load_model(path)
         return cls(module, catalogue_of(module, path))
+
+    @property
+    def user_embeddings(self) -> Tensor:
+        """Vectors of the users, float32 [U, d].
+
+        Raises:
+            ConfigError: If the model gives scores alone.
+        """
+        return self._needed("vectors of users").users
+
+    @property
+    def item_embeddings(self) -> Tensor:
+        """Vectors of the items, those added too, float32 [I, d].
+
+        Raises:
+            ConfigError: If the model gives scores alone.
+        """
+        return self._needed("vectors of items").items
+
+    def _needed(self, wanted: str) -> Vectors:
+        if self._module is not None:
+            require_vectors(self._module, wanted)
+        assert self._vectors is not None
+        return self._vectors
+
+    @torch.no_grad()
+    def _scores(self, users: Tensor) -> Tensor:
+        """Of a model without vectors: float32 [n, I] of rows int64 [n]."""
+        assert self._module is not None
+        return self._module.scores(users.to(self._device)).float().cpu()
 
     def recommend(
         self,
@@ -126,14 +161,13 @@ class Recommender:
         """
         users = self._user_ids.rows(user_ids)
         nothing = np.zeros(len(users) + 1, np.int64), np.empty(0, np.int64)
-        return self._best(
-            self.user_embeddings[torch.from_numpy(users)],
-            self.item_embeddings,
-            k,
-            UserItems(*(self.seen.select(users) if exclude_seen else nothing)),
-            self._allowed(candidates, blocked),
-        )
+        known = UserItems(*(self.seen.select(users) if exclude_seen else nothing))
+        allowed, rows = self._allowed(candidates, blocked), torch.from_numpy(users)
+        if self._vectors is None:
+            return self._best_scored(self._scores, rows, k, known, allowed)
+        return self._best(self._vectors.users[rows], self._vectors.items, k, known, allowed)
 
+    @torch.no_grad()
     def recommend_for_history(
         self,
         item_ids: Sequence[str],
@@ -144,7 +178,8 @@ class Recommender:
     ) -> list[Recommendation]:
         """The k best items for somebody whom training has not seen, from what they have.
 
-        The items send what they would send to a user of the training data who has them; there is
+        How a model takes them is its own affair (`history_encoder`, `history_scores`). In SLIF-MR
+        the items send what they would send to a user of the training data who has them; there is
         no embedding of the user's own to add.
 
         Args:
@@ -155,39 +190,41 @@ class Recommender:
 
         Raises:
             DataError: If an id is unknown, or no item is one that training has seen.
-            ConfigError: If `k` is below 1, or no item may be recommended.
+            ConfigError: If `k` is below 1, no item may be recommended, or the model scores known
+                users alone.
         """
         rows = np.unique(self._item_ids.rows(item_ids))
-        trained = rows[rows < len(self._sent)]
+        trained = torch.from_numpy(rows[rows < self.graph.n_items])
         if not len(trained):
             raise DataError(
                 f"a history of {len(rows)} items, none of which training has seen",
                 expected="at least one item of the training data",
                 fix="show what is popular until there is one",
             )
-        (places,) = self._best(
-            self._query(torch.from_numpy(trained)),
-            self.item_embeddings,
-            k,
-            UserItems(np.array([0, len(rows)]), rows),
-            self._allowed(candidates, blocked),
-        )
-        return places
+        known = UserItems(np.array([0, len(rows)]), rows)
+        allowed = self._allowed(candidates, blocked)
+        if self._vectors is not None:
+            query = self._encode(trained.to(self._device)).float().cpu().unsqueeze(0)
+            return self._best(query, self._vectors.items, k, known, allowed)[0]
+        module = self._module
+        assert module is not None
+        if not module.scores_histories:
+            raise ConfigError(
+                f"a history for {type(module).__name__}, which scores known users alone",
+                expected="a model with vectors, or one that implements `history_scores`",
+                fix="ask for users of the training data, with `recommend`",
+            )
 
-    def _query(self, items: Tensor) -> Tensor:
-        """A representation of somebody who has the items (rows of the training data), [1, d']."""
-        known = self.item_embeddings[: len(self._sent), : self._dim]
-        query: Tensor = self._sent[items].sum(0) / len(items) ** 0.5
-        query = (query + self._user_fusion * known[items].mean(0)).unsqueeze(0)
-        if self._regression is not None:
-            regression = self._regression.of_history(items)
-            query, _ = joined(query, known, regression)
-        return query
+        def scores(_: Tensor) -> Tensor:
+            history = torch.tensor([0, len(trained)]), trained
+            return module.history_scores(*(part.to(self._device) for part in history)).float().cpu()
+
+        return self._best_scored(scores, torch.zeros(1, dtype=torch.int64), k, known, allowed)[0]
 
     def similar_items(self, item_ids: Sequence[str], k: int = 20) -> list[list[Recommendation]]:
         """The k items whose representations have the highest cosine with each item's own.
 
-        The regression, which is on a scale of its own, takes no part.
+        What a model adds on another scale, such as SLIF-MR's regression, takes no part.
 
         Args:
             item_ids: Raw ids.
@@ -195,23 +232,28 @@ class Recommender:
 
         Raises:
             DataError: If an id is unknown.
-            ConfigError: If `k` is below 1.
+            ConfigError: If `k` is below 1, or the model gives scores alone.
         """
+        table = self._needed("similar items").items
         rows = self._item_ids.rows(item_ids)
         if self._directions is None:
-            self._directions = normalize(self.item_embeddings[:, : self._dim])
+            self._directions = normalize(table[:, : self._dim])
         itself = UserItems(np.arange(len(rows) + 1), rows)
         return self._best(self._directions[torch.from_numpy(rows)], self._directions, k, itself)
 
     def score(self, user_id: str, item_ids: Sequence[str]) -> list[float]:
-        """⟨u*, i*⟩ of one user and some items, seen or not.
+        """Scores of one user and some items, seen or not.
 
         Raises:
             DataError: If an id is unknown.
         """
         (user,) = self._user_ids.rows([user_id])
         items = torch.from_numpy(self._item_ids.rows(item_ids))
-        scores: list[float] = (self.item_embeddings[items] @ self.user_embeddings[user]).tolist()
+        if self._vectors is None:
+            found = self._scores(torch.tensor([user]))[0, items]
+        else:
+            found = self._vectors.items[items] @ self._vectors.users[user]
+        scores: list[float] = found.float().tolist()
         return scores
 
     def add_items(
@@ -236,20 +278,22 @@ class Recommender:
         Raises:
             DataError: If an id is known already or occurs twice, a store holds no known or no new
                 item, a fact is of no new item, or there are neither stores nor facts.
+            ConfigError: If the model gives scores alone.
         """
+        vectors = self._needed("new items")
         new = Vocabulary(item_ids)
         grown = Vocabulary(pa.concat_arrays([self.items.ids, new.ids]))
         warm = torch.bincount(self.graph.items, minlength=self.graph.n_items) > 0
         known, own, unknown = new_item_features(
             self.catalogue, self.graph, new, dict(stores or {}), facts
         )
-        embeddings = self.item_embeddings[: len(warm)][warm]
-        # The regression's part is on a scale of its own, and has a map of its own.
+        embeddings = vectors.items[: len(warm)][warm]
+        # What is on a scale of its own has a map of its own.
         maps = [fit_feature_map(known[warm], embeddings[:, : self._dim])]
-        if self._regression is not None:
+        if self._dim < embeddings.shape[1]:
             maps.append(fit_feature_map(known[warm], embeddings[:, self._dim :]))
         added = torch.cat([fitted(own) for fitted in maps], dim=1)
-        self.item_embeddings = torch.cat([self.item_embeddings, added])
+        self._vectors = vectors._replace(items=torch.cat([vectors.items, added]))
         self.items, self._item_ids, self._directions = grown, RowLookup(grown), None
         return Addition(maps[0].explained, unknown)
 
@@ -285,6 +329,20 @@ class Recommender:
             values, indices = topk_stable(scores.unsqueeze(0), k)
             lists.append(self._list(values[0], indices[0]))
         return lists
+
+    def _best_scored(
+        self,
+        scores: Callable[[Tensor], Tensor],
+        users: Tensor,
+        k: int,
+        left_out: UserItems,
+        allowed: Tensor | None,
+    ) -> list[list[Recommendation]]:
+        """Top-k by the scores of some users, int64 [n]."""
+        ranker = ScoreRanker(scores, self.graph.n_items, k, allowed=allowed)
+        offsets, items = torch.from_numpy(left_out.offsets), torch.from_numpy(left_out.items)
+        best = ranker.recommend(users, offsets, items)
+        return [self._list(*row) for row in zip(*best, strict=True)]
 
     def _list(self, values: Tensor, rows: Tensor) -> list[Recommendation]:
         found = ~values.isneginf()

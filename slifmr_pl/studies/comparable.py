@@ -1,6 +1,6 @@
 """Which runs may be compared, and which belong together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,8 +130,37 @@ def require_one_configuration(group: Group) -> None:
         )
 
 
+def model_name(settings: Mapping[str, Any] | None) -> str:
+    """The class of the model that a run's settings name, without its package."""
+    return _model(settings or {})[0].rpartition(".")[2]
+
+
+def _model(settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Class and arguments of the model."""
+    baseline = settings.get("baseline")  # of runs before models were chosen by `model`
+    model = baseline or settings.get("model") or {}
+    if isinstance(model, str):
+        return model, {}
+    if "class_path" in model:
+        return model["class_path"], model.get("init_args") or {}
+    return "slifmr_pl.module.SlifMrModule", model
+
+
+def _flat_settings(run: Evaluation) -> dict[str, Any]:
+    """Settings by dotted key: `model` is the class of the model, `model.NAME` its arguments."""
+    settings = run.settings or {}
+    rest = {key: value for key, value in settings.items() if key not in ("model", "baseline")}
+    arguments = flat(_model(settings)[1], "model.")
+    return {"model": model_name(settings), **arguments, **flat(rest)}
+
+
 def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]:
-    one, two = (flat(run.settings or {}) for run in (first, other))
+    one, two = (_flat_settings(run) for run in (first, other))
+    if one["model"] != two["model"]:  # what only one of them has says nothing of the other
+        one, two = (
+            {key: found for key, found in a.items() if key in b or not key.startswith("model.")}
+            for a, b in ((one, two), (two, one))
+        )
     keys = dict.fromkeys([*one, *two])
     return [
         (key, one.get(key), two.get(key))
@@ -142,10 +171,19 @@ def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]
 
 
 def differing_settings(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """Settings in which the first runs of the groups differ, by key and group."""
+    """Settings in which the first runs of the groups differ, by key and group.
+
+    The models come first, where they differ; settings that a model does not have are left out.
+    """
     firsts = [group.runs[0] for group in groups]
     if any(run.settings is None for run in firsts):
         return {}
+    settings = {group.name: _flat_settings(group.runs[0]) for group in groups}
+    several = len({values["model"] for values in settings.values()}) > 1
     keys = dict.fromkeys(key for run in firsts[1:] for key, _, _ in _changed(firsts[0], run))
-    settings = {group.name: flat(group.runs[0].settings or {}) for group in groups}
-    return {key: {name: values.get(key) for name, values in settings.items()} for key in keys}
+    return {
+        key: {name: values.get(key) for name, values in settings.items()}
+        for key in keys
+        if not (several and key.startswith("model."))
+        or all(key in values for values in settings.values())
+    }

@@ -16,6 +16,7 @@ from slifmr_pl.runs.reading import Evaluation, Stage
 from slifmr_pl.studies.comparable import (
     Group,
     differing_settings,
+    model_name,
     require_groups,
     require_one_configuration,
     require_same_evaluation,
@@ -98,7 +99,7 @@ class Comparison:
         resamples: Of the bootstrap and of the randomisation test.
         seed: Of both.
         tests: Number of tests that Holm's correction counts.
-        runs: Folders and seeds of each group's runs.
+        runs: Models, folders and seeds of each group's runs.
         estimates: By group and metric.
         contrasts: By group (all but the first) and metric.
         settings: Settings in which the first runs of the groups differ, by key and group.
@@ -160,7 +161,10 @@ def compare(
         seed=seed,
         tests=len(contrasts) * len(of_users),
         runs={
-            group.name: [{"folder": str(run.folder), "seed": run.seed} for run in group.runs]
+            group.name: [
+                {"model": model_name(run.settings), "folder": str(run.folder), "seed": run.seed}
+                for run in group.runs
+            ]
             for group in groups
         },
         estimates=estimates,

@@ -12,7 +12,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints the runs, what differs in their settings, the means, and each contrast."""
     for name, runs in comparison.runs.items():
         for run in runs:
-            console.print(f"{name}: {run['folder']} (seed {run['seed']})", highlight=False)
+            console.print(
+                f"{name}: {run['model']}, {run['folder']} (seed {run['seed']})", highlight=False
+            )
     console.print(
         f"{comparison.stage}: full ranking, {comparison.users} users, {comparison.masks} items "
         "masked\n",

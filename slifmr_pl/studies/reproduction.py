@@ -125,6 +125,7 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
     data = data_module(settings, run.folder / CONFIG_FILE)
     data.prepare_data()
     found, recorded = data_record(data), run.record["data"]
+    assert found is not None  # a SlifMrDataModule has all of it
     if found["fingerprint"] == recorded["fingerprint"]:
         return
     parts = recorded["parts"]

@@ -17,7 +17,7 @@ from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.metrics.definitions import BUILT_IN
 from slifmr_pl.metrics.metric import UserMetric
-from slifmr_pl.models.recommender_module import DEFAULT_KS
+from slifmr_pl.models.ranking import DEFAULT_KS
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from benchmarks.cold_start import main, recall, take_out
-from slifmr_pl.data.readers import read
+from slifmr_pl.data.formats.data_folder import read
 
 
 @pytest.fixture

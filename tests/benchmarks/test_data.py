@@ -17,7 +17,7 @@ from benchmarks.data import (
     write_layout,
 )
 from slifmr_pl.data.dataset import FilterConfig, SplitConfig, build_dataset
-from slifmr_pl.data.readers import read_layout
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.errors import DataError
 
 SIZE = (6_000, 2_000, 150_000)
@@ -108,7 +108,7 @@ def test_layout_is_read_by_the_package(tmp_path: Path) -> None:
     data = generate(30, 20, 200)
     write_layout(data, tmp_path)
     split = SplitConfig("given", ratios=(1.0, 0.0, 0.0))
-    found = build_dataset(read_layout(tmp_path), FilterConfig(), split)
+    found = build_dataset(read(tmp_path, "layout"), FilterConfig(), split)
     assert (len(found.users), len(found.items)) == (30, 20)
     assert (len(found.train), len(found.test)) == (len(data.train), len(data.test))
 

@@ -134,26 +134,37 @@ ALTERED: dict[str, tuple[Callable[[Checkpoint], None], str]] = {
     ),
     "graph items": (set_in(*GRAPH, "items", value=first_set(60)), "of a table of 60"),
     "graph users": (set_in(*GRAPH, "users", value=first_set(-1)), "of a table of 90"),
-    "graph dtype": (set_in(*GRAPH, "users", value=lambda t: t.double()), "no rows"),
-    "pairs": (set_in(*GRAPH, "users", value=lambda t: t[:-1]), "no pairs"),
+    "graph dtype": (set_in(*GRAPH, "users", value=lambda t: t.double()), "users is torch.float64"),
+    "pairs": (set_in(*GRAPH, "users", value=lambda t: t[:-1]), "items is torch.int32"),
     "neighbours": (
         set_in(*GRAPH, "modalities", "text", "indices", value=first_set(77)),
         "of a table of 60",
     ),
     "mask": (
         set_in(*GRAPH, "modalities", "text", "present", value=lambda t: t.float()),
-        "graph of text",
+        "items that have text is torch.float32",
     ),
     "triples": (set_in(*GRAPH, "triples", "tails", value=first_set(10**6)), "tails have rows"),
     "relations": (set_in(*GRAPH, "triples", "n_relations", value="9"), "no sizes"),
-    "sums": (set_in("slifmr", "loss_sums", value=[1.0]), "loss_sums"),
+    "means": (
+        set_in("slifmr", "means", value=[{"names": ["loss"], "sums": [1.0]}]),
+        "means are not the sums of an epoch",
+    ),
+    "means type": (set_in("slifmr", "means", value=[1.0]), "of another type"),
+    "seed": (set_in("slifmr", "seed", value=-1), "seed is no whole number"),
+    "model": (without("slifmr", "model"), "does not name its model"),
+    "feature sizes": (set_in("slifmr", "features", "text", value=0), "features are no sizes"),
     "vocabulary": (without("slifmr", "vocabulary"), "'vocabulary'"),
     "regression rows": (
         set_in("slifmr", "regression", "sent", value=lambda t: t[:-1]),
-        "the regression is not one of 60 items",
+        "the regression is torch.float32",
     ),
     "regression share": (
         set_in("slifmr", "regression", "unexplained", value=lambda t: t * torch.inf),
+        "shares is not finite",
+    ),
+    "regression share above 1": (
+        set_in("slifmr", "regression", "unexplained", value=lambda t: t + 1),
         "the regression is not one of 60 items",
     ),
     "regression weight": (

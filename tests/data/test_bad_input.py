@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
+from slifmr_pl.data.formats import BUILT_IN
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.formats.importing import import_data
-from slifmr_pl.data.readers import read, read_layout
 from slifmr_pl.errors import UserFacingError
 from tests.data.formats.folders import write
 
@@ -417,7 +418,7 @@ def read_case(case: Broken, root: Path) -> None:
     if case.format == "auto":
         build_dataset(read(root), FilterConfig(), SplitConfig())
     else:
-        import_data(case.format, root, root.parent / "out")
+        import_data(BUILT_IN[case.format](), root, root.parent / "out")
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -562,14 +563,14 @@ def test_gzip_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
 def test_folder_in_place_of_a_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").mkdir()
     with pytest.raises(UserFacingError, match="this is a folder"):
-        read_layout(tmp_path)
+        read(tmp_path, "layout")
 
 
 def test_import_touches_nothing_that_is_there(tmp_path: Path) -> None:
     root = write(tmp_path / "data", {"train.txt": TRAIN, "test.txt": TEST})
     write(tmp_path / "out", {"mine.txt": "mine"})
     with pytest.raises(UserFacingError, match="something is there already"):
-        import_data("kgat", root, tmp_path / "out")
+        import_data(BUILT_IN["kgat"](), root, tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
 
@@ -582,4 +583,4 @@ def test_source_that_is_no_folder_is_refused(tmp_path: Path, format: str, change
     with pytest.raises(
         UserFacingError, match="does not exist" if change == "missing" else "a file"
     ):
-        import_data(format, source, tmp_path / "out")
+        import_data(BUILT_IN[format](), source, tmp_path / "out")

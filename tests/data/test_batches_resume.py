@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatch, TrainBatches
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import UniformSampler
 
 EPOCHS, BATCHES = 3, 5
 Seen = tuple[int, list[int], list[list[int]]]
@@ -50,7 +50,7 @@ def loaders() -> tuple[TrainBatches, EvalBatches]:
     train = Interactions(flat // 10, flat % 10)
     items = UserItems.of(8, train)
     return (
-        TrainBatches(train, NegativeSampler(items, 10), batch_size=8, n_negatives=2),
+        TrainBatches(train, UniformSampler().built(items, 10), batch_size=8, n_negatives=2),
         EvalBatches(np.arange(8), items, items, batch_size=4),
     )
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
+from slifmr_pl.data.formats import frames
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.errors import ConfigError, DataError
 
 STRATEGIES = ("ratio", "leave_one_out", "temporal", "given")
@@ -270,3 +271,13 @@ def test_links_without_a_graph_are_an_error() -> None:
 def test_config_out_of_range_is_an_error(filters: FilterConfig, split: SplitConfig) -> None:
     with pytest.raises(ConfigError):
         build_dataset(raw_data(), filters, split)
+
+
+@pytest.mark.parametrize("name", ["items", "links"])
+def test_tables_of_other_items_are_refused_with_an_id_of_each(name: str) -> None:
+    interactions = pa.table({"user_id": ["a", "b"], "item_id": ["12", "13"]})
+    tables = {"items": {"item_id": ["12.0"]}, "links": {"item_id": ["12.0"], "entity_id": ["e"]}}
+    kg = pa.table({"head_id": ["e"], "relation_id": ["r"], "tail_id": ["f"]})
+    raw = frames.raw_data(interactions, kg=kg, **{name: pa.table(tables[name])})
+    with pytest.raises(DataError, match=f"no item of the {name} .*'12.0' stands there, '12' in"):
+        build_dataset(raw, FilterConfig(), SplitConfig())

@@ -4,7 +4,7 @@ import pytest
 
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.fingerprints import part_fingerprints
-from slifmr_pl.data.readers import read
+from slifmr_pl.data.formats.data_folder import read
 
 
 def parts(catalogue: Path, use_knowledge: bool = True, cold: bool = True, seed: int = 1):

@@ -5,16 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slifmr_pl.data.interactions import Interactions, UserItems
-from slifmr_pl.data.sampler import NegativeSampler
+from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.errors import DataError
 
 N_USERS, N_ITEMS = 4, 7
 POSITIVES = st.sets(st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1)))
 
 
-def sampler_of(positives: set[tuple[int, int]]) -> NegativeSampler:
+def sampler_of(positives: set[tuple[int, int]]) -> UniformSampler:
     array = np.array(sorted(positives), dtype=np.int64).reshape(-1, 2)
-    return NegativeSampler(UserItems.of(N_USERS, Interactions(array[:, 0], array[:, 1])), N_ITEMS)
+    return UniformSampler().built(
+        UserItems.of(N_USERS, Interactions(array[:, 0], array[:, 1])), N_ITEMS
+    )
 
 
 @given(positives=POSITIVES)
@@ -44,7 +46,7 @@ def test_the_ends_of_the_draws_are_the_first_and_last_negative(
 def test_negatives_are_uniform() -> None:
     sampler = sampler_of({(0, 0), (0, 1), (0, 5), (2, 6)})
     users = torch.tensor([0, 2])
-    sample = sampler.sample(users, 100_000, torch.Generator().manual_seed(0))
+    sample = sampler.sample(users, users, 100_000, torch.Generator().manual_seed(0))
     assert sample.shape == (2, 100_000)
     assert sample.dtype == torch.int64
     shares = torch.stack([row.bincount(minlength=N_ITEMS) for row in sample]) / 100_000
@@ -58,7 +60,7 @@ def test_equal_generators_give_equal_negatives() -> None:
     sampler = sampler_of({(1, 3)})
     users = torch.arange(4)
     one, again, other = (
-        sampler.sample(users, 20, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        sampler.sample(users, users, 20, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -68,7 +70,7 @@ def test_keys_of_many_users_and_items_do_not_overflow() -> None:
     n_items = 5_000_000
     users = np.array([0, 999_999], dtype=np.int64)
     positives = UserItems.of(1_000_000, Interactions(users, np.array([0, n_items - 1])))
-    sampler = NegativeSampler(positives, n_items)
+    sampler = UniformSampler().built(positives, n_items)
     ends = torch.tensor([[0.0, 1 - 2.0**-53]] * 2, dtype=torch.float64)
     assert sampler.at(torch.from_numpy(users), ends).tolist() == [
         [1, n_items - 1],
@@ -79,4 +81,4 @@ def test_keys_of_many_users_and_items_do_not_overflow() -> None:
 def test_a_user_with_every_item_is_an_error() -> None:
     sampler = sampler_of({(1, item) for item in range(N_ITEMS)})
     with pytest.raises(DataError, match="user row 1 has interacted with every item"):
-        sampler.sample(torch.tensor([0, 1]), 2, torch.Generator())
+        sampler.sample(torch.tensor([0, 1]), torch.tensor([0, 1]), 2, torch.Generator())

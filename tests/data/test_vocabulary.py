@@ -1,6 +1,4 @@
-import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -75,15 +73,6 @@ def test_fingerprint_of_a_slice_is_that_of_its_ids() -> None:
     assert Vocabulary(["a", "bc"]).fingerprint() != Vocabulary(["ab", "c"]).fingerprint()
 
 
-@given(ids=DISTINCT)
-def test_save_and_load_give_the_same(
-    tmp_path_factory: pytest.TempPathFactory, ids: list[str]
-) -> None:
-    path = tmp_path_factory.mktemp("vocabulary") / "users.json"
-    Vocabulary(ids).save(path)
-    assert Vocabulary.load(path) == Vocabulary(ids)
-
-
 def test_numpy_and_arrow_ids_are_taken() -> None:
     vocabulary = Vocabulary.build(np.array(["b", "a"]))
     assert vocabulary.encode(pa.chunked_array([["a"], ["b", "a"]])).tolist() == [0, 1, 0]
@@ -112,24 +101,3 @@ def test_only_strings_are_ids(ids: list[str]) -> None:
 def test_row_outside_is_an_error(row: int) -> None:
     with pytest.raises(DataError, match=f"rows from {row} to {row}"):
         Vocabulary(["a", "b"]).decode([row])
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": "other"}', '{"format": "slifmr-vocabulary-1"}']
-)
-def test_foreign_file_is_an_error(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "users.json"
-    path.write_text(content)
-    with pytest.raises(DataError, match="not a whole vocabulary") as caught:
-        Vocabulary.load(path)
-    assert caught.value.path == path
-
-
-def test_changed_ids_are_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "users.json"
-    Vocabulary(["a", "b"]).save(path)
-    content = json.loads(path.read_text())
-    content["ids"] = ["b", "a"]
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="do not match their fingerprint"):
-        Vocabulary.load(path)

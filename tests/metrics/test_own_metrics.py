@@ -25,7 +25,7 @@ from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
 from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranked_lists import RankedLists
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.models.recommender_module import RecommenderModule
+from slifmr_pl.models.ranking import RankingModule
 from slifmr_pl.module import SlifMrModule
 from tests.metrics.measured import Users, as_users, assert_same, random_users, users_from_to
 from tests.metrics.own_metrics import GiniOfExposure, IntraListDiversity, own_metrics
@@ -207,7 +207,7 @@ def test_metrics_that_cannot_be_told_apart_are_refused_before_anything_is_comput
     metrics: list[RankingMetric], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        RecommenderModule((5,), 5, 1024, metrics)
+        RankingModule((5,), 5, 1024, metrics)
 
 
 def test_a_modality_that_is_not_there_is_refused_by_name() -> None:

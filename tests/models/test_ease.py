@@ -37,8 +37,7 @@ def test_scores_are_the_history_times_the_weights() -> None:
     model = Ease(l2=5.0)
     model.build(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
-    history = model._histories.select(np.array([7, 3, 3]))
-    scores = model.scores(*map(torch.from_numpy, history))
+    scores = model.scores(torch.tensor([7, 3, 3]))
     weights = ease_weights(sparse.csr_array(matrix), 5.0).numpy()
     assert scores.numpy() == pytest.approx(matrix[[7, 3, 3]] @ weights, abs=1e-5)
 
@@ -49,8 +48,7 @@ def test_a_user_without_history_scores_every_item_zero() -> None:
     model = Ease()
     model.build(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
-    history = model._histories.select(np.array([1, 2]))
-    assert model.scores(*map(torch.from_numpy, history))[1].tolist() == [0] * 5
+    assert model.scores(torch.tensor([1, 2]))[1].tolist() == [0] * 5
 
 
 def test_no_regularisation_is_refused() -> None:

@@ -55,9 +55,7 @@ def test_scores_are_sums_over_the_history_among_the_neighbours() -> None:
     model = ItemKnn(neighbours=4, shrinkage=2.0)
     model.build(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
-    model._open_ranking(3)
-    history = model._histories.select(np.arange(25))
-    scores = model.scores(*map(torch.from_numpy, history))
+    scores = model.scores(torch.arange(25))
     assert scores.numpy() == pytest.approx(matrix @ dense(matrix, 4, 2.0).T, abs=1e-5)
 
 

@@ -80,15 +80,3 @@ def test_checkpoint_of_other_settings_or_of_another_model_is_refused(
     assert "baseline.init_args.l2 is 7.0, and 250.0 in the checkpoint" in capsys.readouterr().err
     assert main(["test", other, f"--ckpt_path={best}"]) == 2
     assert "in the checkpoint" in capsys.readouterr().err
-
-
-def test_several_processes_are_refused(catalogue: Path, tmp_path: Path) -> None:
-    from slifmr_pl.errors import ConfigError
-    from slifmr_pl.models.ease import Ease
-    from tests.tiny_runs import trainer
-
-    run = trainer(tmp_path, 1, strategy="ddp", devices=2)
-    module = Ease()
-    module.trainer = run
-    with pytest.raises(ConfigError, match="a baseline in 2 processes"):
-        module.setup("fit")

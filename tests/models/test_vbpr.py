@@ -39,19 +39,18 @@ def score(model: Vbpr, user: int, item: int) -> torch.Tensor:
 
 def test_scores_are_those_of_the_formula(model: Vbpr) -> None:
     vectors = model.representations()
-    scores = vectors.users @ vectors.items.T
+    scores = (vectors.users @ vectors.items.T).detach()
     for user in range(USERS):
         for item in range(ITEMS):
             assert float(scores[user, item]) == pytest.approx(score(model, user, item).item())
 
 
-def test_gradient_is_that_of_the_formula(model: Vbpr, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "log", lambda *_, **__: None)  # there is no Trainer
+def test_gradient_is_that_of_the_formula(model: Vbpr) -> None:
     users, positives = torch.tensor([0, 4, 4]), torch.tensor([1, 2, 7])
     negatives = torch.tensor([[3, 5], [6, 0], [3, 1]])
     batch = TrainBatch(users, positives, negatives, positives, 1)
     parameters = list(model.parameters())
-    ours = torch.autograd.grad(model.training_step(batch, 0), parameters)
+    ours = torch.autograd.grad(model.loss(batch), parameters)
     loss = torch.zeros((), dtype=torch.float64)
     for user, positive, row in zip(users, positives, negatives, strict=True):
         for negative in row:

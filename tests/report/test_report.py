@@ -58,8 +58,9 @@ def test_lists_are_those_that_the_test_counted(run: Run, trained: TrainedRun) ->
 
 def test_views_end_in_what_is_ranked_with(trained: TrainedRun) -> None:
     assert list(trained.views) == ["interactions", "image", "text", "knowledge", "fused"]
-    dim = trained.module.network_config.embedding_dim
-    found = trained.module.representations()
+    dim = trained.module.representation_dim
+    with torch.no_grad():
+        found = trained.module.representations()
     assert torch.equal(trained.views["fused"], found.items[:, :dim])
     assert len({view.shape for view in trained.views.values()}) == 1
 
@@ -70,7 +71,7 @@ def test_page_has_every_part(run_folder: Path) -> None:
         "recall@20 on the validation part",
         "Edges of the correlation graph",
         "Before: frozen graph of image",
-        "After: correlation graph",
+        "After: neighbours",
         "of one item",
         "Users by activity",
         "Items by popularity",

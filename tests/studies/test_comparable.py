@@ -83,6 +83,26 @@ def test_settings_that_differ_between_groups_are_told(run: Runs) -> None:
     }
 
 
+def test_models_are_named_first_and_settings_of_one_alone_are_left_out(run: Runs) -> None:
+    ease = {"class_path": "slifmr_pl.models.ease.Ease", "init_args": {"l2": 7.0, "ks": [5]}}
+    knn = {"class_path": "slifmr_pl.models.item_knn.ItemKnn", "init_args": {"ks": [20]}}
+    runs = {
+        "A": run("a", settings={"data": {"negatives": 4}}),  # SLIF-MR, which has no class_path
+        "B": run("b", settings={"model": ease}),
+        "C": run("c", settings={"model": knn}),
+    }
+    groups = [Group(name, (one,)) for name, one in runs.items()]
+    found = differing_settings(groups)
+    assert list(found) == ["model", "data.negatives"]
+    assert found["model"] == {"A": "SlifMrModule", "B": "Ease", "C": "ItemKnn"}
+    assert differing_settings(groups[1:]) == {
+        "model": {"B": "Ease", "C": "ItemKnn"},
+        "model.ks": {"B": [5], "C": [20]},
+    }
+    with pytest.raises(RunError, match="first model: 'Ease' and 'ItemKnn'"):
+        require_one_configuration(Group("D", (runs["B"], runs["C"])))
+
+
 def test_two_groups_of_different_names_are_asked_for(run: Runs) -> None:
     one = Group("A", (run("one"),))
     for groups, expected in (([], "no runs"), ([one], "groups A"), ([one, one], "groups A, A")):

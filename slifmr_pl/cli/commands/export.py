@@ -28,9 +28,14 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.serving.export import export
 
     manifest = export(options.checkpoint, options.out, onnx=options.onnx, faiss=options.faiss)
+    what = (
+        f"d {manifest['embedding_dim']}"
+        if "embedding_dim" in manifest
+        else f"lists of {manifest['list_length']}: the model gives scores and no vectors"
+    )
     print(
         f"Exported {manifest['users']:,} users and {manifest['items']:,} items, "
-        f"d {manifest['embedding_dim']}, to {options.out}"
+        f"{what}, to {options.out}"
     )
     if onnx := manifest.get("onnx"):
         print(f"  ONNX: largest difference from torch {onnx['largest_difference']:.1e}")

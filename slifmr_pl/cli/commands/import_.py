@@ -1,61 +1,95 @@
 """`import`: data in a foreign format to a data folder."""
 
 import argparse
+import inspect
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slifmr_pl.data.formats import FORMATS
+if TYPE_CHECKING:
+    from slifmr_pl.data.reader import Reader
 
 HELP = "turn data of another format into a data folder"
 
-_NAMED = ("recbole", "mmrec")
-_OURS = (
-    *("user_id", "item_id", "rating", "timestamp", "split"),
-    *("head_id", "relation_id", "tail_id", "entity_id"),
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds a command for each format."""
-    parser.epilog = "What each format is and becomes: docs/formats.md."
-    formats = parser.add_subparsers(title="formats", dest="format", required=True, metavar="FORMAT")
-    for name, text in FORMATS.items():
-        command = formats.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        what = "file of interactions" if name == "table" else "folder of the data set"
-        if name == "amazon":
-            what = "file of reviews, or a folder with reviews and metadata of one category"
-        command.add_argument("source", type=Path, metavar="SOURCE", help=what)
-        command.add_argument("out", type=Path, metavar="OUT", help="data folder to write")
-        if name in _NAMED:
-            command.add_argument("--name", help="of the data set, if the folder holds several")
-        if name == "table":
-            _add_table_arguments(command)
+    """Adds the format; what follows it is understood once the format's reader is known."""
+    parser.usage = "%(prog)s FORMAT SOURCE OUT [--OPTION VALUE]..."
+    parser.add_argument(
+        "format", metavar="FORMAT", help="name, or package.module.Class of your own"
+    )
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    plain = parser.format_help
+    # The list takes a second to import, which only a reader of this page has to wait for.
+    parser.format_help = lambda: plain() + _formats()  # type: ignore[method-assign]
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes the folder, and says what was found and how to train on it."""
-    from slifmr_pl.data.formats.importing import Imported, import_data
+    from slifmr_pl.data.formats.importing import import_data
 
-    given = {"name": options.name} if options.format in _NAMED else {}
-    if options.format == "table":
-        given = {name: getattr(options, name) for name in ("items", "kg", "links")}
-        given["columns"] = {
-            name: column for name in _OURS if (column := getattr(options, name)) is not None
-        }
-    imported: Imported = import_data(options.format, options.source, options.out, **given)
-    print(f"{options.source} is now the data folder {options.out}")
+    reader, source, out = _parsed(options.format, options.rest)
+    imported = import_data(reader, source, out)
+    print(f"{source} is now the data folder {out}")
     print(f"{imported}\n\nTrain on it:\n  python lightning_cli.py fit", end="")
-    print(f" --data.root {options.out}{' --data.split.strategy given' if imported.parts else ''}")
+    print(f" --data.root {out}{' --data.split.strategy given' if imported.parts else ''}")
     return 0
 
 
-def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    for kind, text in (
-        ("items", "file with a row for each item"),
-        ("kg", "file of the knowledge graph's facts"),
-        ("links", "file that says which entity an item is"),
-    ):
-        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=text)
-    columns = parser.add_argument_group("columns", "what the files call them, if not as we do")
-    for name in _OURS:
-        flag = f"--{name.removesuffix('_id')}-column"
-        columns.add_argument(flag, dest=name, metavar="NAME", help=f"default: {name}")
+def _parsed(format: str, arguments: list[str]) -> tuple["Reader", Path, Path]:
+    """The reader with its options, the source, and the folder to write."""
+    from jsonargparse import ArgumentParser
+
+    kind = _reader_class(format)
+    parser = ArgumentParser(
+        prog=f"python -m slifmr_pl import {format}", description=_description(kind)
+    )
+    what = "folder of the data set, or its file" if kind.reads_files else "folder of the data set"
+    parser.add_argument("source", type=Path, metavar="SOURCE", help=what)
+    parser.add_argument("out", type=Path, metavar="OUT", help="data folder to write")
+    parser.add_class_arguments(kind, as_group=False)
+    # `--user-column` is `--user_column`.
+    flags = [re.sub(r"^--[^=]+", _with_underscores, argument) for argument in arguments]
+    given = parser.parse_args(flags)
+    source, out = given.pop("source"), given.pop("out")
+    return kind(**parser.instantiate_classes(given).as_dict()), source, out
+
+
+def _with_underscores(flag: re.Match[str]) -> str:
+    return f"--{flag[0][2:].replace('-', '_')}"
+
+
+def _reader_class(format: str) -> type["Reader"]:
+    from slifmr_pl.config import plugins
+    from slifmr_pl.data.formats import BUILT_IN
+    from slifmr_pl.data.reader import Reader
+    from slifmr_pl.errors import ConfigError
+
+    if "." in format:
+        plugins.load([format.rpartition(".")[0]])  # the user names it here
+        return plugins.resolve(format, Reader, "import")  # type: ignore[type-abstract]
+    if format not in BUILT_IN:
+        raise ConfigError(
+            f"no format is called {format}",
+            expected=f"one of {', '.join(BUILT_IN)}, or package.module.Class of a reader",
+            fix="take one of these",
+        )
+    return BUILT_IN[format]
+
+
+def _description(kind: type["Reader"]) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n\nArgs:")[0]
+
+
+def _formats() -> str:
+    from slifmr_pl.data.formats import BUILT_IN
+
+    lines = "".join(
+        f"  {name:11} {_description(kind).splitlines()[0]}\n" for name, kind in BUILT_IN.items()
+    )
+    return f"""
+formats:
+{lines}
+A reader of your own is named as package.module.Class. `import FORMAT --help` lists the options of a
+format; what each is and becomes: docs/formats.md.
+"""

@@ -1,17 +1,27 @@
-"""The formats that data come in, a module each.
+"""The built-in readers, a module each, and what is read, imported and exported with them.
 
-A format is a module of this room with `open_source(path, **options)`, which gives a `Source`. Those
-of other recommenders can be written, too, by their `export`. `FORMATS` has to list it; the options
-stand in `slifmr_pl.cli.commands.import_data`.
+A format of your own is a subclass of ``slifmr_pl.data.reader.Reader``, and has to be listed
+nowhere. Formats of other recommenders can be written, too, by their module's ``export``.
 """
 
-FORMATS = {
-    "recbole": "RecBole's atomic files NAME.inter, .item, .kg, .link; also its benchmark splits",
-    "mmrec": "an MMRec folder: NAME.inter with x_label, features as .npy, id mappings",
-    "kgat": "a KGAT folder: train.txt, test.txt, kg_final.txt and *_list.txt",
-    "movielens": "a MovieLens folder as GroupLens packs it: 100K, 1M, 10M, 20M and later",
-    "hetrec": "Last.fm of HetRec 2011 as GroupLens packs it, with its tags as knowledge graph",
-    "amazon": "Amazon reviews of 2014, 2018 or 2023 with metadata, as JSON lines",
-    "table": "CSV, TSV, Parquet or JSON lines with column names of your own",
+from slifmr_pl.data.formats.amazon import AmazonReader
+from slifmr_pl.data.formats.hetrec import HetRecReader
+from slifmr_pl.data.formats.kgat import KGATReader
+from slifmr_pl.data.formats.layout import LayoutReader
+from slifmr_pl.data.formats.mmrec import MMRecReader
+from slifmr_pl.data.formats.movielens import MovieLensReader
+from slifmr_pl.data.formats.recbole import RecBoleReader
+from slifmr_pl.data.formats.table import TableReader
+from slifmr_pl.data.reader import Reader
+
+BUILT_IN: dict[str, type[Reader]] = {
+    "layout": LayoutReader,
+    "recbole": RecBoleReader,
+    "mmrec": MMRecReader,
+    "kgat": KGATReader,
+    "movielens": MovieLensReader,
+    "hetrec": HetRecReader,
+    "amazon": AmazonReader,
+    "table": TableReader,
 }
-"""What each format is, by name."""
+"""The built-in readers by their names; what each is, the first line of its docstring says."""

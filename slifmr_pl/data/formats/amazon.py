@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from feature_extraction.tables.json_lines import json_objects, json_table
 from feature_extraction.tables.text_files import line_blocks, plain_suffix
-from slifmr_pl.data.formats.source import Part, Source, found_in
-from slifmr_pl.data.table_columns import Origin
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
 _SUFFIXES = (".json", ".jsonl")
@@ -38,41 +38,49 @@ _OF_2014 = _Edition("reviewerID", "asin", "overall", "unixReviewTime", 1.0)  # a
 _OF_2023 = _Edition("user_id", "parent_asin", "rating", "timestamp", 1e-3)
 
 
-def open_source(path: Path) -> Source:
-    """Open a file of reviews, or a folder with one such file and perhaps one ``meta_*`` beside it.
+class AmazonReader(Reader):
+    """Amazon reviews of 2014, 2018 or 2023 with metadata, as JSON lines.
 
-    An item has ``title``, ``brand``, ``categories``, ``description`` and ``image_url``, empty where
-    the metadata do not tell. Items of 2023 are the ``parent_asin``, which the metadata describe.
-
-    Raises:
-        DataError: The folder holds no such file, or several.
+    A folder has one file of reviews, and perhaps one ``meta_*`` beside it. An item has ``title``,
+    ``brand``, ``categories``, ``description`` and ``image_url``, empty where the metadata do not
+    tell. Items of 2023 are the ``parent_asin``, which the metadata describe.
     """
-    if path.is_file():
-        return Source({"interactions": _reviews(path)})
-    files = sorted(file for file in path.iterdir() if plain_suffix(file) in _SUFFIXES)
-    metadata = [file for file in files if file.name.startswith("meta_")]
-    reviews = [file for file in files if file not in metadata]
-    if len(reviews) != 1 or len(metadata) > 1:
-        raise DataError(
-            f"{len(reviews)} files of reviews and {len(metadata)} of metadata; {found_in(path)}",
-            expected="one CATEGORY.json(l)(.gz), and at most one meta_CATEGORY.json(l)(.gz)",
-            fix="put one category into a folder of its own",
-            path=path,
-        )
-    source = Source({"interactions": _reviews(reviews[0])})
-    if metadata:
-        source.tables["items"] = _items(metadata[0])
-    return source
+
+    reads_files = True
+
+    def tables(self, path: Path) -> Source:
+        """Open a file of reviews, or a folder with one and its metadata.
+
+        Raises:
+            DataError: The folder holds no such file, or several.
+        """
+        if path.is_file():
+            return Source({"interactions": _reviews(path)})
+        files = sorted(file for file in path.iterdir() if plain_suffix(file) in _SUFFIXES)
+        metadata = [file for file in files if file.name.startswith("meta_")]
+        reviews = [file for file in files if file not in metadata]
+        if len(reviews) != 1 or len(metadata) > 1:
+            raise DataError(
+                f"{len(reviews)} files of reviews and {len(metadata)} of metadata; "
+                f"{contents_of(path)}",
+                expected="one CATEGORY.json(l)(.gz), and at most one meta_CATEGORY.json(l)(.gz)",
+                fix="put one category into a folder of its own",
+                path=path,
+            )
+        source = Source({"interactions": _reviews(reviews[0])})
+        if metadata:
+            source.tables["items"] = _items(metadata[0])
+        return source
 
 
-def _reviews(path: Path) -> Iterator[Part]:
+def _reviews(path: Path) -> Iterator[TablePiece]:
     edition = None
     for lines, objects in json_objects(path, _parser(path)):
         edition = edition or _edition(objects[0], path, lines[0])
         names = [edition.user, edition.item, edition.rating, edition.timestamp]
         table = json_table(objects, names)
         table = table.rename_columns(["user_id", "item_id", "rating", "timestamp"])
-        yield Part(_in_seconds(table, edition.seconds), Origin(path, lines=lines))
+        yield TablePiece(_in_seconds(table, edition.seconds), FileRows(path, lines=lines))
     if edition is None:
         raise DataError("no reviews", expected="one object a line", fix="check the file", path=path)
 
@@ -99,13 +107,13 @@ def _in_seconds(table: pa.Table, unit: float) -> pa.Table:
     return table.set_column(table.column_names.index("timestamp"), "timestamp", times)
 
 
-def _items(path: Path) -> Iterator[Part]:
+def _items(path: Path) -> Iterator[TablePiece]:
     for lines, objects in json_objects(path, _parser(path)):
         rows = [_item(entry) for entry in objects]
         columns = {
             name: pa.array([row[name] for row in rows], pa.string()) for name in _ITEM_COLUMNS
         }
-        yield Part(pa.table(columns), Origin(path, lines=lines))
+        yield TablePiece(pa.table(columns), FileRows(path, lines=lines))
 
 
 def _item(entry: dict[str, Any]) -> dict[str, str]:

@@ -5,15 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from slifmr_pl.data.canonical import (
-    KINDS,
-    Kind,
-    RawData,
-    canonical,
-    require_distinct_items,
-    require_rows,
-)
-from slifmr_pl.data.table_columns import Origin
+from slifmr_pl.data.canonical import KINDS, Kind, RawData
+from slifmr_pl.data.reader import Source
 from slifmr_pl.errors import DataError
 
 _INDEX = "__index_level_"  # what Arrow calls the index of a pandas frame
@@ -37,11 +30,10 @@ def raw_data(
     """
     frames = dict(zip(KINDS, (interactions, items, kg, links), strict=True))
     tables = {kind: _table(kind, frame) for kind, frame in frames.items() if frame is not None}
-    return RawData.of(tables, root)
+    return Source({**tables}).read(root)
 
 
 def _table(kind: Kind, frame: Any) -> pa.Table:
-    path = Path(kind)
     try:
         table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -49,13 +41,6 @@ def _table(kind: Kind, frame: Any) -> pa.Table:
             f"{type(frame).__name__} is no table ({error})",
             expected="a frame of pandas, Polars or PyArrow, each column of one type",
             fix="convert mixed columns, for example with .astype(str)",
-            path=path,
+            path=Path(kind),
         ) from error
-    table = table.select([name for name in table.column_names if not name.startswith(_INDEX)])
-    origin = Origin(path, lines=range(1, table.num_rows + 1))
-    table = canonical(kind, table, origin)
-    if kind == "interactions":
-        require_rows(table, path)
-    if kind == "items":
-        require_distinct_items(table, origin)
-    return table
+    return table.select([name for name in table.column_names if not name.startswith(_INDEX)])

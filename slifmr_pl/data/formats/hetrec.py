@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.formats.source import Part, Source, found_in
-from slifmr_pl.data.table_columns import Origin
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
 _FILES = {
@@ -26,39 +26,43 @@ TagCounts = dict[str, dict[str, int]]
 """By artist, how many users gave each tag; the most given come first."""
 
 
-def open_source(root: Path) -> Source:
-    """Open listening counts, artists and tags.
+class HetRecReader(Reader):
+    """Last.fm of HetRec 2011 as GroupLens packs it, with its tags as knowledge graph.
 
     An interaction's rating is how often the user listened. An item has its name and the ten tags
     that most users gave it; a tag that at least two users gave is a fact of the knowledge graph.
     Tags that are not UTF-8 are read as Latin-1, which is noted.
-
-    Raises:
-        DataError: A file is missing.
     """
-    missing = [name for name in _FILES if not (root / name).is_file()]
-    if missing:
-        raise DataError(
-            f"no {', '.join(missing)}; {found_in(root)}",
-            expected=", ".join(_FILES),
-            fix="give the folder that hetrec2011-lastfm-2k.zip unpacks to",
-            path=root,
+
+    def tables(self, path: Path) -> Source:
+        """Open listening counts, artists and tags.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        missing = [name for name in _FILES if not (path / name).is_file()]
+        if missing:
+            raise DataError(
+                f"no {', '.join(missing)}; {contents_of(path)}",
+                expected=", ".join(_FILES),
+                fix="give the folder that hetrec2011-lastfm-2k.zip unpacks to",
+                path=path,
+            )
+        tags = cache(lambda: _tag_counts(path))  # for items and facts, read once
+        source = Source(
+            {
+                "interactions": _interactions(path),
+                "items": _items(path, tags),
+                "kg": _facts(path, tags),
+            }
         )
-    tags = cache(lambda: _tag_counts(root))  # for items and facts, read once
-    source = Source(
-        {
-            "interactions": _interactions(root),
-            "items": _items(root, tags),
-            "kg": _facts(root, tags),
-        }
-    )
-    for name in ("artists.dat", "tags.dat"):
-        if encoding_of(root / name) != "utf-8":
-            source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")
-    return source
+        for name in ("artists.dat", "tags.dat"):
+            if encoding_of(path / name) != "utf-8":
+                source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")
+        return source
 
 
-def _rows(path: Path) -> Iterator[Part]:
+def _rows(path: Path) -> Iterator[TablePiece]:
     """The file in parts, without the line of column names that it begins with."""
     names = _FILES[path.name]
     read = fields_of(path, names, "\t", encoding_of(path))
@@ -73,25 +77,25 @@ def _rows(path: Path) -> Iterator[Part]:
             path=path,
             row=1,
         )
-    assert first.origin.lines is not None
-    yield Part(first.table.slice(1), Origin(path, lines=first.origin.lines[1:]))
+    assert first.place.lines is not None
+    yield TablePiece(first.table.slice(1), FileRows(path, lines=first.place.lines[1:]))
     yield from parts
 
 
-def _interactions(root: Path) -> Iterator[Part]:
+def _interactions(root: Path) -> Iterator[TablePiece]:
     for part in _rows(root / "user_artists.dat"):
-        yield Part(part.table.rename_columns(["user_id", "item_id", "rating"]), part.origin)
+        yield TablePiece(part.table.rename_columns(["user_id", "item_id", "rating"]), part.place)
 
 
-def _items(root: Path, tags: Callable[[], TagCounts]) -> Iterator[Part]:
+def _items(root: Path, tags: Callable[[], TagCounts]) -> Iterator[TablePiece]:
     for part in _rows(root / "artists.dat"):
         ids = part.table["id"]
         texts = [", ".join(list(tags().get(id, ()))[:_TAGS_IN_TEXT]) for id in ids.to_pylist()]
         table = pa.table({"item_id": ids, "name": part.table["name"], "tags": texts})
-        yield Part(table, part.origin)
+        yield TablePiece(table, part.place)
 
 
-def _facts(root: Path, tags: Callable[[], TagCounts]) -> Iterator[Part]:
+def _facts(root: Path, tags: Callable[[], TagCounts]) -> Iterator[TablePiece]:
     triples = [
         (artist, "tagged", f"tag:{tag}")
         for artist, counts in tags().items()
@@ -103,7 +107,7 @@ def _facts(root: Path, tags: Callable[[], TagCounts]) -> Iterator[Part]:
     table = {
         name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)
     }
-    yield Part(pa.table(table), Origin(root / "user_taggedartists.dat"))
+    yield TablePiece(pa.table(table), FileRows(root / "user_taggedartists.dat"))
 
 
 def _tag_counts(root: Path) -> TagCounts:

@@ -2,9 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +10,8 @@ import pyarrow.parquet as pq
 from feature_extraction.stores.precomputed import write_features
 from slifmr_pl.data.canonical import KINDS
 from slifmr_pl.data.formats.new_folder import new_folder
-from slifmr_pl.data.formats.source import Source
+from slifmr_pl.data.reader import Reader, Source
 from slifmr_pl.data.table_columns import SPLIT_NAMES
-from slifmr_pl.errors import DataError
 
 RECORD_FILE = "import.json"
 
@@ -56,17 +53,16 @@ class Imported:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
-def import_data(format: str, path: Path, out: Path, **options: Any) -> Imported:
-    """Read a data set in a foreign format and write it as a data folder.
+def import_data(reader: Reader, path: Path, out: Path) -> Imported:
+    """Read a data set in some format and write it as a data folder.
 
     Tables become Parquet files, features become stores in ``features/``; memory does not grow with
     the number of interactions.
 
     Args:
-        format: One of ``FORMATS``.
+        reader: Of the format, with its options.
         path: Folder or file of the data set.
         out: The folder to write; it must not exist, or be empty.
-        **options: Of the format's ``open_source``.
 
     Raises:
         DataError: The data cannot be used, or ``out`` holds something.
@@ -74,19 +70,10 @@ def import_data(format: str, path: Path, out: Path, **options: Any) -> Imported:
         FeatureError: Features cannot be used.
         StorageError: The folder cannot be written.
     """
-    if not path.exists():
-        raise DataError(
-            "the path does not exist", expected="a data set", fix="check the path", path=path
-        )
-    if format != "table" and format != "amazon" and not path.is_dir():
-        raise DataError(
-            "this is a file", expected=f"a folder of {format} files", fix="name it", path=path
-        )
-    module = import_module(f"slifmr_pl.data.formats.{format}")
-    source: Source = module.open_source(path, **options)
+    source = reader.open(path)
     with new_folder(out) as folder:
         imported = _write(source, folder)
-        record = {"format": format, "source": str(path), **vars(imported)}
+        record = {"reader": reader.settings, "source": str(path), **vars(imported)}
         (folder / RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
     return imported
 
@@ -100,7 +87,7 @@ def _write(source: Source, folder: Path) -> Imported:
             continue
         rows[kind] = 0
         with _Writer(folder / f"{kind}.parquet") as writer:
-            for table, _ in source.parts(kind):
+            for table in (piece.table for piece in source.pieces(kind)):
                 new = _first_rows(table, known) if kind == "items" else table
                 repeated += len(table) - len(new)
                 if kind == "interactions" and "split" in table.column_names:
@@ -109,8 +96,8 @@ def _write(source: Source, folder: Path) -> Imported:
                 writer.write(new)
                 rows[kind] += len(new)
     features = {}
-    for name, found in source.features.items():
-        store = write_features(folder / "features" / name, found.ids, found.features, found.path)
+    for name, array in source.features.items():
+        store = write_features(folder / "features" / name, array.ids, array.features, array.path)
         features[name] = int((~store.present).sum())
     return Imported(
         rows=rows,

@@ -9,55 +9,58 @@ import pyarrow as pa
 from feature_extraction.tables.text_files import line_blocks
 from slifmr_pl.data.canonical import KG_COLUMNS
 from slifmr_pl.data.formats.lines import fields_of
-from slifmr_pl.data.formats.source import Part, Source, found_in
-from slifmr_pl.data.table_columns import Origin
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError, TableError
 
 _PARTS = ("train", "test")
 
 
-def is_here(root: Path) -> bool:
-    """Whether a folder holds interactions in this format."""
-    return all((root / f"{part}.txt").is_file() for part in _PARTS)
-
-
-def open_source(root: Path) -> Source:
-    """Open ``train.txt`` and ``test.txt``, and ``kg_final.txt`` and ``*_list.txt`` if there.
+class KGATReader(Reader):
+    """A KGAT folder: train.txt, test.txt, kg_final.txt and *_list.txt.
 
     Each line of interactions is a user and the user's items; each line of the knowledge graph a
     head, a relation and a tail. All are numbers; an entity with the number of an item is that item.
     Where a list gives original ids, these take the place of the numbers. If items have a list and
     there is a knowledge graph, links say which entity an item is.
-
-    Raises:
-        DataError: A file is missing, or a list is not as expected.
-        TableError: A list cannot be read.
     """
-    if not is_here(root):
-        raise DataError(
-            f"no train.txt and test.txt; {found_in(root)}",
-            expected="train.txt and test.txt, a user and the user's items on each line",
-            fix="check the folder",
-            path=root,
+
+    def recognises(self, root: Path) -> bool:
+        """Whether both files of interactions are there."""
+        return all((root / f"{part}.txt").is_file() for part in _PARTS)
+
+    def tables(self, path: Path) -> Source:
+        """Open ``train.txt`` and ``test.txt``, and the other files where they are.
+
+        Raises:
+            DataError: A file is missing, or a list is not as expected.
+            TableError: A list cannot be read.
+        """
+        if not self.recognises(path):
+            raise DataError(
+                f"no train.txt and test.txt; {contents_of(path)}",
+                expected="train.txt and test.txt, a user and the user's items on each line",
+                fix="check the folder",
+                path=path,
+            )
+        notes: list[str] = []
+        users, items, entities, relations = (
+            _original_ids(path / f"{thing}_list.txt", notes)
+            for thing in ("user", "item", "entity", "relation")
         )
-    notes: list[str] = []
-    users, items, entities, relations = (
-        _original_ids(root / f"{thing}_list.txt", notes)
-        for thing in ("user", "item", "entity", "relation")
-    )
-    source = Source(
-        {"interactions": _interactions(root, users, items)},
-        notes=notes,
-    )
-    facts = root / "kg_final.txt"
-    if facts.exists():
-        source.tables["kg"] = _facts(facts, entities, relations)
-        if items:
-            source.tables["links"] = _links(root / "item_list.txt", items, entities)
-    return source
+        source = Source(
+            {"interactions": _interactions(path, users, items)},
+            notes=notes,
+        )
+        facts = path / "kg_final.txt"
+        if facts.exists():
+            source.tables["kg"] = _facts(facts, entities, relations)
+            if items:
+                source.tables["links"] = _links(path / "item_list.txt", items, entities)
+        return source
 
 
-def _interactions(root: Path, users: dict[str, str], items: dict[str, str]) -> Iterator[Part]:
+def _interactions(root: Path, users: dict[str, str], items: dict[str, str]) -> Iterator[TablePiece]:
     for part in _PARTS:
         path = root / f"{part}.txt"
         for first, block in line_blocks(path):
@@ -66,35 +69,35 @@ def _interactions(root: Path, users: dict[str, str], items: dict[str, str]) -> I
             lines = np.repeat(np.arange(first, first + len(block)), counts).tolist()
             of_user = [line[0] for line in fields if line for _ in line[1:]]
             of_item = [item for line in fields for item in line[1:]]
-            origin = Origin(path, lines=lines)
+            place = FileRows(path, lines=lines)
             table = {
-                "user_id": _renamed(pa.array(of_user, pa.string()), users, "user", origin),
-                "item_id": _renamed(pa.array(of_item, pa.string()), items, "item", origin),
+                "user_id": _renamed(pa.array(of_user, pa.string()), users, "user", place),
+                "item_id": _renamed(pa.array(of_item, pa.string()), items, "item", place),
                 "split": pa.array([part] * len(lines), pa.string()),
             }
-            yield Part(pa.table(table), origin)
+            yield TablePiece(pa.table(table), place)
 
 
-def _facts(path: Path, entities: dict[str, str], relations: dict[str, str]) -> Iterator[Part]:
+def _facts(path: Path, entities: dict[str, str], relations: dict[str, str]) -> Iterator[TablePiece]:
     of = dict(zip(KG_COLUMNS, (entities, relations, entities), strict=True))
     for part in fields_of(path, KG_COLUMNS):
         table = {
-            name: _renamed(part.table[name], ids, name.removesuffix("_id"), part.origin)
+            name: _renamed(part.table[name], ids, name.removesuffix("_id"), part.place)
             for name, ids in of.items()
         }
-        yield Part(pa.table(table), part.origin)
+        yield TablePiece(pa.table(table), part.place)
 
 
-def _links(path: Path, items: dict[str, str], entities: dict[str, str]) -> Iterator[Part]:
+def _links(path: Path, items: dict[str, str], entities: dict[str, str]) -> Iterator[TablePiece]:
     table = {
         "item_id": pa.array(items.values(), pa.string()),
         "entity_id": pa.array([entities.get(number, number) for number in items], pa.string()),
     }
-    yield Part(pa.table(table), Origin(path))
+    yield TablePiece(pa.table(table), FileRows(path))
 
 
 def _renamed(
-    numbers: pa.Array | pa.ChunkedArray, ids: dict[str, str], what: str, origin: Origin
+    numbers: pa.Array | pa.ChunkedArray, ids: dict[str, str], what: str, place: FileRows
 ) -> pa.Array:
     """Put original ids in place of numbers, where there is a list of them."""
     numbers = numbers.combine_chunks() if isinstance(numbers, pa.ChunkedArray) else numbers
@@ -109,8 +112,8 @@ def _renamed(
                 if ids
                 else "a whole number from 0 up",
                 fix="mend the line, or the list" if ids else "mend the line",
-                path=origin.path,
-                row=origin.row(numbers.index(number).as_py()),
+                path=place.path,
+                row=place.row(numbers.index(number).as_py()),
             )
         names.append(ids.get(number, number))
     return pa.array(names, pa.string()).take(encoded.indices)
@@ -120,7 +123,7 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
     """Original ids by number; none if there is no list, or if it does not tell things apart."""
     if not path.exists():
         return {}
-    found: dict[str, str] = {}
+    originals: dict[str, str] = {}
     width = 0
     for first, block in line_blocks(path):
         for line, text in enumerate(block, start=first):
@@ -130,7 +133,7 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
             elif fields:
                 number = fields[1 - width] if len(fields) >= width else ""
                 original = " ".join(fields[: 1 - width])  # which may hold spaces itself
-                if not number.isascii() or not number.isdigit() or number in found:
+                if not number.isascii() or not number.isdigit() or number in originals:
                     raise DataError(
                         f"the line {text[:120]!r}",
                         expected="an original id and its number, each number once",
@@ -138,12 +141,12 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
                         path=path,
                         row=line,
                     )
-                found[number] = original
-    repeated = len(found) - len(set(found.values()))
+                originals[number] = original
+    repeated = len(originals) - len(set(originals.values()))
     if repeated:
         notes.append(f"{path.name} names {repeated} ids again: the numbers stay in their place")
         return {}
-    return found
+    return originals
 
 
 def _require_header(fields: list[str], path: Path) -> int:

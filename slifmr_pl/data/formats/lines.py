@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction.tables.text_files import line_blocks, raise_for_encoding
-from slifmr_pl.data.formats.source import Part
-from slifmr_pl.data.table_columns import Origin
+from slifmr_pl.data.reader import TablePiece
+from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError, TableError
 
 
 def fields_of(
     path: Path, names: tuple[str, ...], sep: str | None = None, encoding: str = "utf-8"
-) -> Iterator[Part]:
+) -> Iterator[TablePiece]:
     """Read a file in parts; blank lines are skipped.
 
     Args:
@@ -53,7 +53,7 @@ def fields_of(
             name: flat.take(pa.array(np.arange(i, len(flat), len(names))))
             for i, name in enumerate(names)
         }
-        yield Part(pa.table(columns), Origin(path, lines=lines.tolist()))
+        yield TablePiece(pa.table(columns), FileRows(path, lines=lines.tolist()))
 
 
 def encoding_of(path: Path) -> str:

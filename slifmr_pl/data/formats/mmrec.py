@@ -17,8 +17,15 @@ from feature_extraction.tables.delimited import read_header
 from feature_extraction.tables.table_files import read_table, require_columns
 from slifmr_pl.data.canonical import Kind
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.formats.source import ItemFeatures, Part, Source, found_in, parts_of
-from slifmr_pl.data.table_columns import Origin, id_column, require_distinct_ids
+from slifmr_pl.data.reader import (
+    FeatureArray,
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    table_pieces,
+)
+from slifmr_pl.data.table_columns import FileRows, id_column, require_distinct_ids
 from slifmr_pl.errors import DataError
 
 _COLUMNS = {"userID": "user_id", "itemID": "item_id"}
@@ -43,59 +50,67 @@ class _Numbered:
     told_by: str = ""
 
 
-def is_here(root: Path) -> bool:
-    """Whether a folder holds interactions in this format."""
-    return any(_COLUMNS.keys() <= set(read_header(path, "\t")) for path in root.glob("*.inter"))
+class MMRecReader(Reader):
+    """An MMRec folder: NAME.inter with x_label, features as .npy, id mappings.
 
-
-def open_source(root: Path, name: str | None = None) -> Source:
-    """Open ``NAME.inter``, ``*_feat.npy`` and ``u_id_mapping``, ``i_id_mapping`` where they exist.
-
-    Row n of the features is of item n; a mapping puts raw ids in place of the numbers, and lists
-    items that nobody interacted with, too. Mappings are separated by tabs or commas, and end in
-    ``.csv``, ``.tsv`` or ``.txt``.
+    Row n of the features is of item n. ``u_id_mapping`` and ``i_id_mapping``, where they exist, put
+    raw ids in place of the numbers, and list items that nobody interacted with, too. They are
+    separated by tabs or commas, and end in ``.csv``, ``.tsv`` or ``.txt``.
 
     Args:
-        root: The folder.
         name: Name of the data set; None takes the only one.
-
-    Raises:
-        DataError: There is no such data set, or there are several, or features and mapping do not
-            fit each other.
-        TableError: A mapping cannot be read.
-        FeatureError: Features cannot be read.
     """
-    path = _interactions_file(root, name)
-    arrays = {
-        file.name.removesuffix(_FEATURES): (file, load_array(file))
-        for file in sorted(root.glob(f"*{_FEATURES}"))
-    }
-    users = _mapped(root, "u_id_mapping", "user_id", "userID")
-    items = _mapped(root, "i_id_mapping", "item_id", "itemID")
-    for file, array in arrays.values():
-        if items.count is not None and len(array) != items.count:
-            raise DataError(
-                f"{len(array)} rows",
-                expected=f"{items.count}, a row for each item of {items.told_by}",
-                fix="take the features that belong to these interactions",
-                path=file,
-            )
-        items = replace(items, count=len(array), told_by=file.name)
-    tables: dict[Kind, Iterable[Part]] = {"interactions": _interactions(path, users, items)}
-    if items.ids is not None:
-        tables["items"] = [Part(pa.table({"item_id": items.ids}), Origin(root))]
-        names = items.ids.to_pylist()
-    else:
-        names = [str(number) for number in range(items.count or 0)]
-    features = {key: ItemFeatures(file, names, array) for key, (file, array) in arrays.items()}
-    return Source(tables, features)
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    def recognises(self, root: Path) -> bool:
+        """Whether there are interactions of numbered users and items."""
+        files = root.glob("*.inter")
+        return any(_COLUMNS.keys() <= set(read_header(path, "\t")) for path in files)
+
+    def tables(self, path: Path) -> Source:
+        """Open ``NAME.inter``, ``*_feat.npy`` and the mappings.
+
+        Raises:
+            DataError: There is no such data set, or there are several, or features and mapping do
+                not fit each other.
+            TableError: A mapping cannot be read.
+            FeatureError: Features cannot be read.
+        """
+        file_of_interactions = _interactions_file(path, self.name)
+        arrays = {
+            file.name.removesuffix(_FEATURES): (file, load_array(file))
+            for file in sorted(path.glob(f"*{_FEATURES}"))
+        }
+        users = _mapped(path, "u_id_mapping", "user_id", "userID")
+        items = _mapped(path, "i_id_mapping", "item_id", "itemID")
+        for file, array in arrays.values():
+            if items.count is not None and len(array) != items.count:
+                raise DataError(
+                    f"{len(array)} rows",
+                    expected=f"{items.count}, a row for each item of {items.told_by}",
+                    fix="take the features that belong to these interactions",
+                    path=file,
+                )
+            items = replace(items, count=len(array), told_by=file.name)
+        tables: dict[Kind, pa.Table | Iterable[TablePiece]] = {
+            "interactions": _interactions(file_of_interactions, users, items)
+        }
+        if items.ids is not None:
+            tables["items"] = pa.table({"item_id": items.ids})
+            names = items.ids.to_pylist()
+        else:
+            names = [str(number) for number in range(items.count or 0)]
+        features = {key: FeatureArray(file, names, array) for key, (file, array) in arrays.items()}
+        return Source(tables, features)
 
 
 def _interactions_file(root: Path, name: str | None) -> Path:
     names = sorted(path.stem for path in root.glob("*.inter"))
     if (name is None and len(names) != 1) or (name is not None and name not in names):
         raise DataError(
-            f"the data sets {', '.join(names)}" if names else f"no NAME.inter; {found_in(root)}",
+            f"the data sets {', '.join(names)}" if names else f"no NAME.inter; {contents_of(root)}",
             expected="one NAME.inter" if name is None else f"{name}.inter",
             fix="give each a folder, or say which: `import` takes --name"
             if names
@@ -105,21 +120,21 @@ def _interactions_file(root: Path, name: str | None) -> Path:
     return root / f"{name or names[0]}.inter"
 
 
-def _interactions(path: Path, users: _Numbered, items: _Numbered) -> Iterator[Part]:
+def _interactions(path: Path, users: _Numbered, items: _Numbered) -> Iterator[TablePiece]:
     def renamed(table: pa.Table) -> pa.Table:
         require_columns(table.column_names, tuple(_COLUMNS), path)
         return table.rename_columns([_COLUMNS.get(name, name) for name in table.column_names])
 
-    for part in parts_of(path, renamed):
+    for part in table_pieces(path, renamed):
         table = part.table
         for numbered in (users, items):
             place = table.column_names.index(numbered.column)
-            column = _as_ids(table[numbered.column], numbered, part.origin)
+            column = _as_ids(table[numbered.column], numbered, part.place)
             table = table.set_column(place, numbered.column, column)
-        yield Part(table, part.origin)
+        yield TablePiece(table, part.place)
 
 
-def _as_ids(column: pa.ChunkedArray, numbered: _Numbered, origin: Origin) -> pa.ChunkedArray:
+def _as_ids(column: pa.ChunkedArray, numbered: _Numbered, place: FileRows) -> pa.ChunkedArray:
     if numbered.count is None:
         return column
     whole = pc.match_substring_regex(column, "^[0-9]{1,18}$")
@@ -130,8 +145,8 @@ def _as_ids(column: pa.ChunkedArray, numbered: _Numbered, origin: Origin) -> pa.
             f"{numbered.column.removesuffix('_id')} {column[index].as_py()!r}",
             expected=f"a number from 0 to {numbered.count - 1}, as {numbered.told_by} has them",
             fix="mend the row, or take the files that belong together",
-            path=origin.path,
-            row=origin.row(index),
+            path=place.path,
+            row=place.row(index),
         )
     return column if numbered.ids is None else numbered.ids.take(numbers.combine_chunks())
 
@@ -155,9 +170,9 @@ def _mapped(root: Path, stem: str, kind: str, number: str) -> _Numbered:
             row=1,
         )
     (raw,) = (name for name in table.column_names if name != number)
-    origin = Origin(path)
-    ids = id_column(table, raw, origin)
-    require_distinct_ids(ids, raw, origin)
+    place = FileRows(path)
+    ids = id_column(table, raw, place)
+    require_distinct_ids(ids, raw, place)
     row_of: dict[str, int] = {}
     for row, text in enumerate(table[number].to_pylist()):
         if not (text.isascii() and text.isdigit() and int(text) < len(table)) or text in row_of:
@@ -166,7 +181,7 @@ def _mapped(root: Path, stem: str, kind: str, number: str) -> _Numbered:
                 expected=f"{number} from 0 to {len(table) - 1}, each once",
                 fix="mend the mapping",
                 path=path,
-                row=origin.row(row),
+                row=place.row(row),
             )
         row_of[text] = row
     rows = [row_of[str(n)] for n in range(len(table))]

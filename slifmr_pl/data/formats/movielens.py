@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import require_columns
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.formats.source import Part, Source, found_in, parts_of
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, table_pieces
 from slifmr_pl.errors import DataError
+
+_Opener: TypeAlias = Callable[[Path], Iterable[TablePiece]]
 
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _MOVIES = ("item_id", "title", "genres")
@@ -21,39 +24,47 @@ _GENRES_100K = (
 )
 
 
-def open_source(root: Path) -> Source:
-    """Open ratings and movies; a movie has a title and genres.
+class MovieLensReader(Reader):
+    """A MovieLens folder as GroupLens packs it: 100K, 1M, 10M, 20M and later.
 
-    Titles that are not UTF-8 (as of 100K and 1M) are read as Latin-1, which is noted.
-
-    Raises:
-        DataError: The folder holds none of the three kinds, or several.
+    A movie has a title and genres. Titles that are not UTF-8 (as of 100K and 1M) are read as
+    Latin-1, which is noted.
     """
-    kinds: dict[str, tuple[Callable[[Path], Iterable[Part]], str, Callable[[Path], Iterable[Part]]]]
-    kinds = {
-        "u.data": (lambda path: fields_of(path, _RATINGS, "\t"), "u.item", _movies_100k),
-        "ratings.dat": (lambda path: fields_of(path, _RATINGS, "::"), "movies.dat", _movies_dat),
-        "ratings.csv": (_csv, "movies.csv", _csv),
-    }
-    found = [name for name in kinds if (root / name).is_file()]
-    if len(found) != 1:
-        raise DataError(
-            f"both {' and '.join(found)}" if found else f"no ratings; {found_in(root)}",
-            expected=f"one of {', '.join(kinds)}",
-            fix="give the folder that the archive unpacks to",
-            path=root,
-        )
-    ratings, movies_file, movies = kinds[found[0]]
-    source = Source({"interactions": ratings(root / found[0])})
-    path = root / movies_file
-    if path.exists():
-        source.tables["items"] = movies(path)
-        if path.suffix != ".csv" and encoding_of(path) != "utf-8":
-            source.notes.append(f"{path.name} is not UTF-8 and was read as Latin-1")
-    return source
+
+    def tables(self, path: Path) -> Source:
+        """Open ratings and movies.
+
+        Raises:
+            DataError: The folder holds none of the three kinds, or several.
+        """
+        kinds: dict[str, tuple[_Opener, str, _Opener]] = {
+            "u.data": (lambda file: fields_of(file, _RATINGS, "\t"), "u.item", _movies_100k),
+            "ratings.dat": (
+                lambda file: fields_of(file, _RATINGS, "::"),
+                "movies.dat",
+                _movies_dat,
+            ),
+            "ratings.csv": (_csv, "movies.csv", _csv),
+        }
+        present = [name for name in kinds if (path / name).is_file()]
+        if len(present) != 1:
+            raise DataError(
+                f"both {' and '.join(present)}" if present else f"no ratings; {contents_of(path)}",
+                expected=f"one of {', '.join(kinds)}",
+                fix="give the folder that the archive unpacks to",
+                path=path,
+            )
+        ratings, movies_file, movies = kinds[present[0]]
+        source = Source({"interactions": ratings(path / present[0])})
+        file = path / movies_file
+        if file.exists():
+            source.tables["items"] = movies(file)
+            if file.suffix != ".csv" and encoding_of(file) != "utf-8":
+                source.notes.append(f"{file.name} is not UTF-8 and was read as Latin-1")
+        return source
 
 
-def _csv(path: Path) -> Iterator[Part]:
+def _csv(path: Path) -> Iterator[TablePiece]:
     names = _RATINGS if path.name == "ratings.csv" else _MOVIES
 
     def renamed(table: pa.Table) -> pa.Table:
@@ -61,15 +72,15 @@ def _csv(path: Path) -> Iterator[Part]:
         require_columns(table.column_names, names, path)
         return _with_genres(table.select(names))
 
-    return parts_of(path, renamed)
+    return table_pieces(path, renamed)
 
 
-def _movies_dat(path: Path) -> Iterator[Part]:
+def _movies_dat(path: Path) -> Iterator[TablePiece]:
     for part in fields_of(path, _MOVIES, "::", encoding_of(path)):
-        yield Part(_with_genres(part.table), part.origin)
+        yield TablePiece(_with_genres(part.table), part.place)
 
 
-def _movies_100k(path: Path) -> Iterator[Part]:
+def _movies_100k(path: Path) -> Iterator[TablePiece]:
     names = ("item_id", "title", "release", "video release", "url", *_GENRES_100K)
     for part in fields_of(path, names, "|", encoding_of(path)):
         table = part.table
@@ -79,7 +90,7 @@ def _movies_100k(path: Path) -> Iterator[Part]:
             for of in zip(*flags, strict=True)
         ]
         movies = {"item_id": table["item_id"], "title": table["title"], "genres": genres}
-        yield Part(pa.table(movies), part.origin)
+        yield TablePiece(pa.table(movies), part.place)
 
 
 def _with_genres(table: pa.Table) -> pa.Table:

@@ -13,7 +13,8 @@ import yaml
 from feature_extraction.tables.text_files import plain_suffix
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.formats.source import Part, Source, found_in, parts_of
+from slifmr_pl.data.formats.mmrec import MMRecReader
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, table_pieces
 from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.errors import DataError
 
@@ -22,64 +23,71 @@ _WRITTEN_ROWS = 1 << 20
 _SUFFIXES: dict[Kind, str] = {"items": ".item", "kg": ".kg", "links": ".link"}
 
 
-def open_source(root: Path, name: str | None = None) -> Source:
-    """Open ``NAME.inter``, or ``NAME.train.inter``, ``.valid.inter`` and ``.test.inter``.
+class RecBoleReader(Reader):
+    """RecBole's atomic files NAME.inter, .item, .kg, .link; also its benchmark splits.
 
-    With them ``NAME.item``, ``.kg`` and ``.link``, where they exist. All may end in ``.gz``.
+    Interactions are in ``NAME.inter``, or in ``NAME.train.inter``, ``.valid.inter`` and
+    ``.test.inter``. All files may end in ``.gz``.
 
     Args:
-        root: The folder.
         name: Name of the data set; None takes the only one.
-
-    Raises:
-        DataError: There is no such data set, there are several, or it has two kinds of
-            interactions.
     """
-    files = _interaction_files(root)
-    name = _chosen(root, files, name)
-    parts = files[name]
-    if None in parts and len(parts) > 1:
-        raise DataError(
-            f"{name}.inter beside {', '.join(path.name for part, path in parts.items() if part)}",
-            expected="either all interactions in one file, or a file for each part of the split",
-            fix="move one kind into another folder",
-            path=root,
-        )
-    if None not in parts and not {"train", "test"} <= parts.keys():
-        raise DataError(
-            f"of the parts of the split only {', '.join(path.name for path in parts.values())}",
-            expected=f"{name}.train.inter and {name}.test.inter, perhaps {name}.valid.inter",
-            fix="add the missing part",
-            path=root,
-        )
-    tables: dict[Kind, Iterable[Part]] = {"interactions": _interactions(parts)}
-    for kind, suffix in _SUFFIXES.items():
-        path = next(
-            (p for end in ("", ".gz") if (p := root / f"{name}{suffix}{end}").exists()), None
-        )
-        if path is not None:
-            tables[kind] = _atomic(path)
-    return Source(tables)
 
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
 
-def is_here(root: Path) -> bool:
-    """Whether a folder holds interactions in this format, or in one like it."""
-    return bool(_interaction_files(root))
+    def recognises(self, root: Path) -> bool:
+        """Whether there are interactions, and they are not MMRec's, whose files end like these."""
+        return bool(_interaction_files(root)) and not MMRecReader().recognises(root)
+
+    def tables(self, path: Path) -> Source:
+        """Open the interactions, and ``NAME.item``, ``.kg`` and ``.link`` where they exist.
+
+        Raises:
+            DataError: There is no such data set, there are several, or it has two kinds of
+                interactions.
+        """
+        files = _interaction_files(path)
+        name = _chosen(path, files, self.name)
+        parts = files[name]
+        if None in parts and len(parts) > 1:
+            raise DataError(
+                f"{name}.inter beside "
+                f"{', '.join(file.name for part, file in parts.items() if part)}",
+                expected="all interactions in one file, or a file for each part of the split",
+                fix="move one kind into another folder",
+                path=path,
+            )
+        if None not in parts and not {"train", "test"} <= parts.keys():
+            raise DataError(
+                f"of the parts of the split only {', '.join(file.name for file in parts.values())}",
+                expected=f"{name}.train.inter and {name}.test.inter, perhaps {name}.valid.inter",
+                fix="add the missing part",
+                path=path,
+            )
+        tables: dict[Kind, pa.Table | Iterable[TablePiece]] = {"interactions": _interactions(parts)}
+        for kind, suffix in _SUFFIXES.items():
+            file = next(
+                (p for end in ("", ".gz") if (p := path / f"{name}{suffix}{end}").exists()), None
+            )
+            if file is not None:
+                tables[kind] = _atomic(file)
+        return Source(tables)
 
 
 def _interaction_files(root: Path) -> dict[str, dict[str | None, Path]]:
     """Files by name of the data set and by part of the split (None: all)."""
-    found: dict[str, dict[str | None, Path]] = {}
+    files: dict[str, dict[str | None, Path]] = {}
     for path in sorted(root.iterdir()):
         if plain_suffix(path) != ".inter":
             continue
         stem = path.name.removesuffix(".gz").removesuffix(".inter")
         name, _, part = stem.rpartition(".")
         if name and part in SPLIT_NAMES:
-            found.setdefault(name, {})[part] = path
+            files.setdefault(name, {})[part] = path
         else:
-            found.setdefault(stem, {})[None] = path
-    return found
+            files.setdefault(stem, {})[None] = path
+    return files
 
 
 def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | None) -> str:
@@ -88,7 +96,7 @@ def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | No
         raise DataError(
             f"{len(names)} data sets end in .inter ({', '.join(names)})"
             if names
-            else f"no file ends in .inter; {found_in(root)}",
+            else f"no file ends in .inter; {contents_of(root)}",
             expected="one NAME.inter",
             fix="give each a folder, or say which: `import` takes --name"
             if names
@@ -97,7 +105,7 @@ def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | No
         )
     if name is not None and name not in names:
         raise DataError(
-            f"{name}.inter does not exist; {found_in(root)}",
+            f"{name}.inter does not exist; {contents_of(root)}",
             expected="an existing data set",
             fix=f"use one of {', '.join(names)}" if names else "check the folder",
             path=root,
@@ -105,18 +113,18 @@ def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | No
     return names[0] if name is None else name
 
 
-def _interactions(parts: dict[str | None, Path]) -> Iterator[Part]:
+def _interactions(parts: dict[str | None, Path]) -> Iterator[TablePiece]:
     for name, path in parts.items():
         for part in _atomic(path):
             table = part.table
             if name is not None:
                 labels = pa.array([name]).take(pa.array([0] * len(table), pa.int8()))
                 table = _without_split(table, path).append_column("split", labels)
-            yield Part(table, part.origin)
+            yield TablePiece(table, part.place)
 
 
-def _atomic(path: Path) -> Iterator[Part]:
-    return parts_of(path, lambda table: _without_types(table, path))
+def _atomic(path: Path) -> Iterator[TablePiece]:
+    return table_pieces(path, lambda table: _without_types(table, path))
 
 
 def _without_types(table: pa.Table, path: Path) -> pa.Table:

@@ -36,7 +36,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> Html:
         sections: With different titles.
     """
     style, script = (
-        files("slifmr_pl.pages").joinpath(name).read_text("utf-8")
+        files("slifmr_pl.report.html").joinpath(name).read_text("utf-8")
         for name in ("page.css", "page.js")
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import RecommendationData, build_dataset
-from slifmr_pl.data.readers import RawData, read
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.summary import DataSummary
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.report.inspection.interaction_findings import (
@@ -106,7 +107,7 @@ def _findings(
     return Inspection(
         root=str(module.root),
         settings={
-            "format": module.format,
+            "format": getattr(module.format, "settings", module.format),
             "filters": asdict(module.filters),
             "split": asdict(module.split),
             "use_knowledge": module.use_knowledge,

@@ -37,8 +37,8 @@ def as_page(inspected: Inspected) -> Html:
 
 def notes_section(findings: Inspection) -> Html:
     """Oddities, and what training does with them."""
-    found = notes(findings)
-    if not found:
+    oddities = notes(findings)
+    if not oddities:
         return paragraph("Nothing odd was found.")
     entries = [
         element(
@@ -48,7 +48,7 @@ def notes_section(findings: Inspection) -> Html:
             element("span", note.effect, class_="effect"),
             class_=note.level,
         )
-        for note in found
+        for note in oddities
     ]
     return element("ul", *entries, class_="findings")
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData
 from slifmr_pl.data.filtering import distinct_pairs, rated_at_least
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.pairs import pack
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.data.table_columns import SPLIT_NAMES
 
 Integers = npt.NDArray[np.int64]

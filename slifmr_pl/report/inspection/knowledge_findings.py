@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.pairs import pack, unpack
-from slifmr_pl.data.readers import RawData
 from slifmr_pl.report.inspection.link_findings import (
     Agreement,
     LinkSample,
@@ -157,25 +157,25 @@ def _distance_groups(
 
 def _items_of_entities(links: pa.Table | None, data: RecommendationData) -> dict[str, set[str]]:
     """Items of the catalogue that each linked entity was linked to."""
-    found: dict[str, set[str]] = defaultdict(set)
+    linked: dict[str, set[str]] = defaultdict(set)
     if links is not None:
         inside = links.filter(pc.is_in(links["item_id"], data.items.ids))
         for item, entity in zip(
             *(inside[name].to_pylist() for name in ("item_id", "entity_id")), strict=True
         ):
-            found[entity].add(item)
-    return found
+            linked[entity].add(item)
+    return linked
 
 
 def _owned(raw: RawData, data: RecommendationData) -> dict[str, list[str]]:
     """Entities of each item that has one."""
-    found: dict[str, list[str]] = defaultdict(list)
+    entities_of: dict[str, list[str]] = defaultdict(list)
     if raw.links is None:
         rows = np.flatnonzero(np.diff(item_facts(data).indptr))
         return {item: [item] for item in data.items.decode(rows)}
     for entity, items in _items_of_entities(raw.links, data).items():
-        found[min(items)].append(entity)
-    return {item: sorted(entities) for item, entities in found.items()}
+        entities_of[min(items)].append(entity)
+    return {item: sorted(entities) for item, entities in entities_of.items()}
 
 
 def _collisions(

@@ -89,7 +89,7 @@ def most_alike(facts: sparse.csr_array, rows: Integers, k: int) -> Integers:
     shared = (counts > 1) & (counts <= _COMMON)
     telling = facts[:, np.flatnonzero(shared)]
     rarity = sparse.diags_array(1 / counts[shared])
-    found = np.full((len(rows), k), -1, np.int64)
+    nearest = np.full((len(rows), k), -1, np.int64)
     step = max(1, _BLOCK // facts.shape[0])
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
@@ -97,8 +97,8 @@ def most_alike(facts: sparse.csr_array, rows: Integers, k: int) -> Integers:
         likeness[np.arange(len(block)), block] = 0
         best = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
         there = np.take_along_axis(likeness, best, axis=1) > 0
-        found[start : start + step, : best.shape[1]] = np.where(there, best, -1)
-    return found
+        nearest[start : start + step, : best.shape[1]] = np.where(there, best, -1)
+    return nearest
 
 
 def link_samples(
@@ -182,12 +182,12 @@ def _jaccard(one: set[str], two: set[str]) -> float:
 def _facts_of(data: RecommendationData, item: int) -> tuple[str, ...]:
     """Some facts of an item, of different relations."""
     triples = data.triples
-    found: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for index in np.flatnonzero((triples.heads == item) | (triples.tails == item)).tolist():
         relation = data.relations.decode([triples.relations[index]])[0]
         forward = triples.heads[index] == item
         other = data.entities.decode([(triples.tails if forward else triples.heads)[index]])[0]
-        found.setdefault(relation if forward else f"{relation} of", other)
-        if len(found) == _FACTS:
+        facts.setdefault(relation if forward else f"{relation} of", other)
+        if len(facts) == _FACTS:
             break
-    return tuple(f"{relation}: {other}" for relation, other in found.items())
+    return tuple(f"{relation}: {other}" for relation, other in facts.items())

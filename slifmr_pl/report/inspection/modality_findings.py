@@ -59,25 +59,25 @@ def coverages(
         FeatureError: A feature store that is named cannot be read.
     """
     table = data.item_table
-    found = []
+    coverage = []
     for name, source in modalities.items():
         if source.store is not None:
-            found.append(_of_store(name, source.store, data, root))
+            coverage.append(_of_store(name, source.store, data, root))
             continue
         if source.files is not None and not source.columns:
-            found.append(_of_files(name, source, data, root))
+            coverage.append(_of_files(name, source, data, root))
             continue
         there = [] if table is None else table.column_names
         absent = [column for column in source.columns if column not in there]
         if table is None or absent or not source.columns:
             why = "no item table" if table is None else f"no column {', '.join(absent)}".rstrip()
             n_items = len(data.items)
-            found.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
+            coverage.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
             continue
         pictures = "image" in (source.kind or "")
-        found.append(_of_columns(name, table, list(source.columns), root, pictures=pictures))
+        coverage.append(_of_columns(name, table, list(source.columns), root, pictures=pictures))
     if modalities or table is None:
-        return found
+        return coverage
     return [
         _of_columns(
             column,

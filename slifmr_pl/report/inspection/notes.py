@@ -75,7 +75,7 @@ def _interactions(findings: Inspection) -> _Candidates:
 
 def _split(findings: Inspection) -> _Candidates:
     summary, times = findings.summary, findings.times
-    found: _Candidates = [
+    candidates: _Candidates = [
         _warning(
             findings.in_several_parts,
             "pairs are in more than one part of the data's own split",
@@ -117,8 +117,8 @@ def _split(findings: Inspection) -> _Candidates:
             f"the split {strategy} lets training see the future: good for comparing models, "
             "optimistic about use; data.split.strategy temporal looks ahead only",
         )
-        found.append((times.before_training, note))
-    return found
+        candidates.append((times.before_training, note))
+    return candidates
 
 
 def _catalogue(findings: Inspection) -> _Candidates:
@@ -208,7 +208,7 @@ def _links(knowledge: KnowledgeFindings) -> _Candidates:
 
 
 def _modalities(findings: Inspection) -> _Candidates:
-    found = []
+    candidates = []
     for coverage in findings.coverage:
         if coverage.refused:
             note = Note(
@@ -216,9 +216,9 @@ def _modalities(findings: Inspection) -> _Candidates:
                 f"{coverage.name} has no source: {coverage.refused}",
                 "training refuses the configuration; mend it or the item table",
             )
-            found.append((1.0, note))
+            candidates.append((1.0, note))
             continue
-        found.append(
+        candidates.append(
             _note(
                 coverage.missing,
                 f"items have no {coverage.name}",
@@ -226,11 +226,11 @@ def _modalities(findings: Inspection) -> _Candidates:
             )
         )
         reasons = ", ".join(f"{count} {reason}" for reason, count in coverage.unusable.items())
-        found.append(
+        candidates.append(
             _warning(
                 sum(coverage.unusable.values()),
                 f"items whose {coverage.name} cannot be used ({reasons})",
                 "masked, as if they had none; mend the files to use them",
             )
         )
-    return found
+    return candidates

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.formats import BUILT_IN
 from slifmr_pl.data.formats.importing import Imported, import_data
-from slifmr_pl.data.readers import read_layout
+from slifmr_pl.data.formats.layout import LayoutReader
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -23,5 +24,5 @@ def imported(
 ) -> tuple[RawData, Imported]:
     """What an import of these files wrote."""
     source = write(root / "source", files) / file
-    report = import_data(format, source, root / "out", **options)
-    return read_layout(root / "out"), report
+    report = import_data(BUILT_IN[format](**options), source, root / "out")
+    return LayoutReader().read(root / "out"), report

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from feature_extraction.stores.precomputed import load_array, load_tensor
 from slifmr_pl.data.canonical import KINDS
 from slifmr_pl.data.dataset import FilterConfig, SplitConfig, build_dataset
+from slifmr_pl.data.formats import BUILT_IN
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.formats.importing import import_data
-from slifmr_pl.data.readers import read
 from slifmr_pl.errors import UserFacingError
 from tests.data.formats.folders import write
 
@@ -108,7 +109,7 @@ def test_broken_files_are_read_or_refused(
         if format == "layout":
             build_dataset(read(root), FilterConfig(), SplitConfig())
         else:
-            import_data(format, root, folder / "out")
+            import_data(BUILT_IN[format](), root, folder / "out")
 
 
 @FUZZ

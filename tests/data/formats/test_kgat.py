@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from slifmr_pl.data.readers import read
+from slifmr_pl.data.formats.data_folder import read
 from tests.data.formats.folders import imported, write
 
 PLAIN: dict[str, str | bytes] = {

@@ -8,7 +8,7 @@ from feature_extraction import FeatureStore
 from slifmr_pl.__main__ import main
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.formats import recbole
-from slifmr_pl.data.readers import read
+from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 from tests.data.formats.folders import imported, write

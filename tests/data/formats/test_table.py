@@ -5,11 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from slifmr_pl.__main__ import main
-from slifmr_pl.data.readers import read_layout
+from slifmr_pl.data.formats.layout import LayoutReader
 from slifmr_pl.errors import TableError
 from tests.data.formats.folders import imported, write
 
-COLUMNS = {"user_id": "who", "item_id": "what", "rating": "stars"}
+COLUMNS = {"user_column": "who", "item_column": "what", "rating_column": "stars"}
 ROWS = [{"user_id": "007", "item_id": "a, b", "rating": 4.0}]
 CASES: dict[str, str | bytes] = {
     "x.csv": 'stars,who,what,more\n4,007,"a, b",y\n',
@@ -20,7 +20,7 @@ CASES: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("file", CASES)
 def test_columns_are_mapped(tmp_path: Path, file: str) -> None:
-    raw, _ = imported(tmp_path, "table", {file: CASES[file]}, file, columns=COLUMNS)
+    raw, _ = imported(tmp_path, "table", {file: CASES[file]}, file, **COLUMNS)
     assert raw.interactions.to_pylist() == ROWS
 
 
@@ -30,7 +30,7 @@ def test_parquet_of_several_row_groups_is_mapped(tmp_path: Path) -> None:
     options = ["--user-column", "who"]
     out = tmp_path / "out"
     assert main(["import", "table", str(tmp_path / "x.parquet"), str(out), *options]) == 0
-    raw = read_layout(out)
+    raw = LayoutReader().read(out)
     assert raw.interactions["user_id"].to_pylist() == ["1", "2", "3"]
     assert raw.interactions["split"].to_pylist() == ["train"] * 3
 
@@ -49,7 +49,7 @@ def test_item_knowledge_and_link_files_come_along(tmp_path: Path) -> None:
         flags += [f"--{kind}", str(tmp_path / "source" / file)]
     source, out = tmp_path / "source" / "x.csv", tmp_path / "out"
     assert main(["import", "table", str(source), str(out), *flags]) == 0
-    raw = read_layout(out)
+    raw = LayoutReader().read(out)
     assert raw.items is not None
     assert raw.kg is not None
     assert raw.links is not None
@@ -75,6 +75,6 @@ def test_nested_columns_of_items_are_left_out_and_noted(tmp_path: Path) -> None:
 
 def test_mapped_column_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="column 'stars' is missing"):
-        imported(tmp_path, "table", {"x.csv": "who,what\n1,2\n"}, "x.csv", columns=COLUMNS)
+        imported(tmp_path, "table", {"x.csv": "who,what\n1,2\n"}, "x.csv", **COLUMNS)
     assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["source"]

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.correlation import Target
-from slifmr_pl.graphs.heterogeneous import Propagation
-from slifmr_pl.module import SlifMrModule
+from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.propagation import propagate_mean
 
@@ -45,28 +44,30 @@ class LastStep(NamedTuple):
 
 
 @torch.no_grad()
-def sent_to_users(module: SlifMrModule, views: Representations) -> Tensor:
+def sent_to_users(
+    network: SlifMrNetwork, graphs: Propagation, views: Representations, graph: HeterogeneousGraph
+) -> Tensor:
     """What an item sends to a user who has nothing else.
 
     A user of n items receives the sum over them ÷ √n. Without layers nothing is sent, and the
     item's representation stands in for it: such a user is where the items are.
 
     Args:
-        module: With its graphs.
-        views: `module.representations()`; the columns of the regression are left out.
+        network: With all columns.
+        graphs: What it propagates over.
+        views: What it gives; columns beyond the network's own, of the regression, are left out.
+        graph: The data set's graphs.
 
     Returns:
         float32 [I, d].
     """
-    if module.network_config.interaction.layers == 0:
-        return views.items[:, : module.network_config.embedding_dim]
-    assert module.inputs is not None
-    graph = module.inputs.graph
+    if network.config.interaction.layers == 0:
+        return views.items[:, : network.config.embedding_dim]
     degrees = graph.support.double()
-    injection = module.propagation.injection(Target("interaction"))
+    injection = graphs.injection(Target("interaction"))
     if injection is not None:
         degrees += injection.edges.row_sums().detach().to(degrees)
     # An item that nobody has yet counts as one that this user alone has.
     scale = degrees.clamp_min(1).rsqrt()
-    sent = LastStep.of(module.network, module.propagation).items
+    sent = LastStep.of(network, graphs).items
     return sent * scale.to(sent).unsqueeze(1)

@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_extraction.errors import TableError
-from slifmr_pl.data.readers import RawData, read, read_layout, read_recbole
+from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.formats.data_folder import read
+from slifmr_pl.data.formats.recbole import RecBoleReader
 from slifmr_pl.errors import DataError
 
 INTERACTIONS = "user_id,item_id,rating,timestamp,extra\n007,1,4,10,x\n8,2,5.5,11,y\n"
@@ -145,7 +147,7 @@ def test_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
         read(tmp_path / "data")
 
 
-@pytest.mark.parametrize("reader", [read_layout, read_recbole, lambda root: read(root, "layout")])
+@pytest.mark.parametrize("reader", [RecBoleReader().read, lambda root: read(root, "layout")])
 def test_named_format_needs_its_files(tmp_path: Path, reader: Callable[[Path], RawData]) -> None:
     with pytest.raises(DataError, match="the folder is empty"):
         reader(tmp_path)
@@ -153,9 +155,9 @@ def test_named_format_needs_its_files(tmp_path: Path, reader: Callable[[Path], R
 
 def test_recbole_data_set_is_chosen_by_name(tmp_path: Path) -> None:
     folder(tmp_path, **RECBOLE, **{"b.inter": "user_id:token\titem_id:token\nx\ty\n"})
-    assert read_recbole(tmp_path, "b").interactions["user_id"].to_pylist() == ["x"]
+    assert RecBoleReader("b").read(tmp_path).interactions["user_id"].to_pylist() == ["x"]
     with pytest.raises(DataError, match=r"c.inter does not exist"):
-        read_recbole(tmp_path, "c")
+        read(tmp_path, RecBoleReader("c"))
 
 
 @pytest.mark.parametrize(

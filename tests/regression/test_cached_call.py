@@ -6,27 +6,32 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from slifmr_pl.graphs import cache
-from slifmr_pl.graphs.cache import cached_neighbours, cached_triples
-from slifmr_pl.graphs.neighbours import Neighbours, cosine_neighbours
-from slifmr_pl.graphs.triples import DirectedTriples
-from slifmr_pl.regression.cached import cached_regression
-from slifmr_pl.regression.closed_form import ItemRegression
+from slifmr_pl.data.array_cache import cached_call
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
+from slifmr_pl.regression.closed_form import ItemRegression, item_regression
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
+SOURCES = [Path(__file__)]
 PRESENT = torch.arange(30) % 7 > 0
 
 
-def search(folder: Path, **changes: Any) -> Neighbours:
+def search(folder: Path, compute: Any = cosine_neighbours, **changes: Any) -> Neighbours:
     options = {
         "features": FEATURES,
         "k": 3,
         "present": PRESENT,
-        "memory_budget_mb": 8,
         "centre": True,
+        "search": NeighbourSearch(),
         **changes,
     }
-    return cached_neighbours(folder, **options)
+    budget = {"memory_budget_mb": options.pop("memory_budget_mb", 8)}
+    return cached_call(
+        compute, Neighbours, options, folder=folder, name="n", unkeyed=budget, sources=SOURCES
+    )
+
+
+def fails(**arguments: Any) -> Any:
+    pytest.fail("it is computed again")
 
 
 def equal(one: Neighbours, other: Neighbours) -> bool:
@@ -34,19 +39,19 @@ def equal(one: Neighbours, other: Neighbours) -> bool:
 
 
 def test_kept_neighbours_are_those_of_the_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     found = cosine_neighbours(FEATURES, 3, present=PRESENT, centre=True)
     assert equal(search(tmp_path), found)
-    monkeypatch.delattr(cache, "cosine_neighbours")  # the search would fail
-    assert equal(search(tmp_path), found)
-    assert equal(search(tmp_path, memory_budget_mb=1), found)
+    assert equal(search(tmp_path, fails), found)
+    assert equal(search(tmp_path, fails, memory_budget_mb=1), found)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"k": 4},
+        {"search": NeighbourSearch("approximate")},
         {"centre": False},
         {"present": torch.ones(30, dtype=torch.bool)},
         {"features": FEATURES + 1e-6},
@@ -61,28 +66,11 @@ def test_whatever_changes_the_result_changes_the_key(tmp_path: Path, change: Any
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_kept_triples_are_those_that_would_be_sorted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generator = torch.Generator().manual_seed(1)
-    heads, relations, tails = (torch.randint(n, (40,), generator=generator) for n in (9, 3, 9))
-    expected = DirectedTriples.bidirectional(heads, relations, tails, 9, 3)
-    for _ in range(2):
-        found = cached_triples(tmp_path, heads, relations, tails, 9, 3)
-        assert (found.n_entities, found.n_relations) == (9, 6)
-        for name in ("heads", "relations", "tails"):
-            assert torch.equal(getattr(found, name), getattr(expected, name)), name
-        monkeypatch.delattr(DirectedTriples, "bidirectional", raising=False)  # sorting would fail
-    monkeypatch.undo()
-    cached_triples(tmp_path, heads, relations, tails, 9, 4)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
 USERS, ITEMS = torch.randint(0, 9, (40,)).sort().values, torch.randint(0, 12, (40,))
 PROFILE = np.eye(12)[:, :5]
 
 
-def solved(folder: Path | None, **changes: Any) -> ItemRegression:
+def solved(folder: Path | None, compute: Any = item_regression, **changes: Any) -> ItemRegression:
     options = {
         "users": USERS,
         "items": ITEMS,
@@ -94,16 +82,15 @@ def solved(folder: Path | None, **changes: Any) -> ItemRegression:
         "profile_weight": 1.5,
         **changes,
     }
-    return cached_regression(folder, **options)
+    return cached_call(compute, ItemRegression, options, folder=folder, name="r", sources=SOURCES)
 
 
 def test_kept_regressions_are_those_that_would_be_solved_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     found = solved(None)
     assert all(map(torch.equal, solved(tmp_path), found))
-    monkeypatch.delattr(cache, "item_regression")  # to solve it would fail
-    assert all(map(torch.equal, solved(tmp_path), found))
+    assert all(map(torch.equal, solved(tmp_path, fails), found))
 
 
 @pytest.mark.parametrize(
@@ -121,4 +108,4 @@ def test_kept_regressions_are_those_that_would_be_solved_again(
 def test_whatever_changes_a_regression_changes_the_key(tmp_path: Path, change: Any) -> None:
     solved(tmp_path)
     assert all(map(torch.equal, solved(tmp_path, **change), solved(None, **change)))
-    assert len(list((tmp_path / "regressions").iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,77 @@
+"""Models whose weights follow from the training interactions at once, without gradients."""
+
+from typing import Any
+
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from slifmr_pl.data.batches import TrainBatch
+from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.models.base import RecommenderModule
+
+
+class ClosedForm(RecommenderModule):
+    """A model that `learn`s everything when `fit` starts, and ends after a first validation."""
+
+    def learn(self, interactions: Any) -> None:
+        """Computes the weights: fills the buffers that `build` has made.
+
+        Args:
+            interactions: Y, SciPy CSR float64 ``[U, I]`` of ones.
+        """
+        raise NotImplementedError
+
+    def on_fit_start(self) -> None:
+        """Refuses several processes, of which each would compute the same.
+
+        Raises:
+            ConfigError: If there are several.
+        """
+        super().on_fit_start()
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"{type(self).__name__} in {self.trainer.world_size} processes",
+                expected="one process: a closed form is computed at once",
+                fix="--trainer.devices 1 --trainer.strategy auto",
+            )
+
+    def on_train_start(self) -> None:
+        """Learns."""
+        super().on_train_start()
+        assert self.inputs is not None
+        graph = self.inputs.graph
+        self.learn(interaction_matrix(graph.users, graph.items, graph.n_users, graph.n_items))
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> None:
+        """Nothing is left to train."""
+        self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> None:
+        """There is nothing to optimize."""
+
+
+class ItemToItem(ClosedForm):
+    """A closed form that scores items by those that the user has interacted with.
+
+    Subclasses give `history_scores`.
+    """
+
+    def build(self, inputs: ModelInputs) -> None:
+        """Collects the items of each user; subclasses add their weights."""
+        graph = inputs.graph
+        pairs = Interactions(graph.users.numpy(), graph.items.numpy())
+        self._histories = UserItems.of(graph.n_users, pairs)
+
+    def scores(self, users: Tensor) -> Tensor:
+        """Scores of the catalogue by the training items of some users, float32 ``[b, I]``."""
+        history = self._histories.select(users.cpu().numpy())
+        return self.history_scores(*(torch.from_numpy(part).to(self.device) for part in history))
+
+
+def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> Any:
+    """Y, SciPy CSR float64 ``[U, I]``, of distinct pairs int64 ``[n]``."""
+    ones = torch.ones(len(users), dtype=torch.float64).numpy()
+    return sparse.csr_array((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))

@@ -1,0 +1,293 @@
+"""What models, callbacks and reports need of data: the contract of every data module.
+
+It stands right of `data` and `graphs`, since it joins the two.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
+
+from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
+from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
+from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.interactions import Interactions, UserItems
+from slifmr_pl.data.perturbations import Perturbations, perturbed
+from slifmr_pl.data.sampler import NegativeSampler, UniformSampler
+from slifmr_pl.data.selection import PredictRequest
+from slifmr_pl.data.vocabulary import Vocabulary
+from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.graphs.building import GraphBuilder
+from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.neighbours import NeighbourSearch
+
+logger = logging.getLogger(__name__)
+
+_SAMPLED_USERS = 2048
+
+
+def default_cache() -> Path:
+    """`$SLIFMR_CACHE`, or `~/.cache/slifmr_pl`; keyed by content, so that all runs share it."""
+    return Path(os.environ.get("SLIFMR_CACHE", Path.home() / ".cache" / "slifmr_pl"))
+
+
+def data_module_of(trainer: pl.Trainer) -> "RecommendationDataModule":
+    """The data module that a trainer runs with.
+
+    Raises:
+        ConfigError: If it is none that keeps the contract.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, RecommendationDataModule):
+        raise ConfigError(
+            "the Trainer has no data module"
+            if data is None
+            else f"the data module is a {type(data).__name__}",
+            expected="a RecommendationDataModule, which knows ids and parts of the data",
+            fix="use SlifMrDataModule, or derive your own from RecommendationDataModule",
+        )
+    return data
+
+
+class RecommendationDataModule(pl.LightningDataModule):
+    """Data for recommenders; one of your own is a subclass that says where they come from.
+
+    A subclass overrides `tables`, which gives the raw tables, and perhaps `features`. One that has
+    numbered and split data already overrides `dataset` in place of `tables`. All else is made of
+    these: filters, split, graphs, loaders that share themselves out over processes, masks of known
+    items, and what identifies the data.
+
+    Args:
+        filters: Which interactions count.
+        split: How they are split.
+        use_knowledge: Whether to read the knowledge graph, where there is one.
+        neighbours: k of the modality graphs.
+        centre_features: Subtract the mean feature before neighbours are searched.
+        neighbour_search: Exact or approximate search of the neighbours in the modality graphs.
+        batch_size: Positives of a step, over all processes together.
+        negatives: n, negatives of each positive.
+        sampler: What draws the negatives; default: each item that a user has no training
+            interaction with is equally likely.
+        eval_batch_size: Users ranked at a time.
+        test_masks: What `test` leaves out of the ranking: the training items of a user, or
+            those of validation too.
+        test_items: Which items compete in `test`, and whose interactions count: all, or those
+            that are in no training interaction.
+        perturbations: How training data are made worse, to see how much a model loses by
+            it. What is masked in the ranking stays that of the data as they are.
+        cache_dir: Where feature stores, neighbours and sorted triples are kept; default
+            `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
+        memory_budget_mb: Working memory of the neighbour search, in MiB.
+        seed: Seed of batches and negatives.
+
+    Attributes:
+        root: Folder that the data are of, for errors.
+        predict_request: What `predict` ranks for whom.
+    """
+
+    root = Path()
+
+    def __init__(
+        self,
+        *,
+        filters: FilterConfig = FilterConfig(),
+        split: SplitConfig = SplitConfig(),
+        use_knowledge: bool = True,
+        neighbours: int = 10,
+        centre_features: bool = True,
+        neighbour_search: NeighbourSearch = NeighbourSearch(),
+        batch_size: int = 2048,
+        negatives: int = 32,
+        sampler: NegativeSampler | None = None,
+        eval_batch_size: int = 1024,
+        test_masks: Literal["train", "train+valid"] = "train+valid",
+        test_items: Literal["all", "cold"] = "all",
+        perturbations: Perturbations = Perturbations(),
+        cache_dir: str | None = None,
+        memory_budget_mb: int = 256,
+        seed: int = 2026,
+    ) -> None:
+        super().__init__()
+        self.filters = filters
+        self.split = split
+        self.use_knowledge = use_knowledge
+        self.neighbours = neighbours
+        self.centre_features = centre_features
+        self.neighbour_search = neighbour_search
+        self.batch_size = batch_size
+        self.negatives = negatives
+        self.sampler = sampler or UniformSampler()
+        self.eval_batch_size = eval_batch_size
+        self.test_masks = test_masks
+        self.test_items = test_items
+        self.perturbations = perturbations
+        self.cache = Path(cache_dir) if cache_dir else default_cache()
+        self.memory_budget_mb = memory_budget_mb
+        self.seed = seed
+        self.predict_request = PredictRequest()
+        self._inputs: ModelInputs | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __str__(self) -> str:  # Lightning's own counts the rows of every loader
+        return repr(self)
+
+    def tables(self) -> RawData:
+        """The raw tables, read once; `slifmr_pl.data.formats.frames.raw_data` makes them of frames.
+
+        Ids are strings, columns and their types as `RawData` says.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither tables nor dataset")
+
+    def dataset(self) -> RecommendationData:
+        """The data set in rows, before it is perturbed; by default made of `tables`."""
+        return build_dataset(self.tables(), self.filters, self.split, self.use_knowledge)
+
+    def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
+        """Features of the items by modality, row i of item i; by default none.
+
+        Args:
+            items: The catalogue.
+        """
+        return {}
+
+    def build_inputs(self) -> ModelInputs:
+        """Graphs and features, by default of `data` and `features`."""
+        builder = GraphBuilder(
+            self.cache,
+            neighbours=self.neighbours,
+            centre_features=self.centre_features,
+            search=self.neighbour_search,
+            perturbations=self.perturbations,
+            memory_budget_mb=self.memory_budget_mb,
+        )
+        return builder.build(self.data, self.features(self.data.items))
+
+    @cached_property
+    def data(self) -> RecommendationData:
+        """The data set in rows, perturbed where that is asked for."""
+        return perturbed(self.unperturbed, self.perturbations)
+
+    @cached_property
+    def unperturbed(self) -> RecommendationData:
+        """The data set as it is."""
+        return self.dataset()
+
+    def prepare_data(self) -> None:
+        """Fills the cache in one process: features, their neighbours, sorted triples."""
+        _ = self.model_inputs
+
+    def setup(self, stage: str) -> None:
+        """Makes data and graphs, once, and looks whether there is something to measure on."""
+        if self._inputs is None:
+            logger.info("%s", self.data.summary)
+            self._inputs = self.build_inputs()
+            pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
+        part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
+        if part is not None and not len(getattr(self.data, part)):
+            raise DataError(
+                f"the {part} part of the split is empty",
+                expected=f"at least one {part} interaction",
+                fix="change data.split or relax data.filters",
+                path=self.root,
+            )
+
+    @property
+    def model_inputs(self) -> ModelInputs:
+        """Graphs and features for the model."""
+        self.setup("")
+        assert self._inputs is not None
+        return self._inputs
+
+    def train_dataloader(self) -> TrainBatches:
+        """Batches of training pairs with negatives; `batch_size` counts all processes."""
+        # Lightning knows how a strategy shares batches out; None where there is one process.
+        shares = self.trainer.distributed_sampler_kwargs if self.trainer else None
+        shares = shares or {"rank": 0, "num_replicas": 1}
+        train = self.data.train
+        positives = UserItems.of(len(self.data.users), train)
+        batches = TrainBatches(
+            train,
+            self.sampler.built(positives, len(self.data.items)),
+            batch_size=self.batch_size,
+            n_negatives=self.negatives,
+            seed=self.seed,
+            rank=shares["rank"],
+            world_size=shares["num_replicas"],
+        )
+        if batches.left_out:
+            rank_zero_warn(
+                f"{batches.left_out} training pairs are left out: their users have every item, "
+                "so that there is no negative"
+            )
+        return batches
+
+    def val_dataloader(self) -> EvalBatches:
+        """Users with their validation items; training items are masked."""
+        return self._evaluation([self.unperturbed.train], self.data.valid)
+
+    @cached_property
+    def validation_sample(self) -> EvalBatches:
+        """At most 2,048 users with their validation items, the same in every process.
+
+        They are evenly spaced among all that have validation items.
+        """
+        having = np.unique(self.data.valid.users)
+        chosen = having[:: max(1, math.ceil(len(having) / _SAMPLED_USERS))]
+        return self._evaluation([self.unperturbed.train], self.data.valid, chosen, shared=True)
+
+    def test_dataloader(self) -> EvalBatches:
+        """Users with their test items; what is masked is `test_masks`."""
+        valid = [self.data.valid] if self.test_masks == "train+valid" else []
+        known, test = [self.unperturbed.train, *valid], self.data.test
+        if self.test_items == "all":
+            return self._evaluation(known, test)
+        warm = np.unique(self.data.train.items)
+        cold = ~np.isin(test.items, warm)
+        relevant = Interactions(test.users[cold], test.items[cold])
+        return self._evaluation(known, relevant, left_out=warm)
+
+    def predict_dataloader(self) -> EvalBatches:
+        """The users of `predict_request`; by default all, and everything they know is masked."""
+        data, request = self.data, self.predict_request
+        seen = [self.unperturbed.train, data.valid, data.test]
+        return self._evaluation(seen if request.exclude_seen else [], users=request.users)
+
+    def _evaluation(
+        self,
+        known: list[Interactions],
+        relevant: Interactions | None = None,
+        users: npt.NDArray[np.int64] | None = None,
+        left_out: npt.NDArray[np.int64] = NO_ITEMS,
+        shared: bool = False,
+    ) -> EvalBatches:
+        n_users = len(self.data.users)
+        parts = [] if relevant is None else [relevant]
+        return EvalBatches(
+            np.arange(n_users) if users is None else users,
+            UserItems.of(n_users, *known),
+            UserItems.of(n_users, *parts),
+            batch_size=self.eval_batch_size,
+            left_out=left_out,
+            rank=0 if shared else self._rank,
+            world_size=1 if shared else self._world_size,
+        )
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
