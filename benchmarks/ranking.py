@@ -19,7 +19,9 @@ from benchmarks.harness import Report, Variant, compare
 from benchmarks.settings import Settings
 from slifmr_pl.data.batches import EvalBatches
 from slifmr_pl.data.interactions import UserItems
+from slifmr_pl.metrics.definitions import built_in_metrics
 from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 
 KS = (5, 10, 20, 50)
@@ -99,12 +101,12 @@ def ours(
 ) -> dict[str, Tensor]:
     """All metrics, in the steps of `slifmr_pl.models.base.RecommenderModule`."""
     ranking = ItemRanking(case.items, max(KS), memory_budget_mb=memory_budget_mb)
-    metrics = RankingMetrics(KS, n_items=len(case.items), item_popularity=case.popularity)
+    metrics = RankingMetrics(built_in_metrics(), KS, MetricInputs(case.popularity))
     users = np.arange(len(case.users))
     for batch in EvalBatches(users, case.known, case.relevant, batch_size=batch_size):
         embeddings = case.users[batch.users]
         best = ranking.recommend(embeddings, batch.known_offsets, batch.known_items)
-        metrics.update(best.indices, batch.relevant_offsets, batch.relevant_items)
+        metrics.update(best.indices, batch.relevant_offsets, batch.relevant_items, batch.users)
     return metrics.compute()
 
 

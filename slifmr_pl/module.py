@@ -24,6 +24,7 @@ from slifmr_pl.graphs.sparse.spmm import SparseBackend
 from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
+from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.models.ranking import DEFAULT_KS, Scoring, VectorRanker
 from slifmr_pl.models.trainer import validation_sample
@@ -52,6 +53,7 @@ class SlifMrModule(RecommenderModule):
         top_k: Length of the lists that `predict` gives.
         sparse_backend: Library behind the sparse product.
         memory_budget_mb: Working memory of full-ranking scoring, in MiB.
+        metrics: What `validate` and `test` report besides the built-in metrics.
     """
 
     network: SlifMrNetwork
@@ -69,8 +71,9 @@ class SlifMrModule(RecommenderModule):
         top_k: int = 20,
         sparse_backend: SparseBackend = "auto",
         memory_budget_mb: int = 1024,
+        metrics: Sequence[RankingMetric] = (),
     ) -> None:
-        super().__init__(ks, top_k, memory_budget_mb)
+        super().__init__(ks, top_k, memory_budget_mb, metrics)
         self.network_config = network
         self.self_loop_config = self_loop
         self.loss_config = loss
@@ -86,6 +89,7 @@ class SlifMrModule(RecommenderModule):
                 "top_k": top_k,
                 "sparse_backend": sparse_backend,
                 "memory_budget_mb": memory_budget_mb,
+                "metrics": [metric.settings for metric in metrics],
             }
         )
         self._assembler: GraphAssembler | None = None

@@ -16,7 +16,6 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 from slifmr_pl.models.base import RecommenderModule, catalogue_of
 from slifmr_pl.runs.layout import USERS_FILES, Stage
 
@@ -89,11 +88,12 @@ class PerUserWriter(Callback):
 
     def _keep(self, pl_module: pl.LightningModule, ranked: Any, batch: Any, stage: Stage) -> None:
         assert isinstance(pl_module, RecommenderModule)
-        metrics = pl_module.metrics[stage]
-        assert isinstance(metrics, RankingMetrics)
         assert isinstance(batch, EvalBatch)
-        users = metrics.user_values(ranked, batch.relevant_offsets, batch.relevant_items)
-        counts = torch.stack([batch.users[users.rows], users.relevant], dim=1)
+        metrics = pl_module.metrics[stage]
+        users = metrics.user_values(
+            ranked, batch.relevant_offsets, batch.relevant_items, batch.users
+        )
+        counts = torch.stack([users.users, users.relevant], dim=1)
         self._counts.append(counts.cpu())
         self._values.append(torch.cat([*users.metrics.values()], dim=1).cpu())
         self._columns = [f"{name}@{k}" for name in users.metrics for k in metrics.ks]

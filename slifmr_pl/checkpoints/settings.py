@@ -11,7 +11,7 @@ from slifmr_pl.config.parts import class_path
 from slifmr_pl.config.plugins import resolve
 from slifmr_pl.errors import CheckpointError, ConfigError
 
-RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "optimizer.fused")
+RUN_TIME = ("ks", "top_k", "sparse_backend", "memory_budget_mb", "metrics", "optimizer.fused")
 """Settings of a model that concern a run, not what was trained."""
 
 _OF_TRAINING = ("loss.", "optimizer.", "learning_rate")  # scores do not depend on them
@@ -106,7 +106,8 @@ def model_arguments(
             expected=f"changes of {', '.join(free)} alone: the rest is what was trained",
             fix="leave it out, or train anew",
         )
-    saved = checkpoint["hyper_parameters"]
+    saved = dict(checkpoint["hyper_parameters"])
+    saved.pop("metrics", None)  # to use a model, nobody needs the package that measured it
     unknown = sorted(saved.keys() - types.keys())
     if unknown:
         raise CheckpointError(

@@ -1,53 +1,36 @@
-"""What every metric means, exactly: the one place that documentation, command line and tests use.
+"""Which metrics there are, and what every one of them means: the page that is printed.
 
 Notation: R relevant items of a user, h_r = 1 if the item at rank r is relevant and 0 if not,
 I items in the catalogue, n_i training interactions of item i.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import inspect
+from collections.abc import Iterator, Sequence
 
+from slifmr_pl.config import plugins
+from slifmr_pl.metrics.accuracy import (
+    AveragePrecision,
+    HitRate,
+    Ndcg,
+    Precision,
+    Recall,
+    ReciprocalRank,
+)
+from slifmr_pl.metrics.beyond_accuracy import Coverage, Novelty, Popularity
+from slifmr_pl.metrics.metric import RankingMetric, UserMetric
 
-class Example(NamedTuple):
-    """A list of one user, and the value of the metric for it.
-
-    Attributes:
-        hits: h_1, h_2 and so on; ranks beyond are misses.
-        relevant: R.
-        k: Cut-off.
-        value: The metric, to four decimals.
-        note: What the example shows.
-    """
-
-    hits: tuple[int, ...]
-    relevant: int
-    k: int
-    value: float
-    note: str
-
-
-@dataclass(frozen=True)
-class MetricDefinition:
-    """One metric at a cut-off k.
-
-    Attributes:
-        name: As in `NAME@K`.
-        title: Its full name.
-        formula: Of one user or, beyond accuracy, of all users together.
-        edges: What holds at the edges.
-        per_user: Whether it is the mean over users of a value of each user.
-        higher_is_better: False where neither direction is better by itself.
-        examples: Hand-computed values, for metrics of single users.
-    """
-
-    name: str
-    title: str
-    formula: str
-    edges: str
-    per_user: bool
-    higher_is_better: bool
-    examples: tuple[Example, ...] = ()
-
+BUILT_IN: tuple[type[RankingMetric], ...] = (
+    Recall,
+    Precision,
+    Ndcg,
+    AveragePrecision,
+    ReciprocalRank,
+    HitRate,
+    Coverage,
+    Novelty,
+    Popularity,
+)
+"""The metrics that every evaluation reports, in this order."""
 
 RULES = {
     "Candidates": (
@@ -77,109 +60,38 @@ RULES = {
     ),
 }
 
-DEFINITIONS = (
-    MetricDefinition(
-        "recall",
-        "Recall",
-        "Σ_{r≤k} h_r / R",
-        "Divided by all relevant items, so it stays below 1 where R > k.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((1, 0, 1, 0), 3, 3, 0.6667, "two of three relevant items"),
-            Example((1, 1), 5, 2, 0.4, "no list of two holds five"),
-        ),
-    ),
-    MetricDefinition(
-        "precision",
-        "Precision",
-        "Σ_{r≤k} h_r / k",
-        "Divided by k, also where fewer than k items can be recommended.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((1, 0, 1, 0), 3, 3, 0.6667, "two of three places"),
-            Example((1, 0), 1, 5, 0.2, "k beyond the list"),
-        ),
-    ),
-    MetricDefinition(
-        "ndcg",
-        "Normalised discounted cumulative gain (Järvelin & Kekäläinen, TOIS 2002)",
-        "Σ_{r≤k} h_r / log2(r + 1), divided by Σ_{r≤min(R, k)} 1 / log2(r + 1)",
-        "The ideal ranking holds min(R, k) hits, so a perfect list has exactly 1 for every k.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((1, 0, 1, 0), 3, 3, 0.7039, "1.5 of 2.1309"),
-            Example((1, 1), 5, 2, 1.0, "a perfect list"),
-        ),
-    ),
-    MetricDefinition(
-        "map",
-        "Mean average precision",
-        "Σ_{r≤k} h_r · precision@r, divided by min(R, k)",
-        "Others divide by R (ranx, trec_eval), which is smaller where R > k.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((1, 0, 1, 0), 3, 3, 0.5556, "(1 + 2/3) / 3"),
-            Example((1, 1), 5, 2, 1.0, "a perfect list"),
-        ),
-    ),
-    MetricDefinition(
-        "mrr",
-        "Mean reciprocal rank",
-        "1 / r of the first hit among the first k",
-        "0 where there is no hit among the first k.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((0, 0, 1, 1), 2, 4, 0.3333, "first hit at rank 3"),
-            Example((0, 0, 1, 1), 2, 2, 0.0, "no hit among the first two"),
-        ),
-    ),
-    MetricDefinition(
-        "hit",
-        "Hit rate",
-        "1 if Σ_{r≤k} h_r > 0, else 0",
-        "With one relevant item a user, the same as recall.",
-        per_user=True,
-        higher_is_better=True,
-        examples=(
-            Example((0, 0, 1, 1), 2, 4, 1.0, "two hits count once"),
-            Example((0, 0, 1, 1), 2, 2, 0.0, "no hit among the first two"),
-        ),
-    ),
-    MetricDefinition(
-        "coverage",
-        "Catalogue coverage",
-        "items within the first k of at least one user, divided by I",
-        "Depends on the number of users; compare it on the same users only.",
-        per_user=False,
-        higher_is_better=False,
-    ),
-    MetricDefinition(
-        "novelty",
-        "Mean self-information (Zhou et al., PNAS 2010)",
-        "mean of −log2(max(n_i, 1) / Σ_j n_j) over all recommended (user, item) pairs within k",
-        "An item without training interactions counts as seen once. Not a number where every "
-        "item is masked for everyone.",
-        per_user=False,
-        higher_is_better=False,
-    ),
-    MetricDefinition(
-        "popularity",
-        "Popularity bias",
-        "mean of n_i over all recommended (user, item) pairs within k",
-        "Not a number where every item is masked for everyone.",
-        per_user=False,
-        higher_is_better=False,
-    ),
-)
+_BETTER = {
+    True: "Higher is better.",
+    False: "Lower is better.",
+    None: "More is not better by itself.",
+}
 
 
-def as_markdown() -> str:
-    """All rules and definitions as a Markdown page."""
+def built_in_metrics() -> list[RankingMetric]:
+    """The metrics that every evaluation reports."""
+    return [kind() for kind in BUILT_IN]
+
+
+def available_metrics() -> list[type[RankingMetric]]:
+    """The built-in metrics, and those of the plug-ins that are loaded."""
+    packages = {name.partition(".")[0] for name in plugins.loaded()}
+    more = {
+        kind
+        for kind in _subclasses(RankingMetric)
+        if kind.__module__.partition(".")[0] in packages and not inspect.isabstract(kind)
+    }
+    return [*BUILT_IN, *sorted(more, key=lambda kind: (kind.__module__, kind.__qualname__))]
+
+
+def _subclasses(kind: type[RankingMetric]) -> Iterator[type[RankingMetric]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def as_markdown(metrics: Sequence[type[RankingMetric]] = BUILT_IN) -> str:
+    """All rules, and the definitions of metrics, as a Markdown page."""
+    of_users = [metric for metric in metrics if issubclass(metric, UserMetric)]
     lines = [
         "# Metrics",
         "",
@@ -193,32 +105,26 @@ def as_markdown() -> str:
         "",
         "## Means over users",
         "",
-        *_sections(per_user=True),
+        *(line for metric in of_users for line in _section(metric)),
         "## Beyond accuracy, over all users together",
         "",
-        *_sections(per_user=False),
+        *(line for metric in metrics if metric not in of_users for line in _section(metric)),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _sections(per_user: bool) -> list[str]:
-    lines = []
-    for metric in DEFINITIONS:
-        if metric.per_user is not per_user:
-            continue
-        better = "Higher is better." if metric.higher_is_better else "More is not better by itself."
-        lines += [
-            f"### {metric.name}@k: {metric.title}",
-            "",
-            f"    {metric.formula}",
-            "",
-            f"{better} {metric.edges}",
-            "",
-            *(
-                f"- h = {list(example.hits)}, R = {example.relevant}, k = {example.k}: "
-                f"**{example.value:g}** ({example.note})"
-                for example in metric.examples
-            ),
-            *([""] if metric.examples else []),
-        ]
-    return lines
+def _section(metric: type[RankingMetric]) -> list[str]:
+    title = metric.title or metric.__name__
+    examples = [
+        f"- h = {list(example.hits)}, R = {example.relevant}, k = {example.k}: "
+        f"**{example.value:g}** ({example.note})"
+        for example in metric.examples
+    ]
+    return [
+        f"### {metric.name or metric.__name__}@k: {title}",
+        "",
+        *([f"    {metric.formula}", ""] if metric.formula else []),
+        f"{_BETTER[metric.higher_is_better]} {metric.edges}".rstrip(),
+        "",
+        *([*examples, ""] if examples else []),
+    ]

@@ -1,4 +1,4 @@
-"""Accuracy and beyond-accuracy metrics of a full ranking, as sums and counts.
+"""The state of an evaluation: sums and counts of any list of metrics.
 
 Shapes: B users of one update, K recommended items a user, I items, C cut-offs.
 """
@@ -10,84 +10,92 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.metrics.functional import RankedHits, check_cutoffs, ranking_metrics
-
-ACCURACY = ("recall", "precision", "ndcg", "map", "mrr", "hit")
+from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric, check_metrics
+from slifmr_pl.metrics.metric_inputs import MetricInputs
+from slifmr_pl.metrics.ranked_lists import RankedLists, check_cutoffs, ranked_lists
 
 
 class UserValues(NamedTuple):
-    """Metrics of single users; b of the B users of a batch have relevant items.
+    """Metrics of those b users of a batch who have relevant items.
 
     Attributes:
-        rows: int64 ``[b]``, which rows of the batch these are.
+        users: int64 ``[b]``, rows of the users in the data.
         relevant: int64 ``[b]``, number of relevant items.
-        metrics: float64 ``[b, C]`` by name, in the order of ``ACCURACY``.
+        metrics: float64 ``[b, C]`` by name of the metric.
     """
 
-    rows: Tensor
+    users: Tensor
     relevant: Tensor
     metrics: dict[str, Tensor]
 
 
 class RankingMetrics(Metric):
-    """Means over users of the metrics in :mod:`slifmr_pl.metrics.functional`, and beyond accuracy.
+    """Values of several metrics, over the users of all updates, objects and processes.
 
     Users without relevant items are left out of everything and counted. All states are sums and
     counts: memory does not grow with the users, and any split of the users over updates, objects
     or processes gives the same values (up to the rounding of float64 sums).
 
-    Beyond accuracy, over the items recommended within the first k to the users that count:
-
-    - ``coverage@k``: share of the catalogue that is recommended at least once;
-    - ``popularity@k``: mean number of training interactions of a recommended item;
-    - ``novelty@k``: mean self-information ``-log2(p_i)`` of a recommended item (Zhou et al., PNAS
-      2010), p_i = its share of the training interactions; an item that was never seen counts as
-      seen once, so that the mean stays finite.
-
-    The last two need ``item_popularity``, and are NaN in the one case that no item at all was
-    recommended (everything is masked).
-
     Args:
+        metrics: What is measured; each is built here, for the device of `inputs`.
         ks: Cut-offs, each at least 1; distinct.
-        n_items: I, size of the catalogue.
-        item_popularity: int64 ``[I]``, training interactions of each item.
+        inputs: What the metrics may know of the data.
         **kwargs: See ``torchmetrics.Metric``.
 
     Raises:
-        ConfigError: If an argument is out of range or shapes do not fit.
+        ConfigError: If cut-offs are out of range, names clash, or a metric breaks its contract.
     """
 
     is_differentiable = False
     higher_is_better = None  # not one direction: popularity is neither good nor bad
     full_state_update = False
 
-    metric_sums: Tensor
-    recommended_counts: Tensor
+    user_sums: Tensor
     users: Tensor
     users_without_relevant: Tensor
-    item_popularity: Tensor | None
 
     def __init__(
         self,
-        ks: Sequence[int] = (5, 10, 20, 50),
-        *,
-        n_items: int,
-        item_popularity: Tensor | None = None,
+        metrics: Sequence[RankingMetric],
+        ks: Sequence[int],
+        inputs: MetricInputs,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_cutoffs(ks)
-        _check_catalogue(ks, n_items, item_popularity)
+        check_metrics(metrics)
         self.ks = tuple(ks)
-        self.n_items = n_items
-        self.register_buffer("item_popularity", item_popularity, persistent=False)
-        sums = torch.zeros(len(ACCURACY), len(self.ks), dtype=torch.float64)
-        counts = torch.zeros(len(self.ks), n_items, dtype=torch.int64)
-        self.add_state("metric_sums", sums, dist_reduce_fx="sum")
-        self.add_state("recommended_counts", counts, dist_reduce_fx="sum")
-        self.add_state("users", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("users_without_relevant", torch.tensor(0), dist_reduce_fx="sum")
+        self.inputs = inputs
+        self.metrics = tuple(metrics)
+        self._of_users = [metric for metric in metrics if isinstance(metric, UserMetric)]
+        self._of_catalogue = [metric for metric in metrics if isinstance(metric, CatalogueMetric)]
+        for metric in metrics:
+            metric.build(inputs)
+        self._open_states()
+        self.to(inputs.device)
+
+    def _open_states(self) -> None:
+        device = self.inputs.device
+        zeros = torch.zeros(len(self._of_users), len(self.ks), dtype=torch.float64, device=device)
+        self.add_state("user_sums", zeros, dist_reduce_fx="sum")
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
+        nobody = ranked_lists(
+            nothing.view(0, self.inputs.n_items),
+            nothing.new_zeros(1),
+            nothing,
+            nothing,
+            ks=self.ks,
+            n_items=self.inputs.n_items,
+        )
+        # A process that evaluates nobody takes part in the sums, so it needs states of their shape.
+        for name, sums in self._catalogue_sums(nobody).items():
+            self.add_state(name, sums, dist_reduce_fx="sum")
+        self.add_state("users", torch.tensor(0, device=device), dist_reduce_fx="sum")
+        self.add_state(
+            "users_without_relevant", torch.tensor(0, device=device), dist_reduce_fx="sum"
+        )
 
     @property
     def n_users(self) -> int:
@@ -99,58 +107,44 @@ class RankingMetrics(Metric):
         """Users that are left out, those of this process (``compute`` returns all processes')."""
         return int(self.users_without_relevant)
 
-    def update(self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor) -> None:
-        """Add users.
-
-        Args:
-            recommended: int64 ``[B, K]`` items, best first; -1 where there is none. K reaches the
-                largest cut-off, or the whole catalogue if that is smaller.
-            relevant_offsets: int64 ``[B + 1]``; user b has the relevant items
-                ``relevant_items[relevant_offsets[b]:relevant_offsets[b + 1]]``.
-            relevant_items: int64, ascending for each user, without repeats.
+    def update(
+        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor, users: Tensor
+    ) -> None:
+        """Adds users; for arguments and errors see `ranked_lists`.
 
         Raises:
-            ConfigError: If shapes or dtypes do not fit together.
-            DataError: If an item is out of range, repeated, or relevant items are not ascending.
+            ConfigError: If a metric breaks its contract, too.
         """
-        rows, ranked = self._ranked_hits(recommended, relevant_offsets, relevant_items)
-        metrics = ranking_metrics(ranked)
+        lists = self._lists(recommended, relevant_offsets, relevant_items, users)
+        values = self._values(lists)
+        sums = self._catalogue_sums(lists)
         # Not in place: after an evaluation in inference mode, states must not be written to.
-        self.metric_sums = self.metric_sums + torch.stack(
-            [metrics[name].sum(dim=0) for name in ACCURACY]
-        )
-        self.users = self.users + len(rows)
-        self.users_without_relevant = self.users_without_relevant + len(recommended) - len(rows)
-        self.recommended_counts = self.recommended_counts + self._counts_of(recommended[rows])
+        if values:
+            self.user_sums = self.user_sums + torch.stack(
+                [of_users.sum(dim=0) for of_users in values.values()]
+            )
+        for name, added in sums.items():
+            setattr(self, name, getattr(self, name) + added)
+        counted = len(lists.users)
+        self.users = self.users + counted
+        self.users_without_relevant = self.users_without_relevant + len(recommended) - counted
 
     def user_values(
-        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
+        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor, users: Tensor
     ) -> UserValues:
         """The values whose sums ``update`` adds, user by user; changes no state.
 
         Args and errors are those of ``update``. Users without relevant items are left out.
         """
-        rows, ranked = self._ranked_hits(recommended, relevant_offsets, relevant_items)
-        metrics = ranking_metrics(ranked)
-        return UserValues(rows, ranked.relevant, {name: metrics[name] for name in ACCURACY})
-
-    def _ranked_hits(
-        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
-    ) -> tuple[Tensor, RankedHits]:
-        """Rows of the users that have relevant items, and their hits."""
-        counts = _relevant_counts(recommended, relevant_offsets, relevant_items)
-        self._check_width(recommended)
-        self._check_range("recommended", recommended, -1)
-        self._check_range("relevant", relevant_items, 0)
-        hits = self._hits(recommended, counts, relevant_items)
-        rows = counts.nonzero().flatten()
-        return rows, RankedHits.of(hits[rows], counts[rows], self.ks)
+        lists = self._lists(recommended, relevant_offsets, relevant_items, users)
+        return UserValues(lists.users, lists.relevant, self._values(lists))
 
     def compute(self) -> dict[str, Tensor]:
         """Float64 scalars: ``"<metric>@<k>"``, ``"n_users"`` and ``"n_users_without_relevant"``.
 
         Raises:
             DataError: If no user with relevant items was added.
+            ConfigError: If a metric breaks its contract.
         """
         if self.n_users == 0:
             raise DataError(
@@ -159,16 +153,14 @@ class RankingMetrics(Metric):
                 expected="at least one user with a relevant item",
                 fix="check that the split leaves evaluation interactions of known users and items",
             )
-        means = self.metric_sums / self.users
-        table = {name: means[row] for row, name in enumerate(ACCURACY)}
-        counts = self.recommended_counts.cumsum(dim=0).double()
-        counts = counts[[sorted(self.ks).index(k) for k in self.ks]]
-        table["coverage"] = (counts > 0).double().mean(dim=1)
-        if self.item_popularity is not None:
-            popularity = self.item_popularity.double()
-            information = popularity.sum().log2() - popularity.clamp_min(1).log2()
-            table["novelty"] = (counts * information).sum(dim=1) / counts.sum(dim=1)
-            table["popularity"] = (counts * popularity).sum(dim=1) / counts.sum(dim=1)
+        names = [metric.name for metric in self._of_users]
+        means = dict(zip(names, self.user_sums / self.users, strict=True))
+        table = {
+            metric.name: self._value(metric)
+            if isinstance(metric, CatalogueMetric)
+            else means[metric.name]
+            for metric in self.metrics
+        }
         result = {
             f"{name}@{k}": values[column]
             for name, values in table.items()
@@ -178,116 +170,88 @@ class RankingMetrics(Metric):
         result["n_users_without_relevant"] = self.users_without_relevant.double()
         return result
 
-    def _hits(self, recommended: Tensor, counts: Tensor, relevant_items: Tensor) -> Tensor:
-        """Hits, bool ``[B, K]``: looks up every relevant item among the user's recommended ones."""
-        n_users, width = recommended.shape
-        users = torch.arange(n_users, device=counts.device)
-        relevant_users = users.repeat_interleave(counts)
-        # One range of keys a user; its lowest is that of -1, the item of an empty place.
-        first_key = users * (self.n_items + 1) + 1
-        relevant_keys = first_key[relevant_users] + relevant_items
-        keys, ranks = (first_key.unsqueeze(1) + recommended).sort(dim=1)
-        _check_distinct(keys, first_key, relevant_keys)
-        keys, ranks = keys.view(-1), ranks.view(-1)
-        places = torch.searchsorted(keys, relevant_keys).clamp_max(len(keys) - 1)
-        found = (keys[places] == relevant_keys).to(torch.int8)
-        hits = torch.zeros(n_users * width, dtype=torch.int8, device=counts.device)
-        hits.index_add_(0, relevant_users * width + ranks[places], found)
-        return hits.bool().view(n_users, width)
-
-    def _counts_of(self, recommended: Tensor) -> Tensor:
-        """How often each item is recommended from one cut-off to the next, int64 ``[C, I]``."""
-        cutoffs = torch.tensor(sorted(self.ks), device=recommended.device)
-        recommended = recommended[:, : max(self.ks)]
-        columns = torch.arange(recommended.shape[1], device=recommended.device)
-        cutoff_of_column = torch.searchsorted(cutoffs, columns, right=True)
-        bins = cutoff_of_column * (self.n_items + 1) + recommended + 1  # the first is that of -1
-        counts = torch.bincount(bins.view(-1), minlength=len(cutoffs) * (self.n_items + 1))
-        return counts.view(len(cutoffs), self.n_items + 1)[:, 1:]
-
-    def _check_width(self, recommended: Tensor) -> None:
-        needed = min(max(self.ks), self.n_items)
-        if recommended.shape[1] < needed:
-            raise ConfigError(
-                f"{recommended.shape[1]} items are recommended to each user",
-                expected=f"at least {needed}, for the cut-offs {list(self.ks)}",
-                fix="recommend as many items as the largest cut-off",
-            )
-
-    def _check_range(self, name: str, items: Tensor, lowest: int) -> None:
-        outside = (items < lowest) | (items >= self.n_items)
-        if bool(outside.any()):
-            raise DataError(
-                f"{name} item {int(items[outside][0])} is out of range",
-                expected=f"items from {lowest} to {self.n_items - 1}",
-                fix="build the metric with the n_items of the vocabulary that made the ids",
-            )
-
-
-def _check_distinct(keys: Tensor, first_key: Tensor, relevant_keys: Tensor) -> None:
-    """Refuse repeated items; of the recommended keys ``[B, K]``, those of -1 may repeat."""
-    if bool((relevant_keys.diff() <= 0).any()):
-        raise DataError(
-            "the relevant items of a user are not ascending, or one is repeated",
-            expected="ascending distinct items for each user",
-            fix="sort and deduplicate the evaluation interactions by (user, item)",
-        )
-    repeated = (keys[:, 1:] == keys[:, :-1]) & (keys[:, 1:] >= first_key.unsqueeze(1))
-    if bool(repeated.any()):
-        row = int(repeated.any(dim=1).nonzero()[0])
-        raise DataError(
-            f"user row {row} (0-based) is recommended an item twice",
-            expected="distinct items for each user",
-            fix="merge partial rankings without repeating items",
+    def _lists(
+        self, recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor, users: Tensor
+    ) -> RankedLists:
+        return ranked_lists(
+            recommended,
+            relevant_offsets,
+            relevant_items,
+            users,
+            ks=self.ks,
+            n_items=self.inputs.n_items,
         )
 
+    def _values(self, lists: RankedLists) -> dict[str, Tensor]:
+        """Values of the users by metric, float64 ``[B, C]``."""
+        result = {}
+        shape = len(lists.users), len(self.ks)
+        for metric in self._of_users:
+            values = metric.values(lists)
+            _require(metric, "values", values, shape)
+            if not bool(values.isfinite().all()):
+                row = int((~values.isfinite()).any(dim=1).nonzero()[0])
+                raise ConfigError(
+                    f"{class_path(type(metric))}.values is {values[row].tolist()} for the items"
+                    f" {lists.items[row].tolist()}",
+                    expected="a finite value for every user, or their mean would be none",
+                    fix="say in `edges` what holds for lists without a value, for example 0",
+                )
+            result[metric.name] = values
+        return result
 
-def _relevant_counts(
-    recommended: Tensor, relevant_offsets: Tensor, relevant_items: Tensor
-) -> Tensor:
-    """Number of relevant items of every user, int64 ``[B]``."""
-    counts = relevant_offsets.diff()
-    if (
-        recommended.dim() != 2
-        or relevant_offsets.shape != (recommended.shape[0] + 1,)
-        or relevant_items.dim() != 1
-        or any(t.dtype != torch.int64 for t in (recommended, relevant_offsets, relevant_items))
-        or int(relevant_offsets[0]) != 0
-        or int(relevant_offsets[-1]) != len(relevant_items)
-        or bool((counts < 0).any())
-    ):
+    def _catalogue_sums(self, lists: RankedLists) -> dict[str, Tensor]:
+        """What is added up over users, by name of the state."""
+        result: dict[str, Tensor] = {}
+        for metric in self._of_catalogue:
+            name = _state_of(metric)
+            if name in result:
+                continue
+            sums = metric.sums(lists)
+            added_up = getattr(self, name, None)
+            if added_up is None:
+                _require_zeros(metric, sums)
+            elif sums.shape != added_up.shape or sums.dtype != added_up.dtype:
+                raise ConfigError(
+                    f"{class_path(type(metric))}.sums is {_described(sums)}, and for no users it is"
+                    f" {_described(added_up)}",
+                    expected="one shape and dtype for any users: sums over them",
+                    fix="sum over the dimension of the users",
+                )
+            result[name] = sums
+        return result
+
+    def _value(self, metric: CatalogueMetric) -> Tensor:
+        value = metric.value(getattr(self, _state_of(metric)))
+        _require(metric, "value", value, (len(self.ks),))
+        return value
+
+
+def _state_of(metric: CatalogueMetric) -> str:
+    """Metrics that keep the default share one state."""
+    if type(metric).sums is CatalogueMetric.sums:
+        return "recommended_counts"
+    return f"sums of {metric.name}"
+
+
+def _require(metric: RankingMetric, method: str, values: Tensor, shape: tuple[int, ...]) -> None:
+    if values.dtype != torch.float64 or values.shape != shape:
         raise ConfigError(
-            f"recommended {tuple(recommended.shape)}, relevant_offsets"
-            f" {tuple(relevant_offsets.shape)} and relevant_items {tuple(relevant_items.shape)}"
-            " do not fit together",
-            expected="int64 [B, K], int64 [B + 1] rising from 0 to len(relevant_items), int64",
-            fix="slice the offsets and items of exactly the users that are recommended to",
+            f"{class_path(type(metric))}.{method} is {_described(values)}",
+            expected=f"float64 of shape {shape}: a value at each cut-off",
+            fix="end with .double(), and keep the cut-offs in the last dimension",
         )
-    return counts
 
 
-def _check_catalogue(ks: Sequence[int], n_items: int, item_popularity: Tensor | None) -> None:
-    if len(set(ks)) != len(ks):
+def _require_zeros(metric: CatalogueMetric, sums: Tensor) -> None:
+    if sums.dtype not in (torch.float64, torch.int64) or bool((sums != 0).any()):
         raise ConfigError(
-            f"the cut-offs {list(ks)} repeat",
-            expected="distinct cut-offs",
-            fix="name each cut-off once",
+            f"{class_path(type(metric))}.sums of no users is {_described(sums)}"
+            + (" and not 0" if bool((sums != 0).any()) else ""),
+            expected="float64 or int64 zeros: what is added up over users",
+            fix="sum over the dimension of the users, and leave the rest to `value`",
         )
-    if n_items < 1:
-        raise ConfigError(
-            f"n_items is {n_items}", expected="at least 1", fix="pass the size of the catalogue"
-        )
-    if item_popularity is None:
-        return
-    if item_popularity.dtype != torch.int64 or item_popularity.shape != (n_items,):
-        raise ConfigError(
-            f"item_popularity is {item_popularity.dtype} of shape {tuple(item_popularity.shape)}",
-            expected=f"int64 of shape ({n_items},)",
-            fix="count the training interactions of every item, with 0 for items without any",
-        )
-    if bool((item_popularity < 0).any()) or int(item_popularity.sum()) == 0:
-        raise ConfigError(
-            "item_popularity has negative counts or no interaction at all",
-            expected="counts of training interactions, at least one of them above 0",
-            fix="count the training interactions of every item",
-        )
+
+
+def _described(values: Tensor) -> str:
+    return f"{values.dtype} of shape {tuple(values.shape)}"

@@ -46,6 +46,7 @@ from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.neighbours import Neighbours
+from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
 from slifmr_pl.models.ranking import DEFAULT_KS, RankingModule, Scoring
 from slifmr_pl.models.trainer import check_hardware, inputs_of
@@ -75,6 +76,7 @@ class RecommenderModule(Part, RankingModule):
         ks: Cut-offs k of the metrics.
         top_k: Length of the lists that `predict` gives.
         memory_budget_mb: Working memory of full-ranking scoring, in MiB.
+        metrics: What `validate` and `test` report besides the built-in metrics.
 
     Attributes:
         inputs: The data that it was built for; None before.
@@ -88,9 +90,13 @@ class RecommenderModule(Part, RankingModule):
     losses: Mapping[str, Tensor] | None
 
     def __init__(
-        self, ks: Sequence[int] = DEFAULT_KS, top_k: int = 20, memory_budget_mb: int = 1024
+        self,
+        ks: Sequence[int] = DEFAULT_KS,
+        top_k: int = 20,
+        memory_budget_mb: int = 1024,
+        metrics: Sequence[RankingMetric] = (),
     ) -> None:
-        super().__init__(ks, top_k, memory_budget_mb)
+        super().__init__(ks, top_k, memory_budget_mb, metrics)
         self.save_hyperparameters(self._all_arguments())
         self.inputs = None
         self.losses = None
@@ -232,7 +238,6 @@ class RecommenderModule(Part, RankingModule):
         except BaseException:
             self.inputs = before
             raise
-        self.create_metrics(inputs.graph.support)
         # DistributedDataParallel would broadcast these buffers before every step.
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
@@ -428,7 +433,8 @@ class RecommenderModule(Part, RankingModule):
             checkpoint_path: A file that `fit` wrote, of this class or of one below it.
             map_location: The device of the module; default the CPU.
             **run_time: Settings that concern a run alone, such as `ks`, `top_k` and
-                `memory_budget_mb`, to be otherwise than in training.
+                `memory_budget_mb`, to be otherwise than in training; and `metrics`, which are not
+                taken from the checkpoint.
 
         Raises:
             CheckpointError: If the file is absent, damaged, foreign or of another class.

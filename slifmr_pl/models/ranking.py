@@ -13,8 +13,12 @@ from torch import Tensor
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.topk import TopK
+from slifmr_pl.metrics.definitions import built_in_metrics
 from slifmr_pl.metrics.full_ranking import ItemRanking, rank_scores
+from slifmr_pl.metrics.metric import RankingMetric, check_metrics
+from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
+from slifmr_pl.models.trainer import inputs_of
 
 DEFAULT_KS = (5, 10, 20, 50)
 """Cut-offs k of the metrics, unless others are asked for."""
@@ -123,18 +127,30 @@ class RankingModule(pl.LightningModule):
         ks: Cut-offs k of the metrics.
         top_k: Length of the lists that `predict` gives.
         memory_budget_mb: Working memory of scoring, in MiB.
+        metrics: What `validate` and `test` report besides the built-in metrics.
 
     Attributes:
+        metrics: States of the metrics by stage, `val` and `test`, once it has begun.
         recommendable: bool [I], items that `predict` may recommend; None for all.
+
+    Raises:
+        ConfigError: If a metric has no name, or that of another one.
     """
 
     def __init__(
-        self, ks: Sequence[int] = DEFAULT_KS, top_k: int = 20, memory_budget_mb: int = 1024
+        self,
+        ks: Sequence[int] = DEFAULT_KS,
+        top_k: int = 20,
+        memory_budget_mb: int = 1024,
+        metrics: Sequence[RankingMetric] = (),
     ) -> None:
         super().__init__()
         self.ks = tuple(ks)
         self.top_k = top_k
         self.memory_budget_mb = memory_budget_mb
+        self.extra_metrics = tuple(metrics)
+        check_metrics([*built_in_metrics(), *metrics])
+        self.metrics: dict[str, RankingMetrics] = {}
         self.recommendable: Tensor | None = None
         self._ranker: Ranker | None = None
 
@@ -178,17 +194,29 @@ class RankingModule(pl.LightningModule):
                 )
         return ScoreRanker(self.scores, self.n_items, k, allowed=allowed, memory_budget_mb=budget)
 
-    def create_metrics(self, popularity: Tensor) -> None:
-        """Opens the metrics of validation and test.
+    def on_validation_start(self) -> None:
+        """Opens the metrics."""
+        self._open_metrics("val")
 
-        Args:
-            popularity: int64 [I], training interactions of each item.
-        """
-        self.metrics = torch.nn.ModuleDict(
-            {
-                stage: RankingMetrics(self.ks, n_items=len(popularity), item_popularity=popularity)
-                for stage in ("val", "test")
-            }
+    def on_test_start(self) -> None:
+        """Opens the metrics."""
+        self._open_metrics("test")
+
+    def _open_metrics(self, stage: str) -> None:
+        """Makes the metrics for the data at hand, or begins anew with those that are there."""
+        inputs = inputs_of(self.trainer)
+        there = self.metrics.get(stage)
+        if (
+            there is not None
+            and there.inputs.model_inputs is inputs
+            and there.inputs.device == self.device
+        ):
+            there.reset()
+            return
+        # Anew for a stage, so that both may be built for data of their own.
+        metrics = [*built_in_metrics(), *(metric.fresh() for metric in self.extra_metrics)]
+        self.metrics[stage] = RankingMetrics(
+            metrics, self.ks, MetricInputs.of(inputs).to(self.device)
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -233,16 +261,13 @@ class RankingModule(pl.LightningModule):
 
     def _rank_and_count(self, batch: EvalBatch, stage: str) -> Tensor:
         ranked = self._rank(batch)
-        self._metrics(stage).update(ranked.indices, batch.relevant_offsets, batch.relevant_items)
+        self.metrics[stage].update(
+            ranked.indices, batch.relevant_offsets, batch.relevant_items, batch.users
+        )
         return ranked.indices
 
-    def _metrics(self, stage: str) -> RankingMetrics:
-        metrics = self.metrics[stage]
-        assert isinstance(metrics, RankingMetrics)
-        return metrics
-
     def _log_metrics(self, stage: str) -> None:
-        metrics = self._metrics(stage)
+        metrics = self.metrics[stage]
         values = metrics.compute()
         metrics.reset()
         self._ranker = None

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
+from slifmr_pl.metrics.accuracy import Ndcg
 from slifmr_pl.metrics.full_ranking import rank_scores
-from slifmr_pl.metrics.ranking_metrics import RankingMetrics
+from slifmr_pl.metrics.ranked_lists import ranked_lists
 from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
 from slifmr_pl.regression.view import WEIGHTS
 
@@ -39,17 +40,26 @@ def best_weight(
     dim = users.shape[1]
     users, items = append_regression(users, items, regression._replace(weight=1.0))
     k = min(_K, len(items))
-    metrics = RankingMetrics((k,), n_items=len(items)).to(users.device)
+    ndcg = Ndcg()
     rows = max(1, (memory_budget_mb << 20) // (_TABLES * len(items) * users.element_size()))
     totals = [0.0] * len(WEIGHTS)
     for batch in batches:
         for part in batch.split(rows):
-            chosen, known_offsets, known_items, *relevant = (t.to(users.device) for t in part)
+            chosen, known_offsets, known_items, relevant_offsets, relevant_items = (
+                tensor.to(users.device) for tensor in part
+            )
             own = users[chosen, :dim] @ items[:, :dim].T
             regressed = users[chosen, dim:] @ items[:, dim:].T
             for position, weight in enumerate(WEIGHTS):
                 scores = torch.add(own, regressed, alpha=weight)
                 best = rank_scores(scores, k, known_offsets, known_items)
-                values = metrics.user_values(best.indices, *relevant)
-                totals[position] += float(values.metrics["ndcg"].sum())
+                lists = ranked_lists(
+                    best.indices,
+                    relevant_offsets,
+                    relevant_items,
+                    chosen,
+                    ks=(k,),
+                    n_items=len(items),
+                )
+                totals[position] += float(ndcg.values(lists).sum())
     return WEIGHTS[totals.index(max(totals))]

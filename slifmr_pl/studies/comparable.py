@@ -21,6 +21,7 @@ _OF_A_RUN = (
     "trainer.logger",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
+    "model.metrics",
     "recommendations",
     "per_user",
 )

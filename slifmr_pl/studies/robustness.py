@@ -14,6 +14,8 @@ import numpy.typing as npt
 from slifmr_pl.config.files import composed, read_data_settings
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.metrics.definitions import BUILT_IN
+from slifmr_pl.metrics.metric import UserMetric
 from slifmr_pl.models.ranking import DEFAULT_KS
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
@@ -181,7 +183,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         for model in study.models
         for name in read_data_settings(model.configs, study.settings).get("modalities") or {}
     )
-    _require_cutoffs(study)
+    _require_measured(study)
     known = aspects(list(modalities))
     names = [aspect.name for aspect in known] + ["activity"]
     unknown = sorted(set(chosen or ()) - set(names))
@@ -220,10 +222,19 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
     return points
 
 
-def _require_cutoffs(study: Study) -> None:
+def _require_measured(study: Study) -> None:
     """Refuses metrics that the runs would not measure, before any of them trains."""
+    built_in = [kind.name for kind in BUILT_IN if issubclass(kind, UserMetric)]
     for model in study.models:
-        cutoffs = composed(model.configs, study.settings).get("model", {}).get("ks", DEFAULT_KS)
+        settings = composed(model.configs, study.settings).get("model", {})
+        unknown = [name for name in study.metrics if name.partition("@")[0] not in built_in]
+        if unknown and not settings.get("metrics"):
+            raise ConfigError(
+                f"{model.name} measures no {', '.join(unknown)} of single users",
+                expected=f"{', '.join(built_in)}, or a metric of model.metrics",
+                fix="name one of these, or the class of yours in model.metrics",
+            )
+        cutoffs = settings.get("ks", DEFAULT_KS)
         unmeasured = [name for name in study.metrics if int(name.split("@")[1]) not in cutoffs]
         if unmeasured:
             raise ConfigError(

@@ -8,7 +8,7 @@ import pytest
 
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
-from slifmr_pl.metrics.ranking_metrics import ACCURACY
+from tests.metrics.measured import ACCURACY
 from tests.tiny_runs import demo_data, full_model, trainer
 
 

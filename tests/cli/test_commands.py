@@ -8,6 +8,7 @@ import pytest
 from slifmr_pl.__main__ import main
 from slifmr_pl.cli import entry_point as cli
 from slifmr_pl.cli.commands import COMMANDS, command_name
+from slifmr_pl.config import plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,29 @@ def test_both_command_lines_print_the_definitions(capsys: pytest.CaptureFixture[
     for subcommand in ([], ["test"]):
         assert cli.main([*subcommand, "--print_metric_definitions"]) == 0
         assert capsys.readouterr().out == printed
+
+
+def test_definitions_of_a_plugin_are_printed_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugin_of_metrics.py").write_text(
+        "from slifmr_pl.metrics.metric import UserMetric\n"
+        "class Length(UserMetric):\n"
+        "    name, title = 'length', 'Length of the list'\n"
+        "    formula, edges, higher_is_better = 'items within k', 'At most k.', False\n"
+        "    def values(self, lists):\n"
+        "        return lists.sums_within((lists.items >= 0).double())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_named", [])
+    plugins.load(["plugin_of_metrics"])
+    assert main(["metrics"]) == 0
+    printed = capsys.readouterr().out
+    section = (
+        "### length@k: Length of the list\n\n    items within k\n\nLower is better. At most k.\n"
+    )
+    assert section in printed
+    assert printed.index("### hit@k") < printed.index(section) < printed.index("### coverage@k")
 
 
 def test_definitions_need_no_torch() -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -284,3 +285,28 @@ def test_test_without_a_checkpoint_is_refused(
 ) -> None:
     assert main(["test", "--config", str(config)]) == 2
     assert "test without a checkpoint" in capsys.readouterr().err
+
+
+def test_test_of_a_run_may_name_metrics_that_training_did_not(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "measured"
+    shutil.copytree(run, folder)
+    file = tmp_path / "metrics.yaml"
+    own = [{"class_path": "tests.metrics.own_metrics.GiniOfExposure"}]
+    file.write_text(yaml.safe_dump({"model": {"metrics": own}}))
+    arguments = ["--config", str(folder / "config.yaml"), "--ckpt_path", best(folder)]
+    more = ["--model.metrics+=tests.metrics.own_metrics.IntraListDiversity"]
+    more += ["--model.metrics.modality", "image"]
+    assert main(["test", *arguments, "--config", str(file), *more]) == 0
+    printed = capsys.readouterr().out
+    assert "gini" in printed
+    assert "diversity" in printed
+    reported = json.loads((folder / "test.json").read_text())["metrics"]
+    assert 0 < reported["test/gini@20"] < 1
+    comparison = ["compare", str(folder), str(folder), "--metrics", "diversity@20"]
+    assert commands(comparison) == 0
+    assert f"{reported['test/diversity@20']:.4f}" in capsys.readouterr().out
+    clash = ["--model.metrics", "[{class_path: slifmr_pl.metrics.accuracy.Recall}]"]
+    assert main(["test", *arguments, *clash]) == 2
+    assert "both called recall" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
+from tests.metrics.own_metrics import own_metrics
 from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, trainer
 
 BATCH_SIZE = 131  # no world size of the tests divides it
@@ -37,6 +38,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+def measured_model(**options: Any) -> SlifMrModule:
+    """Every part switched on, and metrics of the user's own."""
+    return full_model(metrics=own_metrics(), **options)
+
+
 def options(strategy: str) -> dict[str, Any]:
     """Those of a trainer in one of the processes of `in_processes`."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -46,7 +52,7 @@ def options(strategy: str) -> dict[str, Any]:
 def fit_and_predict(
     catalogue: Path, out: Path, strategy: str = "ddp", variant: str = "early"
 ) -> None:
-    module, metrics = full_model(**VARIANTS[variant]), Metrics()
+    module, metrics = measured_model(**VARIANTS[variant]), Metrics()
     shared = options(strategy)  # a trainer ends with the environment that it found taken down
     fit = trainer(out, 3, metrics, every_epoch(out / "epochs"), **shared)
     fit.fit(module, datamodule=demo_data(catalogue, batch_size=BATCH_SIZE))
@@ -93,7 +99,7 @@ def fit_corrupted(catalogue: Path, out: Path, rank: int) -> str:
 def validate(catalogue: Path, out: Path, checkpoint: Path) -> list[float]:
     """Metrics of a checkpoint, by the strategy `columns`."""
     values = trainer(out, 1, **options("columns")).validate(
-        full_model(),
+        measured_model(),
         datamodule=demo_data(catalogue, batch_size=BATCH_SIZE),
         ckpt_path=str(checkpoint),
         verbose=False,
@@ -105,7 +111,7 @@ def resume(catalogue: Path, out: Path, checkpoint: Path) -> None:
     """Goes on to the third epoch, by the strategy `columns`."""
     fit = trainer(out, 3, every_epoch(out / "epochs"), **options("columns"))
     data = demo_data(catalogue, batch_size=BATCH_SIZE)
-    fit.fit(full_model(), datamodule=data, ckpt_path=str(checkpoint))
+    fit.fit(measured_model(), datamodule=data, ckpt_path=str(checkpoint))
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:

@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from slifmr_pl.callbacks.per_user import PerUserWriter
-from tests.distributed.ddp_run import BATCH_SIZE, fit_and_predict, fit_corrupted, lists, load, read
+from tests.distributed.ddp_run import (
+    BATCH_SIZE,
+    fit_and_predict,
+    fit_corrupted,
+    lists,
+    load,
+    measured_model,
+    read,
+)
 from tests.processes import in_processes
-from tests.tiny_runs import demo_data, full_model, trainer
+from tests.tiny_runs import demo_data, trainer
 
 Runs = dict[int, Path]
 several = pytest.mark.parametrize("processes", [2, 3])
@@ -66,7 +74,7 @@ def test_metrics_of_a_checkpoint_are_the_same_for_one_and_two_processes(
     runs: Runs, catalogue: Path, tmp_path: Path, epoch: int
 ) -> None:
     again = trainer(tmp_path, 1).validate(
-        full_model(),
+        measured_model(),
         datamodule=demo_data(catalogue, batch_size=BATCH_SIZE),
         ckpt_path=str(runs[2] / "epochs" / f"epoch={epoch}.ckpt"),
         verbose=False,
@@ -96,7 +104,7 @@ def test_values_of_users_are_the_same_for_one_and_for_several_processes(
     runs: Runs, catalogue: Path, tmp_path: Path, processes: int
 ) -> None:
     trainer(tmp_path, 1, PerUserWriter()).test(
-        full_model(),
+        measured_model(),
         datamodule=demo_data(catalogue, batch_size=BATCH_SIZE),
         ckpt_path=str(runs[processes] / "epochs" / "epoch=2.ckpt"),
         verbose=False,
@@ -105,6 +113,7 @@ def test_values_of_users_are_the_same_for_one_and_for_several_processes(
         pq.read_table(folder / "per_user.parquet") for folder in (tmp_path, runs[processes])
     )
     assert one.equals(several)
+    assert {"diversity@5", "diversity@20"} <= set(one.column_names)
     assert not list(runs[processes].glob("*partial*"))
 
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from slifmr_pl.errors import DataError
 from slifmr_pl.metrics.full_ranking import ItemRanking
-from slifmr_pl.metrics.functional import RankedHits, ranking_metrics
-from slifmr_pl.metrics.ranking_metrics import RankingMetrics, UserValues
+from slifmr_pl.metrics.ranked_lists import RankedLists
+from slifmr_pl.metrics.ranking_metrics import UserValues
+from tests.metrics.measured import accuracy, all_metrics
 
 KS = (1, 3, 10, 60)
 WIDEST = 50  # items of the largest catalogue
@@ -64,7 +65,9 @@ def user_values(case: Case, ks: tuple[int, ...] = KS) -> UserValues:
     known_offsets, known_items = offsets_of(case.known)
     ranking = ItemRanking(case.items, max(ks))
     lists = ranking.recommend(case.users, known_offsets, known_items).indices
-    return RankingMetrics(ks, n_items=n_items).user_values(lists, *offsets_of(case.relevant))
+    return all_metrics(ks, n_items).user_values(
+        lists, *offsets_of(case.relevant), torch.arange(USERS)
+    )
 
 
 def positions(case: Case) -> NDArray[np.int64]:
@@ -83,18 +86,18 @@ def cases() -> list[Case]:
 
 
 @pytest.fixture(scope="module")
-def found(cases: list[Case]) -> list[UserValues]:
+def measured(cases: list[Case]) -> list[UserValues]:
     return [user_values(case) for case in cases]
 
 
 def test_users_without_relevant_items_are_left_out(
-    cases: list[Case], found: list[UserValues]
+    cases: list[Case], measured: list[UserValues]
 ) -> None:
-    for case, values in zip(cases, found, strict=True):
+    for case, values in zip(cases, measured, strict=True):
         counts = case.relevant.sum(dim=1)
-        assert torch.equal(values.rows, counts.nonzero().flatten())
+        assert torch.equal(values.users, counts.nonzero().flatten())
         assert torch.equal(values.relevant, counts[counts > 0])
-    assert sum(len(values.rows) for values in found) > 2000
+    assert sum(len(values.users) for values in measured) > 2000
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +112,13 @@ def ranx() -> Iterator[object]:
     numba.config.DISABLE_JIT = compiled
 
 
-def test_all_accuracy_metrics_equal_ranx(ranx, cases: list[Case], found: list[UserValues]) -> None:
+def test_all_accuracy_metrics_equal_ranx(
+    ranx, cases: list[Case], measured: list[UserValues]
+) -> None:
     wanted, ranked, relevant = {}, {}, []
-    for number, (case, values) in enumerate(zip(cases, found, strict=True)):
+    for number, (case, values) in enumerate(zip(cases, measured, strict=True)):
         places = positions(case)
-        for row in values.rows.tolist():
+        for row in values.users.tolist():
             name = f"{number:03}-{row:03}"
             wanted[name] = {f"i{i}": 1 for i in case.relevant[row].nonzero().flatten().tolist()}
             unmasked = np.flatnonzero(places[row] < WIDEST)
@@ -129,7 +134,7 @@ def test_all_accuracy_metrics_equal_ranx(ranx, cases: list[Case], found: list[Us
         return_mean=False,
     )
     for ours, theirs in names.items():
-        values = torch.cat([user.metrics[ours] for user in found]).numpy()
+        values = torch.cat([user.metrics[ours] for user in measured]).numpy()
         for column, k in enumerate(KS):
             expected = oracle[f"{theirs}@{k}"]
             if ours == "map":  # ranx divides by all relevant items
@@ -138,10 +143,10 @@ def test_all_accuracy_metrics_equal_ranx(ranx, cases: list[Case], found: list[Us
 
 
 def test_recall_precision_and_ndcg_equal_scikit_learn(
-    cases: list[Case], found: list[UserValues]
+    cases: list[Case], measured: list[UserValues]
 ) -> None:
-    for case, values in zip(cases, found, strict=True):
-        rows = values.rows.numpy()
+    for case, values in zip(cases, measured, strict=True):
+        rows = values.users.numpy()
         if not len(rows):
             continue
         # Items that exist nowhere, so that every catalogue has WIDEST of them.
@@ -162,10 +167,10 @@ def test_recall_precision_and_ndcg_equal_scikit_learn(
 
 
 def test_average_precision_and_reciprocal_rank_of_the_whole_list_equal_scikit_learn(
-    cases: list[Case], found: list[UserValues]
+    cases: list[Case], measured: list[UserValues]
 ) -> None:
-    for case, values in zip(cases, found, strict=True):
-        rows = values.rows.numpy()
+    for case, values in zip(cases, measured, strict=True):
+        rows = values.users.numpy()
         if not len(rows):
             continue
         truth, scores = case.relevant.numpy()[rows], -positions(case)[rows].astype(float)
@@ -184,9 +189,9 @@ def test_average_precision_and_reciprocal_rank_of_the_whole_list_equal_scikit_le
 
 
 def test_order_alone_counts_not_the_sign_or_size_of_scores(
-    cases: list[Case], found: list[UserValues]
+    cases: list[Case], measured: list[UserValues]
 ) -> None:
-    for case, values in zip(cases, found, strict=True):
+    for case, values in zip(cases, measured, strict=True):
         # One more dimension lowers all scores of a user alike, below zero.
         lower = torch.full((USERS, 1), -64.0)
         ones = torch.ones(len(case.items), 1)
@@ -196,8 +201,10 @@ def test_order_alone_counts_not_the_sign_or_size_of_scores(
             assert torch.equal(shifted.metrics[name], expected)
 
 
-def test_values_lie_between_0_and_1_and_longer_lists_find_no_less(found: list[UserValues]) -> None:
-    for values in found:
+def test_values_lie_between_0_and_1_and_longer_lists_find_no_less(
+    measured: list[UserValues],
+) -> None:
+    for values in measured:
         for name, metric in values.metrics.items():
             assert bool(((metric >= 0) & (metric <= 1 + 1e-12)).all())
             if name in ("recall", "mrr", "hit"):
@@ -215,7 +222,7 @@ def test_a_hit_one_rank_higher_never_lowers_a_metric() -> None:
     higher.scatter_(1, rank - 1, hits.gather(1, rank - 1) | swap)
     assert int(swap.sum()) > 500
     before, after = (
-        ranking_metrics(RankedHits.of(rows, relevant, (1, 5, 20))) for rows in (hits, higher)
+        accuracy(RankedLists.of_hits(rows, relevant, (1, 5, 20))) for rows in (hits, higher)
     )
     for name, values in before.items():
         assert bool((after[name] >= values - 1e-15).all()), name
@@ -235,8 +242,8 @@ def test_a_repeated_item_is_refused_wherever_it_is(cases: list[Case]) -> None:
             int(torch.randint(high, (1,), generator=rng)) for high in (USERS, n_items, n_items - 1)
         )
         lists[row, place] = lists[row, other + (other >= place)]
-        metric = RankingMetrics(KS, n_items=n_items)
+        metric = all_metrics(KS, n_items)
         with pytest.raises(DataError, match=rf"user row {row} .* twice"):
-            metric.update(lists, *offsets_of(case.relevant))
+            metric.update(lists, *offsets_of(case.relevant), torch.arange(USERS))
         refused += 1
     assert refused > 70

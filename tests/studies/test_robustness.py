@@ -161,3 +161,12 @@ def test_triples_concern_networks_that_read_them(
 def test_groups_are_of_equal_size_and_ordered_by_activity() -> None:
     groups = activity_groups(np.array([5, 1, 1, 9, 3, 3, 2]), 3)
     assert [group.tolist() for group in groups] == [[1, 2, 6], [4, 5], [0, 3]]
+
+
+@pytest.mark.parametrize("metric", ["recal@20", "coverage@20"])
+def test_metrics_that_no_run_would_measure_for_users_are_refused_before_anything_runs(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    assert main(arguments(catalogue, tmp_path / "out", f"--metrics={metric}")) == 2
+    assert f"measures no {metric} of single users" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

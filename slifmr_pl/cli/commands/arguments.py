@@ -43,16 +43,13 @@ def names(text: str) -> list[str]:
 
 
 def metric_names(text: str) -> list[str]:
-    """A type of argument: metrics of single users between commas, each as METRIC@K."""
-    from slifmr_pl.metrics.definitions import DEFINITIONS
-
-    known = [definition.name for definition in DEFINITIONS if definition.per_user]
-    found = names(text)
-    for name in found:
+    """A type of argument: metrics between commas, each as METRIC@K."""
+    given = names(text)
+    for name in given:
         metric, _, cutoff = name.partition("@")
-        if metric not in known or not cutoff.isdigit() or int(cutoff) < 1:
-            raise argparse.ArgumentTypeError(f"{name!r} is not METRIC@K with {', '.join(known)}")
-    return found
+        if not metric or not cutoff.isdigit() or int(cutoff) < 1:
+            raise argparse.ArgumentTypeError(f"{name!r} is not METRIC@K, such as recall@20")
+    return given
 
 
 def existing_file(text: str) -> Path:

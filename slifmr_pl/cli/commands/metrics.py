@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "print the exact definition of every metric, as Markdown"
+HELP = "print the exact definition of every metric, those of plug-ins too, as Markdown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints them."""
-    from slifmr_pl.metrics.definitions import as_markdown
+    from slifmr_pl.metrics.definitions import as_markdown, available_metrics
 
-    print(as_markdown(), end="")
+    print(as_markdown(available_metrics()), end="")
     return 0
