@@ -1,3 +1,207 @@
-"""SLIF-MR: self-loop iterative fusion for multimodal, knowledge-aware recommendation."""
+"""SLIF-MR: self-loop iterative fusion for multimodal, knowledge-aware recommendation.
+
+The public names are here: models, data modules and configurations, the contracts that a class of
+your own can keep (docs/extending.md), and what they are handed. Each is imported when it is asked
+for, so that `import slifmr_pl` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slifmr_pl.config.parts import Part
+    from slifmr_pl.data.batches import TrainBatch
+    from slifmr_pl.data.canonical import RawData
+    from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
+    from slifmr_pl.data.features import FrozenFeatures, ModalitySource
+    from slifmr_pl.data.formats.frames import raw_data
+    from slifmr_pl.data.interactions import Interactions, UserItems
+    from slifmr_pl.data.reader import Reader, Source, TablePiece, table_pieces
+    from slifmr_pl.data.sampler import NegativeSampler
+    from slifmr_pl.data.table_columns import FileRows
+    from slifmr_pl.data.vocabulary import Vocabulary
+    from slifmr_pl.datamodule import SlifMrDataModule
+    from slifmr_pl.graphs.correlation import (
+        CorrelationBuilder,
+        CorrelationData,
+        CorrelationEntry,
+        Injection,
+        Target,
+    )
+    from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+    from slifmr_pl.graphs.item_graphs import item_edges
+    from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
+    from slifmr_pl.graphs.sparse.edges import Edges
+    from slifmr_pl.graphs.sparse.spmm import spmm
+    from slifmr_pl.losses.alignment import info_nce
+    from slifmr_pl.losses.context import AlignedView, LossContext
+    from slifmr_pl.losses.objective import LossConfig
+    from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
+    from slifmr_pl.losses.terms import LossData, LossTerm
+    from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
+    from slifmr_pl.metrics.metric_inputs import MetricInputs
+    from slifmr_pl.metrics.ranked_lists import RankedLists
+    from slifmr_pl.models.base import RecommenderModule, load_model
+    from slifmr_pl.models.ranking import Vectors
+    from slifmr_pl.module import SlifMrModule
+    from slifmr_pl.nn.config import (
+        InteractionConfig,
+        KnowledgeConfig,
+        ModalityConfig,
+        NetworkConfig,
+        RegressionConfig,
+    )
+    from slifmr_pl.nn.fusion import FusedViews, Fusion, ItemView
+    from slifmr_pl.nn.optimizer import OptimizerConfig
+    from slifmr_pl.nn.self_loop import SelfLoopConfig
+    from slifmr_pl.nn.views import NetworkData, View, ViewContext
+    from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+    from slifmr_pl.serving.recommender import Recommender
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AlignedView",
+    "CatalogueMetric",
+    "CorrelationBuilder",
+    "CorrelationData",
+    "CorrelationEntry",
+    "Edges",
+    "FileRows",
+    "FilterConfig",
+    "FrozenFeatures",
+    "FusedViews",
+    "Fusion",
+    "Injection",
+    "InteractionConfig",
+    "Interactions",
+    "ItemFeatures",
+    "ItemView",
+    "KnowledgeConfig",
+    "LossConfig",
+    "LossContext",
+    "LossData",
+    "LossTerm",
+    "MetricInputs",
+    "ModalityConfig",
+    "ModalitySource",
+    "ModelInputs",
+    "NegativeSampler",
+    "NeighbourSearch",
+    "Neighbours",
+    "NetworkConfig",
+    "NetworkData",
+    "OptimizerConfig",
+    "Part",
+    "RankedLists",
+    "RankingMetric",
+    "RawData",
+    "Reader",
+    "RecommendationData",
+    "RecommendationDataModule",
+    "Recommender",
+    "RecommenderModule",
+    "RegressionConfig",
+    "SelfLoopConfig",
+    "SlifMrDataModule",
+    "SlifMrModule",
+    "Source",
+    "SplitConfig",
+    "TablePiece",
+    "Target",
+    "TrainBatch",
+    "UserItems",
+    "UserMetric",
+    "Vectors",
+    "View",
+    "ViewContext",
+    "Vocabulary",
+    "bpr_loss",
+    "cosine_neighbours",
+    "info_nce",
+    "item_edges",
+    "load_model",
+    "raw_data",
+    "sampled_softmax_loss",
+    "spmm",
+    "table_pieces",
+]
+
+_MODULES = {
+    "AlignedView": "losses.context",
+    "CatalogueMetric": "metrics.metric",
+    "CorrelationBuilder": "graphs.correlation",
+    "CorrelationData": "graphs.correlation",
+    "CorrelationEntry": "graphs.correlation",
+    "Edges": "graphs.sparse.edges",
+    "FileRows": "data.table_columns",
+    "FilterConfig": "data.dataset",
+    "FrozenFeatures": "data.features",
+    "FusedViews": "nn.fusion",
+    "Fusion": "nn.fusion",
+    "Injection": "graphs.correlation",
+    "InteractionConfig": "nn.config",
+    "Interactions": "data.interactions",
+    "ItemFeatures": "graphs.inputs",
+    "ItemView": "nn.fusion",
+    "KnowledgeConfig": "nn.config",
+    "LossConfig": "losses.objective",
+    "LossContext": "losses.context",
+    "LossData": "losses.terms",
+    "LossTerm": "losses.terms",
+    "MetricInputs": "metrics.metric_inputs",
+    "ModalityConfig": "nn.config",
+    "ModalitySource": "data.features",
+    "ModelInputs": "graphs.inputs",
+    "NegativeSampler": "data.sampler",
+    "NeighbourSearch": "graphs.neighbours",
+    "Neighbours": "graphs.neighbours",
+    "NetworkConfig": "nn.config",
+    "NetworkData": "nn.views",
+    "OptimizerConfig": "nn.optimizer",
+    "Part": "config.parts",
+    "RankedLists": "metrics.ranked_lists",
+    "RankingMetric": "metrics.metric",
+    "RawData": "data.canonical",
+    "Reader": "data.reader",
+    "RecommendationData": "data.dataset",
+    "RecommendationDataModule": "recommendation_datamodule",
+    "Recommender": "serving.recommender",
+    "RecommenderModule": "models.base",
+    "RegressionConfig": "nn.config",
+    "SelfLoopConfig": "nn.self_loop",
+    "SlifMrDataModule": "datamodule",
+    "SlifMrModule": "module",
+    "Source": "data.reader",
+    "SplitConfig": "data.dataset",
+    "TablePiece": "data.reader",
+    "Target": "graphs.correlation",
+    "TrainBatch": "data.batches",
+    "UserItems": "data.interactions",
+    "UserMetric": "metrics.metric",
+    "Vectors": "models.ranking",
+    "View": "nn.views",
+    "ViewContext": "nn.views",
+    "Vocabulary": "data.vocabulary",
+    "bpr_loss": "losses.ranking",
+    "cosine_neighbours": "graphs.neighbours",
+    "info_nce": "losses.alignment",
+    "item_edges": "graphs.item_graphs",
+    "load_model": "models.base",
+    "raw_data": "data.formats.frames",
+    "sampled_softmax_loss": "losses.ranking",
+    "spmm": "graphs.sparse.spmm",
+    "table_pieces": "data.reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that are not imported yet."""
+    return [*globals(), *__all__]

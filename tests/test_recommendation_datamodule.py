@@ -1,12 +1,10 @@
 """A data module of a user's own: arrays in memory, with facts and features."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytorch_lightning as pl
@@ -16,40 +14,13 @@ from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
-from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import FrozenFeatures
-from slifmr_pl.data.formats.frames import raw_data
 from slifmr_pl.data.perturbations import Perturbations
-from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+from tests.extending.parts.clusters_data import N_ITEMS, N_USERS, ClustersDataModule
 from tests.tiny_runs import every_epoch, full_model, state, trainer
-
-N_USERS, N_ITEMS = 40, 24
-
-
-class ClustersDataModule(RecommendationDataModule):
-    """Users like the items of their cluster; a fact and a feature of an item say which it is."""
-
-    def __init__(self, clusters: int = 3, **options: Any) -> None:
-        super().__init__(**options)
-        self.clusters = clusters
-
-    def tables(self) -> RawData:
-        random = np.random.default_rng(0).random((N_USERS, N_ITEMS))
-        same = np.arange(N_USERS)[:, None] % self.clusters == np.arange(N_ITEMS) % self.clusters
-        users, items = np.nonzero(random < np.where(same, 0.8, 0.1))
-        facts = [(f"{item}", "is", f"c{item % self.clusters}") for item in range(N_ITEMS)]
-        kg = dict(zip(("head_id", "relation_id", "tail_id"), zip(*facts, strict=True), strict=True))
-        interactions = pa.table({"user_id": users.astype(str), "item_id": items.astype(str)})
-        return raw_data(interactions, kg=pa.table({name: list(ids) for name, ids in kg.items()}))
-
-    def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
-        numbers = np.array([int(item) for item in items.ids.to_pylist()])
-        values = np.eye(self.clusters, dtype=np.float32)[numbers % self.clusters]
-        present = numbers % 5 > 0
-        return {"cluster": FrozenFeatures(values * present[:, None], present)}
 
 
 def clusters(folder: Path, **options: Any) -> ClustersDataModule:

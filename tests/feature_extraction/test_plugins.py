@@ -34,13 +34,13 @@ from feature_extraction.encoders.preparation import stack
 from feature_extraction.items.item_table import ItemTable, RawColumns
 from feature_extraction.stores import partial
 from slifmr_pl.cli import main as slifmr
-from tests.feature_extraction.plugins import sounds
+from tests.extending.parts import sounds
 from tests.feature_extraction.plugins.series import Quantiles
 from tests.feature_extraction.stores.test_partial import shards_done
 
 ROOT = Path(__file__).parents[2]
-CNN = "tests.feature_extraction.plugins.cnn.PooledCnn"
-SOUND = "tests.feature_extraction.plugins.sounds.MeanLogSpectrum"
+CNN = "tests.extending.parts.pooled_cnn.PooledCnn"
+SOUND = "tests.extending.parts.sounds.MeanLogSpectrum"
 QUIET = ExtractionConfig(device="cpu", progress=False, batch_size=2)
 COUNT = 10
 
@@ -374,11 +374,11 @@ def test_recipes_of_the_page_on_features_run(
 
 
 def test_kind_that_cannot_be_had_is_said(tmp_path: Path) -> None:
-    package = "tests.feature_extraction.plugins"
+    package = "tests.extending.parts"
     for kind, found in {
         "resnet": "class path such as",
         "no_such_package.Encoder": "cannot be imported",
-        f"{package}.cnn.Absent": "not there",
+        f"{package}.pooled_cnn.Absent": "not there",
         f"{package}.sounds.Sound": "no encoder",
         "a b.C": "kind is 'a b.C'",
     }.items():

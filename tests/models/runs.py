@@ -23,7 +23,7 @@ from slifmr_pl.models.ease import Ease
 from slifmr_pl.models.item_knn import ItemKnn
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.models.vbpr import Vbpr
-from tests.models.simgcl import SimGcl
+from tests.extending.parts.simgcl import SimGcl
 from tests.tiny_runs import Metrics, demo_data, every_epoch, trainer
 
 EPOCHS = 3

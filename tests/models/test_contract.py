@@ -26,6 +26,7 @@ from slifmr_pl.report.run import read_run
 from slifmr_pl.report.run_page import as_page
 from slifmr_pl.serving.export import export
 from slifmr_pl.serving.recommender import Recommender
+from tests.extending.parts.simgcl import SimGcl
 from tests.models.runs import (
     EPOCHS,
     EVALUATION,
@@ -37,7 +38,6 @@ from tests.models.runs import (
     new_model,
     train,
 )
-from tests.models.simgcl import SimGcl
 from tests.models.tiny import inputs_of_matrix, random_matrix
 from tests.processes import in_processes
 from tests.tiny_runs import Metrics, demo_data, trainer
@@ -303,7 +303,7 @@ def test_noise_depends_on_seed_and_step_alone() -> None:
 def test_settings_of_the_evaluation_are_arguments_of_every_model() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(RecommenderModule, "model")
-    name = "tests.models.simgcl.SimGcl"
+    name = "tests.extending.parts.simgcl.SimGcl"
     config = parser.parse_args(["--model", name, "--model.ks", "[3, 9]", "--model.noise", "0.3"])
     model = parser.instantiate_classes(config).model
     assert isinstance(model, SimGcl)

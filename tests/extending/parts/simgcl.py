@@ -10,12 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from slifmr_pl.data.batches import TrainBatch
-from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.graphs.sparse.spmm import spmm
-from slifmr_pl.losses.ranking import bpr_loss
-from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.models.ranking import Vectors
+from slifmr_pl import ModelInputs, RecommenderModule, TrainBatch, Vectors, bpr_loss, spmm
 
 
 class SimGcl(RecommenderModule):
