@@ -232,7 +232,7 @@ def test_history_gives_what_the_items_of_a_user_send(
     module, data = full_model(network=network), demo_data(catalogue)
     module.build(data.model_inputs)
     with torch.no_grad():
-        module.self_loop.update(0, module.network(module.propagation).items, None)
+        module.self_loop.build_next(0, module.network(module.propagation).items, None)
     module.on_train_epoch_start()  # swaps the correlation graph in
     views, graph = module.network(module.propagation), data.model_inputs.graph
     regression = module.regression()
