@@ -141,8 +141,9 @@ def test_json_has_figures_environment_and_command(tmp_path: Path) -> None:
     assert content["command"] == "python -m benchmarks name 'a b'"
     assert content["settings"]["device"] == "cpu"
     assert content["settings"]["data"] is None
-    assert content["environment"]["versions"]["torch"] == torch.__version__
-    assert content["environment"].keys() >= {"cpu", "cores", "threads", "gpu", "python", "commit"}
+    assert content["environment"]["packages"]["torch"] == torch.__version__
+    assert content["environment"]["hardware"].keys() >= {"cpu", "cpus", "threads", "gpus"}
+    assert content["git"] is None or content["git"].keys() == {"commit", "dirty"}
     (table,) = content["reports"]
     assert table["title"] == "Title"
     assert table["figures"] == {"share": 0.5}

@@ -11,10 +11,10 @@ from slifmr_pl.cli.entry_point import main
 class InThisProcess:
     """What `subprocess.Popen` would give, of a command line that has run by then."""
 
-    def __init__(self, arguments: list[str], folder: Path, threads: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, arguments: list[str], threads: int, log_file: Path) -> None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
         with (
-            (folder / "log.txt").open("a") as log,
+            log_file.open("a") as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
         ):
@@ -32,4 +32,4 @@ class InThisProcess:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slifmr_pl.studies.runs._start", InThisProcess)
+    monkeypatch.setattr("slifmr_pl.studies.runs.start", InThisProcess)

@@ -35,7 +35,7 @@ def study(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of EASE."""
     out = tmp_path_factory.mktemp("robustness")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("slifmr_pl.studies.runs._start", InThisProcess)
+        patch.setattr("slifmr_pl.studies.runs.start", InThisProcess)
         assert main(arguments(catalogue, out, "--aspects=training,activity,knowledge")) == 0
     return out
 
@@ -99,7 +99,7 @@ def test_finished_points_are_not_trained_again(
     def start(*arguments: object) -> None:
         raise AssertionError(f"a run was started: {arguments}")
 
-    monkeypatch.setattr("slifmr_pl.studies.runs._start", start)
+    monkeypatch.setattr("slifmr_pl.studies.runs.start", start)
     before = (study / "robustness.csv").read_text()
     assert main(arguments(catalogue, study, "--aspects=training,activity,knowledge")) == 0
     assert (study / "robustness.csv").read_text() == before
