@@ -10,12 +10,12 @@ DEMO ?= demo_data
 
 demo: $(VENV)/.base
 	@echo "== Demo data: raw pictures, texts, knowledge graph and interactions in $(DEMO)/"
-	$(BIN)/python -m slifmr_pl demo $(DEMO)
+	$(BIN)/slifmr demo $(DEMO)
 	@echo "== Train: features, graphs, SLIF-MR with early stopping"
-	$(BIN)/python lightning_cli.py fit --config configs/demo.yaml --data.root $(DEMO)
+	$(BIN)/slifmr fit --config demo --data.root $(DEMO)
 	@echo "== Test the best checkpoint of that run"
 	run=$$(ls -td runs/demo/version_* | head -n 1) && \
-	$(BIN)/python lightning_cli.py test --config $$run/config.yaml --ckpt_path $$run/checkpoints/epoch*.ckpt
+	$(BIN)/slifmr test --config $$run/config.yaml --ckpt_path $$run/checkpoints/epoch*.ckpt
 
 test: lint types tests
 

@@ -2,17 +2,17 @@
 
 Runs that have finished are kept: the same command goes on where it was stopped.
 
-python -m benchmarks.ablations configs/experiment/ml-100k.yaml DATA_FOLDER --seeds 1 2 3 --jobs 2
+python -m benchmarks.ablations experiment/ml-100k DATA_FOLDER --seeds 1 2 3 --jobs 2
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
 
+from slifmr_pl.config.presets import configuration
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 from slifmr_pl.studies.statistics import mean_and_std
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "model"
 ROWS = {
     "SLIF-MR": [],
     "without self-loop": ["without_self_loop"],
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, row: tuple[str, int]) -> dict[str, float]:
     place = options.out / options.config.stem / name.replace(" ", "_").replace(",", "")
     job = Job(
         place / f"seed{seed}",
-        (options.config, *(CONFIGS / f"{config}.yaml" for config in ROWS[name])),
+        (options.config, *(configuration(f"model/{config}") for config in ROWS[name])),
         {
             "data.root": str(options.root),
             "trainer.accelerator": options.accelerator,
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, row: tuple[str, int]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=lambda text: Path(text).resolve())
+    parser.add_argument("config", type=lambda text: configuration(text).resolve())
     parser.add_argument("root", type=lambda text: Path(text).resolve(), help="data folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))

@@ -1,6 +1,6 @@
 """Items and users that training has not seen, as Markdown tables.
 
-python -m benchmarks.cold_start configs/experiment/ml-100k.yaml DATA_FOLDER --seeds 1 2 3
+python -m benchmarks.cold_start experiment/ml-100k DATA_FOLDER --seeds 1 2 3
 
 A tenth of the items and a tenth of the users are taken out of the data altogether, the items' rows
 and facts too, and the rest is trained on. Then the items are added from their features and facts,
@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from feature_extraction import ExtractionConfig, FeatureStore
 from slifmr_pl.config.conversion import restored
+from slifmr_pl.config.presets import configuration
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.features import ModalitySource, feature_stores
@@ -303,7 +304,7 @@ def show(title: str, tables: Sequence[Table]) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
+    parser.add_argument("config", type=configuration)
     parser.add_argument("root", type=Path, help="data folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("runs/cold_start"))

@@ -87,7 +87,7 @@ def arguments(dim: int, model: Model) -> dict[str, object]:
 
     Args:
         dim: Embedding size d.
-        model: LightGCN (configs/model/lightgcn_bpr.yaml), the same with a knowledge view, or all of
+        model: LightGCN (model/lightgcn_bpr), the same with a knowledge view, or all of
             SLIF-MR with late fusion.
     """
     full = model == "full"

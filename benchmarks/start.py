@@ -1,4 +1,4 @@
-"""Wall time of `lightning_cli.py --help`, and of `fit` up to its first training step."""
+"""Wall time of `slifmr --help`, and of `fit` up to its first training step."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def _times_of_fit(folder: Path, cache: Path, settings: Settings) -> dict[str, fl
     command = [
         "lightning_cli.py",
         "fit",
-        "--config=configs/model/lightgcn_bpr.yaml",
+        "--config=model/lightgcn_bpr",
         f"--data.root={folder / 'data'}",
         "--data.split.strategy=given",
         f"--trainer.accelerator={'gpu' if settings.device.type == 'cuda' else 'cpu'}",

@@ -1,4 +1,4 @@
-"""A small service on the files of `python -m slifmr_pl export`.
+"""A small service on the files of `slifmr export`.
 
     pip install fastapi uvicorn numpy pyarrow safetensors
     python examples/serve_fastapi.py EXPORT_FOLDER --port 8000
@@ -102,7 +102,7 @@ def service(model: Model) -> FastAPI:
 def main() -> None:
     """Serves until it is stopped."""
     parser = argparse.ArgumentParser(description="Serves an export over HTTP.")
-    parser.add_argument("folder", type=Path, help="what `python -m slifmr_pl export` wrote")
+    parser.add_argument("folder", type=Path, help="what `slifmr export` wrote")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     options = parser.parse_args()

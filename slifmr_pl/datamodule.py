@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from feature_extraction import FeatureStore
 from feature_extraction.extraction.config import ExtractionConfig
+from slifmr_pl.config.plugins import resolve
+from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.features import (
     FrozenFeatures,
@@ -24,6 +26,8 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.building import require_modalities
 from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+
+DataModule = TypeVar("DataModule", bound=RecommendationDataModule)
 
 
 class SlifMrDataModule(RecommendationDataModule):
@@ -119,20 +123,29 @@ class SlifMrDataModule(RecommendationDataModule):
         return feature_stores(self._raw, self.modalities, self.cache / "features", self.extraction)
 
 
-def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:
+def data_module(
+    section: Mapping[str, Any],
+    *files: Path,
+    kind: type[DataModule] = SlifMrDataModule,  # type: ignore[assignment]
+    **changes: Any,
+) -> DataModule:
     """The data module of a section `data`, checked as strictly as `fit` checks it.
 
     Args:
-        settings: The section, with `root`.
+        section: Settings of `SlifMrDataModule`, or `class_path` and `init_args`.
         files: Where it stands, for the error.
+        kind: What the class has to be, or to be below of.
+        **changes: Settings that win over those of the section, such as `root`.
 
     Raises:
-        ConfigError: A key or value is not understood.
+        ConfigError: A key or value is not understood, or the class is of no plug-in.
     """
+    name, settings = class_and_settings(section, "data")
+    where = f"the section data{f' of {files[-1]}' if files else ''}"
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SlifMrDataModule, "data")
+    parser.add_class_arguments(resolve(name, kind, where) if name else SlifMrDataModule, "data")
     try:
-        config = parser.parse_object({"data": dict(settings)})
+        config = parser.parse_object({"data": settings | changes})
     except ArgumentError as error:
         raise ConfigError(
             f"the data settings are not understood ({error})",
@@ -140,5 +153,5 @@ def data_module(settings: Mapping[str, Any], *files: Path) -> SlifMrDataModule:
             fix="mend the key or value",
             path=files[-1] if files else None,
         ) from error
-    data: SlifMrDataModule = parser.instantiate_classes(config)["data"]
+    data: DataModule = parser.instantiate_classes(config)["data"]
     return data

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from feature_extraction import write_store
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

@@ -3,12 +3,13 @@
 import logging
 import shlex
 import signal
-import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -25,15 +26,17 @@ from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
 from slifmr_pl.checkpoints.settings import RUN_TIME
+from slifmr_pl.cli.choice import Choice, choose, saved_class
 from slifmr_pl.cli.exit_status import exit_status
-from slifmr_pl.cli.parser import SettingsParser, configuration_files, program, refusal
-from slifmr_pl.config.conversion import flat
-from slifmr_pl.config.files import composed
+from slifmr_pl.cli.parser import SettingsParser, parameters, refusal
+from slifmr_pl.config import plugins
+from slifmr_pl.config.parts import class_path, is_settings
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
 from slifmr_pl.runs.layout import (
     last_of_newest_run,
@@ -66,6 +69,7 @@ REMARKS = (
     "Be aware that when using .ckpt_path.",  # `test` needs none of the callbacks of `fit`
     "The dirpath has changed",  # a resumed run writes into a folder of its own
     "Checkpoint directory .* exists and is not empty",  # what a resumed run goes on from
+    "LightningCLI's args parameter is intended",
     ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
 )
 
@@ -88,31 +92,43 @@ class RunConfigSaver(SaveConfigCallback):
 class SlifMrCLI(LightningCLI):
     """LightningCLI with early stopping, checkpoints, loggers and result tables set up."""
 
+    def __init__(self, choice: Choice, command: str, **options: Any) -> None:
+        self.choice = choice
+        self.command = command
+        super().__init__(
+            choice.classes["model"], choice.classes["data"], args=choice.args, **options
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Makes a parser that knows which classes are chosen."""
+        parser = super().init_parser(**kwargs)
+        assert isinstance(parser, SettingsParser)
+        parser.choice = self.choice
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the standard callbacks, so that their settings are ordinary configuration."""
         parser.add_argument(
             "--name", default="slifmr", help="Folder of the run, below trainer.default_root_dir."
         )
         parser.add_argument(
-            "--baseline",
-            type=RecommenderModule | None,
-            default=None,
-            help="A baseline in the place of the network; `model.ks` and the like hold for it.",
+            "--plugins",
+            type=list[str],
+            default=[],
+            help="Packages or modules with parts of your own, also of the current folder, with "
+            "commas between them. --model and --data take package.module.Class.",
         )
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RecommendationWriter, "recommendations")
         parser.add_lightning_class_args(PerUserWriter, "per_user")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
+        if "seed" in parameters(self.choice.classes["data"]):
+            parser.link_arguments("seed_everything", "data.seed", compute_fn=_batch_seed)
         parser.set_defaults(DEFAULTS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and settles what a checkpoint says about the model before anything is built."""
-        given = sys.argv[1:] if args is None else args
-        self.command = shlex.join(["slifmr", *given])
-        for file in configuration_files(given):
-            composed([file])  # names the file where it is none of settings
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         config = self.config[subcommand]
@@ -121,7 +137,8 @@ class SlifMrCLI(LightningCLI):
             config.ckpt_path = str(last_of_newest_run(root))
         ckpt_path = config.ckpt_path
         if ckpt_path is not None:
-            self._follow_checkpoint(subcommand, read_checkpoint(ckpt_path))
+            read = self.choice.checkpoints.pop(ckpt_path, None)
+            self._follow_checkpoint(subcommand, read or read_checkpoint(ckpt_path))
         elif subcommand != "fit":
             raise ConfigError(
                 f"{subcommand} without a checkpoint",
@@ -139,21 +156,36 @@ class SlifMrCLI(LightningCLI):
         `predict`, a setting left at its default is one that was not given.
         """
         config = self.config[subcommand]
+        path = str(config.ckpt_path)
+        chosen, saved_model = self.choice.classes["model"], saved_class(checkpoint, path)
+        if saved_model is not None and saved_model is not chosen:
+            names = class_path(chosen), class_path(saved_model)
+            raise ConfigError(
+                f"the model is {names[0]}, and {names[1]} in the checkpoint",
+                expected="the model that the checkpoint is of",
+                fix="give the config.yaml of its run, or train anew without --ckpt_path",
+                path=path,
+            )
+        settings = checkpoint["hyper_parameters"]
+        for name in plugins.class_paths(settings):
+            plugins.resolve(name, object, f"the checkpoint {path}")
         defaults = self._parser(subcommand).get_defaults()
-        place = "model" if config.baseline is None else "baseline.init_args"
-        for name, saved in flat(checkpoint["hyper_parameters"]).items():
-            key = f"{place}.{name}"
-            given = config.get(key)
+        followed: dict[str, Any] = {}
+        for name, saved in _leaves(settings).items():
+            key = f"model.{name}"
+            given = _plain(config.get(key))
             if name in RUN_TIME or given == saved:
                 continue
-            if subcommand == "fit" or key not in config or given != defaults.get(key):
+            if subcommand == "fit" or key not in config or given != _plain(defaults.get(key)):
                 raise ConfigError(
                     f"{key} is {given!r}, and {saved!r} in the checkpoint",
                     expected="the settings that the checkpoint was trained with",
                     fix="give the config.yaml of its run, or train anew without --ckpt_path",
-                    path=config.ckpt_path,
+                    path=path,
                 )
-            config[key] = saved
+            followed[f"{subcommand}.{key}"] = saved
+        if followed:
+            self.config = self.parser.parse_object(followed, self.config)
 
     def before_instantiate_classes(self) -> None:
         """Settles what depends on the subcommand and the machine."""
@@ -169,7 +201,7 @@ class SlifMrCLI(LightningCLI):
             config.trainer.accelerator = "cpu"
 
     def instantiate_classes(self) -> None:
-        """Builds data, model and trainer; a baseline takes the model's place."""
+        """Builds data, model and trainer."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -177,11 +209,6 @@ class SlifMrCLI(LightningCLI):
             if refused is None:
                 raise
             raise refused from error
-        baseline = self._get(self.config_init, "baseline")
-        if baseline is not None:
-            for name in ("ks", "top_k", "memory_budget_mb"):
-                setattr(baseline, name, getattr(self.model, name))
-            self.model = baseline
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer: one folder for all of a run's files.
@@ -243,26 +270,49 @@ class SlifMrCLI(LightningCLI):
             config = run_folder(Path(best)) / "config.yaml"
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
-                f"Test it with\n  {program()} test --config {shlex.quote(str(config))} "
+                f"Test it with\n  slifmr test --config {shlex.quote(str(config))} "
                 f"--ckpt_path {shlex.quote(best)}"
             )
 
 
-def run(args: list[str] | None) -> int:
+def run(
+    args: list[str],
+    model: type[RecommenderModule] | None = None,
+    data: type[RecommendationDataModule] | None = None,
+) -> int:
     """Runs one subcommand; see `slifmr_pl.cli.entry_point.main`."""
     _set_up_messages()
     with exit_status() as status:
         SlifMrCLI(
-            SlifMrModule,
-            SlifMrDataModule,
+            choose(args, {"model": model or SlifMrModule, "data": data or SlifMrDataModule}),
+            shlex.join(["slifmr", *args]),
             save_config_callback=RunConfigSaver,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=SEED,
             trainer_defaults={"callbacks": [ResultTable()]},
             parser_class=SettingsParser,
-            args=args,
+            parser_kwargs={"prog": "slifmr"},
+            load_from_checkpoint_support=False,  # models save their settings themselves
         )
     return status.code
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key; a part, with its class, is one."""
+    leaves: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and not is_settings(value):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
+    return leaves
+
+
+def _plain(value: Any) -> Any:
+    """A parsed setting as a checkpoint says it."""
+    if isinstance(value, Namespace):
+        return value.as_dict()
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _listed(configured: Any) -> list[Any]:

@@ -1,16 +1,18 @@
 """The parser of `fit`, `validate`, `test` and `predict`."""
 
 import re
-import shlex
-import sys
-from collections.abc import Sequence
 from difflib import get_close_matches
-from itertools import pairwise
-from pathlib import Path
+from os import PathLike
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.cli import LightningArgumentParser
+from pytorch_lightning.utilities import rank_zero_info
 
+from slifmr_pl.cli.choice import Choice, find_class
+from slifmr_pl.config.files import SECTIONS
+from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
 
 _UNKNOWN = re.compile(r"unrecognized arguments: --([\w.-]+)|does not accept option '([\w.-]+)'")
@@ -23,8 +25,70 @@ class SettingsParser(LightningArgumentParser):
     No setting can be abbreviated: one that is misspelt could stand for another.
     """
 
+    choice: Choice | None = None
+    """Of model and data module; None of parsers inside of this one."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def parse_string(
+        self, content: str, path: str | PathLike[str] = "", *args: Any, **kwargs: Any
+    ) -> Namespace:
+        """Parses what a file says, of which the classes are chosen already."""
+        if self.choice is not None:
+            content = self._without_classes(content, self.choice, str(path) or "--config")
+        parsed: Namespace = super().parse_string(content, path, *args, **kwargs)
+        return parsed
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Settings as YAML, as `--config` takes them: with the classes that have to be named."""
+        text: str = super().dump(namespace, *args, **kwargs)
+        named = {} if self.choice is None else self.choice.named
+        values = yaml.safe_load(text) if named else None
+        if not isinstance(values, dict) or not named.keys() & values.keys():
+            return text
+        for section, name in named.items():
+            values[section] = section_of(name, values.get(section) or {})
+        named_text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return named_text
+
+    def _without_classes(self, content: str, choice: Choice, where: str) -> str:
+        """The same with sections of settings alone, and without those of classes passed over."""
+        values = yaml.safe_load(content)
+        if not isinstance(values, dict):
+            return content
+        before = {key: values[key] for key in values if key in (*SECTIONS, "plugins", "baseline")}
+        for key in ("plugins", "baseline"):
+            values.pop(key, None)
+        for section in values.keys() & set(SECTIONS):
+            name, settings = class_and_settings(values[section], section)
+            foreign = self._foreign(choice, section, name, settings)
+            for key, cls in sorted(foreign.items()):
+                rank_zero_info(f"{where}: {section}.{key} is of {cls.__name__}, and left out")
+            values[section] = {key: settings[key] for key in settings if key not in foreign}
+        after = {key: values[key] for key in values if key in before}
+        return content if after == before else yaml.safe_dump(values, sort_keys=False)
+
+    def _foreign(
+        self, choice: Choice, section: str, name: str | None, settings: dict[str, Any]
+    ) -> dict[str, type]:
+        """Settings of a section that only concern a class that is passed over, with that class.
+
+        A section that names another class than the chosen one leaves to it what their common
+        parents take.
+        """
+        chosen = choice.classes[section]
+        own = None if name is None else find_class(name, section)
+        if own is None or own is chosen:
+            dests = [action.dest.split(".") for action in self._actions]
+            kept = {dest[1] for dest in dests if dest[0] == section and len(dest) > 1}
+            others = choice.passed_over[section]
+        else:
+            kept = parameters(next(cls for cls in own.__mro__ if issubclass(chosen, cls)))
+            others = [own]
+        return {
+            key: cls for key in settings.keys() - kept for cls in others if key in parameters(cls)
+        }
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends parsing.
@@ -51,34 +115,21 @@ class SettingsParser(LightningArgumentParser):
         ) from ex
 
 
-def configuration_files(args: Sequence[str]) -> list[Path]:
-    """The files that a command line names with `--config` or `-c`."""
-    named = [
-        value
-        for flag, value in pairwise((*args, ""))
-        if flag in ("--config", "-c") and not value.startswith("-")
-    ]
-    named += [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
-    return [Path(name) for name in named if Path(name).is_file()]
+def parameters(cls: type) -> set[str]:
+    """What can be set of a class, those that it hands on to its parents included."""
+    names = ArgumentParser(exit_on_error=False).add_class_arguments(cls, "it")
+    return {name.split(".")[1] for name in names}
 
 
 def refusal(error: ValueError) -> ConfigError | None:
     """What keeps a class that a setting names from being made; None of any other error."""
-    found = _NOT_MADE.search(str(error))
-    if found is None:
+    message = _NOT_MADE.search(str(error))
+    if message is None:
         return None
-    name, reason = found[1].rpartition(".")[2], found[2].strip()
-    said, _, hint = reason.partition("HINT: ")
+    name, reason = message[1].rpartition(".")[2], message[2].strip()
+    reason, _, hint = reason.partition("HINT: ")
     return ConfigError(
-        f"{name} cannot be made: {said.strip()}",
+        f"{name} cannot be made: {reason.strip()}",
         expected="a class whose requirements are met and whose settings fit",
         fix=hint or "mend its init_args",
     )
-
-
-def program() -> str:
-    """How a user calls the command line that is running."""
-    called = Path(sys.argv[0])
-    if called.name == "lightning_cli.py":
-        return f"python {shlex.quote(str(called))}"
-    return "slifmr" if called.name == "slifmr" else "python -m slifmr_pl.cli.entry_point"

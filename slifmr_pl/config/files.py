@@ -6,11 +6,17 @@ from typing import Any
 
 import yaml
 
+from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
+
+SECTIONS = ("model", "data")
+"""The sections that may name a class."""
 
 
 def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What some configurations say together; the later one wins.
+
+    A section that names a class is `class_path` and `init_args`, whichever way it was written.
 
     Args:
         files: Configurations.
@@ -19,7 +25,7 @@ def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: A file is missing or no configuration.
     """
-    found: dict[str, Any] = {}
+    whole: dict[str, Any] = {}
     for file in files:
         try:
             content = yaml.safe_load(file.read_text("utf-8"))
@@ -32,13 +38,35 @@ def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -
                 fix="check the path and the file",
                 path=file,
             ) from error
-        found = _merged(found, content)
+        whole = _merged(whole, content)
     for key, value in (settings or {}).items():
         nested = value
         for name in reversed(key.split(".")):
             nested = {name: nested}
-        found = _merged(found, nested)
-    return found
+        whole = _merged(whole, nested)
+    return whole
+
+
+def named_plugins(content: Mapping[str, Any]) -> list[str]:
+    """The packages that a configuration names below `plugins`."""
+    return plugin_names(content.get("plugins") or [])
+
+
+def plugin_names(value: Any) -> list[str]:
+    """Packages out of a list, or a text with commas between them.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if isinstance(value, str):
+        value = value.strip("[] ").split(",")
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ConfigError(
+            f"plugins are {value!r}",
+            expected="names of packages",
+            fix="for example plugins: [my_package]",
+        )
+    return [name.strip(" '\"") for name in value if name.strip(" '\"")]
 
 
 def read_data_settings(
@@ -53,15 +81,13 @@ def read_data_settings(
     Raises:
         ConfigError: A file is missing or no configuration.
     """
-    section = composed(files, settings).get("data") or {}
-    if not isinstance(section, dict):
-        raise ConfigError(
-            f"a section data that is a {type(section).__name__}",
-            expected="settings of the data",
-            fix="write data: and its settings below it",
-            path=files[-1] if files else None,
-        )
-    return section
+    section = composed(files, settings).get("data")
+    try:
+        class_path, values = class_and_settings(section, "data")
+    except ConfigError as error:
+        error.path = files[-1] if files else None
+        raise
+    return section_of(class_path, values)
 
 
 def _reason(error: Exception) -> str:
@@ -76,6 +102,22 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     merged = dict(first)
     for key, value in second.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+        if key in SECTIONS:
+            merged[key] = _merged_sections(old, value, key)
+        else:
+            merged[key] = _merged_values(old, value)
     return merged
+
+
+def _merged_sections(old: Any, new: Any, name: str) -> dict[str, Any]:
+    """A section over an earlier one, whichever way either is written."""
+    (before, settings), (after, changes) = (
+        class_and_settings(section, name) for section in (old, new)
+    )
+    return section_of(after or before, _merged_values(settings, changes))
+
+
+def _merged_values(old: Any, new: Any) -> Any:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return new
+    return dict(old) | {key: _merged_values(old.get(key), value) for key, value in new.items()}

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from slifmr_pl.errors import ConfigError
@@ -52,6 +53,18 @@ def load(names: Iterable[str]) -> None:
             _named.append(name)
 
 
+def load_from_here(names: Iterable[str]) -> None:
+    """Imports plug-ins that may lie in the current folder, where a console script does not look.
+
+    Raises:
+        ConfigError: If one cannot be imported.
+    """
+    folder, names = str(Path.cwd()), list(names)
+    if names and not {"", folder} & set(sys.path):
+        sys.path.append(folder)
+    load(names)
+
+
 def load_installed() -> None:
     """Imports the plug-ins that are installed with an entry point.
 
@@ -64,6 +77,11 @@ def load_installed() -> None:
 def loaded() -> dict[str, str | None]:
     """Version by name of the plug-ins; None where the package has none."""
     return {name: version_of(name) for name in _named}
+
+
+def arguments() -> list[str]:
+    """The command line that hands the plug-ins of this process on to a process that it starts."""
+    return [f"--plugins={','.join(_named)}"] if _named else []
 
 
 def version_of(module: str) -> str | None:

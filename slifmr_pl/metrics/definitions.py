@@ -97,7 +97,7 @@ def as_markdown(metrics: Sequence[type[RankingMetric]] = BUILT_IN) -> str:
         "",
         "Of one user: R relevant items; h_r = 1 if the item at rank r is relevant, 0 if not.",
         "Of the catalogue: I items; n_i training interactions of item i.",
-        "Written by `python -m slifmr_pl metrics`.",
+        "Written by `slifmr metrics`.",
         "",
         "## Rules",
         "",

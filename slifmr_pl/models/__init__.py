@@ -2,4 +2,25 @@
 
 The contract is `base.RecommenderModule`; the peers are written on it, each one file that is read in
 a minute. Those that are the network of SLIF-MR with parts switched off are configurations of it.
+`slifmr fit --model Ease` trains one as it trains SLIF-MR.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slifmr_pl.models.ease import Ease
+    from slifmr_pl.models.item_knn import ItemKnn
+    from slifmr_pl.models.most_popular import MostPopular
+    from slifmr_pl.models.vbpr import Vbpr
+
+__all__ = ["Ease", "ItemKnn", "MostPopular", "Vbpr"]
+
+_MODULES = {"Ease": "ease", "ItemKnn": "item_knn", "MostPopular": "most_popular", "Vbpr": "vbpr"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a model when it is asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

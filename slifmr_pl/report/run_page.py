@@ -117,13 +117,13 @@ def _data(trained: TrainedRun) -> Html:
 
 def _settings(run: Run) -> Html:
     commands = [
-        f"python -m slifmr_pl reproduce {run.folder}  # train again, compare every number",
-        f"python lightning_cli.py fit --config {run.folder / 'config.yaml'}",
+        f"slifmr reproduce {run.folder}  # train again, compare every number",
+        f"slifmr fit --config {run.folder / 'config.yaml'}",
     ]
     record = run.record or {}
     if record.get("best"):
         commands.append(
-            f"python lightning_cli.py test --config {run.folder / 'config.yaml'} "
+            f"slifmr test --config {run.folder / 'config.yaml'} "
             f"--ckpt_path {run.folder / record['best']['checkpoint']}"
         )
     parts = [code("\n".join(commands))]

@@ -6,13 +6,13 @@ U = users, I = items, d = embedding size, k = length of a list.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.fingerprints import part_fingerprints
 from slifmr_pl.data.interactions import UserItems
@@ -109,8 +109,8 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             fix="train further, or take another run",
             path=run.folder,
         )
-    settings: dict[str, Any] = dict(run.settings.get("data") or {})
-    folder = Path(root or settings.get("root") or "")
+    section = run.settings.get("data") or {}
+    folder = Path(root or class_and_settings(section, "data")[1].get("root") or "")
     if not folder.is_dir():
         raise RunError(
             "the run's data folder is not there",
@@ -119,7 +119,7 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    data = data_module(settings | {"root": str(folder)}, run.folder / CONFIG_FILE)
+    data = data_module(section, run.folder / CONFIG_FILE, root=str(folder))
     inspected = inspect(data)
     recorded = (run.record["data"] or {}).get("parts")
     found = part_fingerprints(inspected.data)

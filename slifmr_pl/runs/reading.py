@@ -19,8 +19,8 @@ Content = TypeVar("Content")
 
 _RECORD_KEYS = ("outcome", "best", "data", "trainer", "environment", "git", "resumed_from")
 _TEST_AGAIN = {
-    "test": "run `python lightning_cli.py test` with its config.yaml and best checkpoint",
-    "val": "run `python lightning_cli.py validate` with its config.yaml, its best checkpoint and "
+    "test": "run `slifmr test` with its config.yaml and best checkpoint",
+    "val": "run `slifmr validate` with its config.yaml, its best checkpoint and "
     "--per_user.validate true",
 }
 

@@ -15,9 +15,7 @@ from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.runs.layout import RESULT_FILES, run_folder
 from slifmr_pl.runs.reading import read_result
 
-_TEST_FIRST = (
-    "Not measured: run `python lightning_cli.py test` with this checkpoint, then export again."
-)
+_TEST_FIRST = "Not measured: run `slifmr test` with this checkpoint, then export again."
 
 
 def model_card(module: RecommenderModule, checkpoint: Path, manifest: Mapping[str, Any]) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import RunError
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state
 from slifmr_pl.runs.layout import CONFIG_FILE
@@ -108,18 +110,19 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
         RunError: The folder is missing or its content has changed.
         UserFacingError: The folder cannot be read with the run's configuration.
     """
-    settings = dict(run.settings["data"])
-    folder = Path(root or settings["root"])
+    section = run.settings["data"]
+    folder = root or class_and_settings(section, "data")[1].get("root")  # not all data have one
     fix = "give its folder with --data.root PATH"
-    if not folder.is_dir():
+    if folder is not None and not Path(folder).is_dir():
         raise RunError(
             "the run's data folder is not there",
             expected="the data that the run was trained on",
             fix=fix,
             path=folder,
         )
-    settings["root"] = str(folder)
-    data = data_module(settings, run.folder / CONFIG_FILE)
+    changes = {} if folder is None else {"root": str(folder)}
+    file = run.folder / CONFIG_FILE
+    data = data_module(section, file, kind=RecommendationDataModule, **changes)
     data.prepare_data()
     now, recorded = data_record(data), run.record["data"]
     assert now is not None  # a SlifMrDataModule has all of it

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.config.files import composed, read_data_settings
+from slifmr_pl.config.files import composed
+from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.metrics.definitions import BUILT_IN
 from slifmr_pl.metrics.metric import UserMetric
 from slifmr_pl.models.ranking import DEFAULT_KS
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
 from slifmr_pl.studies.statistics import mean_and_std
@@ -124,11 +126,13 @@ def _missing(modality: str) -> Aspect:
 
 def uses_knowledge(settings: Mapping[str, Any]) -> bool:
     """Whether the model of a run with these settings uses triples."""
-    return (
-        settings["data"]["use_knowledge"]
-        and settings["baseline"] is None
-        and settings["model"]["network"]["knowledge"]["enabled"]
-    )
+    class_path, model = class_and_settings(settings["model"], "model")
+    _, data = class_and_settings(settings["data"], "data")
+    if class_path is None:
+        reads: bool = model["network"]["knowledge"]["enabled"]
+    else:
+        reads = not class_path.startswith("slifmr_pl.models.")  # none of them reads triples
+    return reads and data.get("use_knowledge", True)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
     modalities = dict.fromkeys(
         name
         for model in study.models
-        for name in read_data_settings(model.configs, study.settings).get("modalities") or {}
+        for name in _settings(model, study, "data").get("modalities") or {}
     )
     _require_measured(study)
     known = aspects(list(modalities))
@@ -222,11 +226,16 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
     return points
 
 
+def _settings(model: Model, study: Study, section: str) -> dict[str, Any]:
+    """What a model's configurations say in one section."""
+    return class_and_settings(composed(model.configs, study.settings).get(section), section)[1]
+
+
 def _require_measured(study: Study) -> None:
     """Refuses metrics that the runs would not measure, before any of them trains."""
     built_in = [kind.name for kind in BUILT_IN if issubclass(kind, UserMetric)]
     for model in study.models:
-        settings = composed(model.configs, study.settings).get("model", {})
+        settings = _settings(model, study, "model")
         unknown = [name for name in study.metrics if name.partition("@")[0] not in built_in]
         if unknown and not settings.get("metrics"):
             raise ConfigError(
@@ -287,7 +296,8 @@ def _activity(runs: Mapping[tuple[Model, int], Path]) -> list[Point]:
     counts: dict[Model, dict[str, int]] = {}  # of a user, by raw id
     for (model, seed), run in runs.items():
         if model not in counts:
-            data = data_module(read_settings(run)["data"], run).data
+            section = read_settings(run)["data"]
+            data = data_module(section, run, kind=RecommendationDataModule).data
             train = np.bincount(data.train.users, minlength=len(data.users)).tolist()
             counts[model] = dict(zip(data.users.ids.to_pylist(), train, strict=True))
         evaluation = read_evaluation(run, "test")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from slifmr_pl.config import plugins
 from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.files import composed
 from slifmr_pl.errors import RunError
@@ -259,7 +260,7 @@ def start(
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(  # noqa: S603  # our own command line, no shell
-            [sys.executable, "-m", "slifmr_pl.cli.entry_point", *arguments],
+            [sys.executable, "-m", "slifmr_pl", *arguments, *plugins.arguments()],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdout=None if log is None else stack.enter_context(log.open("ab")),
             stderr=None if log is None else subprocess.STDOUT,

@@ -41,7 +41,7 @@ def small_config(catalogue: Path) -> list[str]:
 
 
 def _run(arguments: list[str], log: Path) -> None:
-    from slifmr_pl.cli.entry_point import main
+    from slifmr_pl.cli import main
 
     torch.set_num_threads(1)
     # A shell starts what runs in the background with Ctrl-C ignored.

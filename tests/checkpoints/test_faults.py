@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import CSVLogger
 from safetensors.torch import load_file
 
 from slifmr_pl.callbacks.checkpoints import LastCheckpoint
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 from slifmr_pl.errors import CheckpointError, DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.runs.atomic_files import write_whole

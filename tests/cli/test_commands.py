@@ -1,45 +1,66 @@
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from slifmr_pl.__main__ import main
-from slifmr_pl.cli import entry_point as cli
-from slifmr_pl.cli.commands import COMMANDS, command_name
+from slifmr_pl.cli import main
+from slifmr_pl.cli.commands import GROUPS
 from slifmr_pl.config import plugins
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
+def test_overview_has_every_command_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for command in COMMANDS:
-        assert re.search(rf"^    {command_name(command)} +\w", printed, re.MULTILINE)
+    for group, names in GROUPS.items():
+        _, _, rest = printed.partition(f"\n{group}:\n")
+        lines = rest.partition("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in lines] == list(names)
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["demo", "a", "b"]])
-def test_wrong_command_line_is_refused(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_every_module_of_a_command_is_listed() -> None:
+    folder = ROOT / "slifmr_pl" / "cli" / "commands"
+    modules = {file.stem for file in folder.glob("*.py")} - {"__init__", "arguments"}
+    listed = {name.replace("-", "_") for names in GROUPS.values() for name in names}
+    assert {module.rstrip("_") for module in modules} == listed - {
+        *("fit", "validate", "test", "predict")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "no command is given; slifmr --help lists all"),
+        (["no-such-command"], "there is no command no-such-command"),
+        (["repot"], "did you mean report?"),
+        (["ft", "--data.root", "x"], "did you mean fit?"),
+        (["--print_metric_definitions"], "slifmr metrics"),
+        (["test", "--print_metric_definitions"], "slifmr metrics"),
+    ],
+)
+def test_what_is_no_command_is_refused_in_one_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+def test_wrong_arguments_are_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(arguments)
+        main(["demo", "a", "b"])
     assert stop.value.code == 2
-    assert "usage: python -m slifmr_pl" in capsys.readouterr().err
+    assert "usage: slifmr demo" in capsys.readouterr().err
 
 
-def test_both_command_lines_print_the_definitions(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["metrics"]) == 0
-    printed = capsys.readouterr().out
+@pytest.mark.parametrize("program", [["-m", "slifmr_pl"], ["lightning_cli.py"]])
+def test_every_way_to_call_it_is_the_same_program(program: list[str]) -> None:
+    command = [sys.executable, *program, "metrics"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for expected in ("### ndcg@k", "Masking", "Ties"):
-        assert expected in printed
-    for subcommand in ([], ["test"]):
-        assert cli.main([*subcommand, "--print_metric_definitions"]) == 0
-        assert capsys.readouterr().out == printed
+        assert expected in done.stdout
 
 
 def test_definitions_of_a_plugin_are_printed_too(
@@ -65,10 +86,10 @@ def test_definitions_of_a_plugin_are_printed_too(
     assert printed.index("### hit@k") < printed.index(section) < printed.index("### coverage@k")
 
 
-def test_definitions_need_no_torch() -> None:
+def test_definitions_and_presets_need_no_torch() -> None:
     code = (
-        "import sys; from slifmr_pl import __main__, cli; __main__.main(['metrics']); "
-        "cli.main(['--print_metric_definitions']); raise SystemExit('torch' in sys.modules)"
+        "import sys; from slifmr_pl.cli import main; main(['metrics']); main(['presets']); "
+        "raise SystemExit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.module import SlifMrModule
 from tests.checkpoints.faults import small_config

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from slifmr_pl.callbacks.checkpoints import LastCheckpoint
 from slifmr_pl.callbacks.finite_losses import FiniteLosses
 from slifmr_pl.callbacks.graceful_stop import GracefulStop, StoppedError
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 from slifmr_pl.errors import DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.optimizer import OptimizerConfig

@@ -33,4 +33,4 @@ def test_examples_hold(metric: UserMetric) -> None:
 
 def test_page_of_the_documentation_is_what_the_command_prints() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
-    assert page == as_markdown(), "run: python -m slifmr_pl metrics > docs/metrics.md"
+    assert page == as_markdown(), "run: slifmr metrics > docs/metrics.md"

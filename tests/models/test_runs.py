@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slifmr_pl.__main__ import main as command
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 from slifmr_pl.runs.reading import read_evaluation
 from tests.tiny_runs import demo_data
 
@@ -40,7 +39,7 @@ def runs(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_compare_reads_baselines_beside_the_network(runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "comparison.json"
     folders = [str(runs[name]) for name in NAMES]
-    assert command(["compare", *folders, "--resamples", "100", "--json", str(path)]) == 0
+    assert main(["compare", *folders, "--resamples", "100", "--json", str(path)]) == 0
     assert {run.split("@")[1] for run in read_evaluation(runs["ease"], "test").columns} == {
         "5",
         "20",
@@ -76,7 +75,7 @@ def test_checkpoint_of_other_settings_or_of_another_model_is_refused(
 ) -> None:
     (best,) = (runs["ease"] / "checkpoints").glob("epoch*.ckpt")
     own, other = (f"--config={runs[name] / 'config.yaml'}" for name in ("ease", "lightgcn"))
-    assert main(["test", own, "--baseline.l2=7.0", f"--ckpt_path={best}"]) == 2
-    assert "baseline.init_args.l2 is 7.0, and 250.0 in the checkpoint" in capsys.readouterr().err
+    assert main(["test", own, "--model.l2=7.0", f"--ckpt_path={best}"]) == 2
+    assert "model.l2 is 7.0, and 250.0 in the checkpoint" in capsys.readouterr().err
     assert main(["test", other, f"--ckpt_path={best}"]) == 2
     assert "in the checkpoint" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 
 HOSTILE = '<script>document.title = "broken"</script><img src=x onerror=alert(1)>'
 

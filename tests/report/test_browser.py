@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from tests.report.conftest import HOSTILE
 from tests.report.html.test_html import Elements
 

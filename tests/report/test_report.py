@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.knowledge_join import Triples
 from slifmr_pl.errors import RunError
@@ -77,7 +77,7 @@ def test_page_has_every_part(run_folder: Path) -> None:
         "Items by popularity",
         "Recommended",
         "Sizes after filtering",
-        "python -m slifmr_pl reproduce",
+        "slifmr reproduce",
         "learning_rate",
     ):
         assert expected in page

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from slifmr_pl.__main__ import main
 from slifmr_pl.callbacks.recommendations import FILE
+from slifmr_pl.cli import main
 from slifmr_pl.serving.recommender import Recommender
 
 

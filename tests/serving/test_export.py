@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from slifmr_pl.__main__ import main
 from slifmr_pl.callbacks.recommendations import FILE
+from slifmr_pl.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 
 
 class InThisProcess:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.reading import read_evaluation
 from slifmr_pl.studies.comparable import Group

@@ -12,8 +12,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from slifmr_pl.__main__ import main
-from slifmr_pl.cli.entry_point import main as cli
+from slifmr_pl.cli import main
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.studies import reproduction_report
@@ -34,10 +33,12 @@ def run(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--trainer.default_root_dir", str(root), "--trainer.max_epochs", "2"]
     arguments += ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     try:
-        assert cli(["fit", *arguments, "--trainer.deterministic", "true"]) == 0
+        assert main(["fit", *arguments, "--trainer.deterministic", "true"]) == 0
         folder = root / "demo" / "version_0"
         (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
-        assert cli(["test", "--config", str(folder / "config.yaml"), "--ckpt_path", str(best)]) == 0
+        assert (
+            main(["test", "--config", str(folder / "config.yaml"), "--ckpt_path", str(best)]) == 0
+        )
     finally:
         torch.use_deterministic_algorithms(False)
     return folder

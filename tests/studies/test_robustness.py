@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.studies.robustness import activity_groups, aspects, uses_knowledge
 from tests.studies.processes import InThisProcess
 from tests.studies.processes import in_this_process as in_this_process
@@ -139,23 +139,17 @@ def test_each_modality_has_an_aspect_that_concerns_models_that_read_it() -> None
 
 
 @pytest.mark.parametrize(
-    ("use", "baseline", "enabled", "expected"),
+    ("use", "model", "expected"),
     [
-        (True, None, True, True),
-        (True, None, False, False),
-        (False, None, True, False),
-        (True, {"class_path": "Vbpr"}, True, False),
+        (True, {"network": {"knowledge": {"enabled": True}}}, True),
+        (True, {"network": {"knowledge": {"enabled": False}}}, False),
+        (False, {"network": {"knowledge": {"enabled": True}}}, False),
+        (True, {"class_path": "slifmr_pl.models.vbpr.Vbpr", "init_args": {}}, False),
+        (True, {"class_path": "my_package.MyModel", "init_args": {}}, True),
     ],
 )
-def test_triples_concern_networks_that_read_them(
-    use: bool, baseline: object, enabled: bool, expected: bool
-) -> None:
-    settings = {
-        "data": {"use_knowledge": use},
-        "baseline": baseline,
-        "model": {"network": {"knowledge": {"enabled": enabled}}},
-    }
-    assert uses_knowledge(settings) == expected
+def test_triples_concern_networks_that_read_them(use: bool, model: object, expected: bool) -> None:
+    assert uses_knowledge({"data": {"use_knowledge": use}, "model": model}) == expected
 
 
 def test_groups_are_of_equal_size_and_ordered_by_activity() -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.distributions import FloatDistribution
 
-from slifmr_pl.__main__ import main
-from slifmr_pl.cli.entry_point import main as cli
+from slifmr_pl.cli import main
 from slifmr_pl.errors import RunError
 from slifmr_pl.studies import sweep as sweeping
 from slifmr_pl.studies.runs import Job
@@ -27,7 +26,7 @@ CONFIGS = [str(ROOT / "configs" / name) for name in ("demo.yaml", "model/ease.ya
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     path = tmp_path / "space.yaml"
-    path.write_text("baseline.init_args.l2: {low: 1.0e-1, high: 1.0e+4, log: true}\n")
+    path.write_text("model.l2: {low: 1.0e-1, high: 1.0e+4, log: true}\n")
     return path
 
 
@@ -62,7 +61,7 @@ def test_sweep_goes_on_finds_the_best_and_reads_the_test_part_once(
     assert {t["trial"]: t["params"] for t in first}.items() <= {
         t["trial"]: t["params"] for t in trials
     }.items()
-    assert len({trial["params"]["baseline.init_args.l2"] for trial in trials}) == 4
+    assert len({trial["params"]["model.l2"] for trial in trials}) == 4
     assert trials[0]["value"] == max(trial["value"] for trial in trials)
     # Until then nothing of the test part is anywhere.
     assert not list(out.rglob("test.json"))
@@ -95,7 +94,7 @@ def test_best_configuration_trains_by_itself(
     (trial,) = json.loads((tmp_path / "out" / "trials.json").read_text())
     config = tmp_path / "out" / "best.yaml"
     runs = f"--trainer.default_root_dir={tmp_path / 'again'}"
-    assert cli(["fit", f"--config={config}", runs, "--name=best"]) == 0
+    assert main(["fit", f"--config={config}", runs, "--name=best"]) == 0
     record = json.loads((tmp_path / "again" / "best" / "version_0" / "run.json").read_text())
     assert record["best"]["score"] == trial["value"]
 
@@ -105,7 +104,7 @@ def test_trials_of_another_space_are_not_mixed(
     arguments: Callable[..., list[str]], space: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments("--trials=1")) == 0
-    space.write_text("baseline.init_args.l2: {low: 1.0, high: 2.0}\n")
+    space.write_text("model.l2: {low: 1.0, high: 2.0}\n")
     assert main(arguments("--trials=2")) == 2
     assert "the trials there are of other space" in capsys.readouterr().err
 

@@ -1,27 +1,20 @@
-"""The commands of `python -m slifmr_pl`, one module each.
+"""The commands of `slifmr`: those that are no subcommands of Lightning's are a module each.
 
-A command is a module of this room with three names: `HELP`, one line for the overview;
-`add_arguments(parser)`; and `run(options)`, which gives the exit status. What takes long to import
-is imported inside `run`. The module's name is the command's (see `command_name`), and `COMMANDS`
-has to list it.
+Such a module has three names: `HELP`, one line for the overview; `add_arguments(parser)`; and
+`run(options)`, which gives the exit status. What takes long to import is imported inside `run`.
+Configurations are called `configs` among the options, and folders of runs `runs`: the plug-ins
+that they name are imported before `run`. `GROUPS` has to list the command.
 """
 
-COMMANDS = (
-    "demo",
-    "import_",
-    "export_data",
-    "inspect",
-    "metrics",
-    "compare",
-    "report",
-    "reproduce",
-    "sweep",
-    "robustness",
-    "explain",
-    "export",
-)
+GROUPS = {
+    "train and evaluate": ("fit", "validate", "test", "predict"),
+    "data": ("import", "inspect", "export-data", "demo"),
+    "studies": ("sweep", "robustness", "compare", "reproduce", "report"),
+    "use": ("explain", "export", "metrics", "presets"),
+}
+"""All commands, as the overview shows them."""
 
 
-def command_name(module: str) -> str:
-    """What a user types: `export-data` for `export_data`, `import` for `import_`."""
-    return module.rstrip("_").replace("_", "-")
+def module_name(command: str) -> str:
+    """The module of a command: `export_data` of `export-data`, `import_` of `import`."""
+    return "import_" if command == "import" else command.replace("-", "_")

@@ -52,12 +52,15 @@ def metric_names(text: str) -> list[str]:
     return given
 
 
-def existing_file(text: str) -> Path:
-    """A type of argument: a file that is there."""
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text}")
-    return path
+def configuration(text: str) -> Path:
+    """A type of argument: a configuration file, or the name of a preset."""
+    from slifmr_pl.config import presets
+    from slifmr_pl.errors import ConfigError
+
+    try:
+        return presets.configuration(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{error.found}; {error.fix}") from error
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -134,10 +137,10 @@ def add_configurations(parser: argparse.ArgumentParser) -> None:
     """Adds what all runs of a study have in common: `configs`, `set`, `jobs`."""
     parser.add_argument(
         "configs",
-        type=existing_file,
+        type=configuration,
         nargs="+",
         metavar="CONFIG",
-        help="as in fit; the later one wins",
+        help="as in fit: a file or the name of a preset; the later one wins",
     )
     parser.add_argument(
         "--set",
@@ -148,6 +151,32 @@ def add_configurations(parser: argparse.ArgumentParser) -> None:
         help="a setting of all runs, for example data.root=PATH; give it again for the next",
     )
     parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time")
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Adds packages of the user's: `plugins`."""
+    parser.add_argument(
+        "--plugins",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="PACKAGE,PACKAGE",
+        help="packages or modules with parts of your own, also of the current folder",
+    )
+
+
+def load_plugins(options: argparse.Namespace) -> None:
+    """Imports the plug-ins that a command, its configurations and its runs name."""
+    from slifmr_pl.config.files import composed, named_plugins
+    from slifmr_pl.config.plugins import load_from_here, load_installed
+
+    files = list(getattr(options, "configs", []))
+    runs = [*getattr(options, "runs", [])]
+    runs += [run for _, of_group in getattr(options, "group", []) for run in of_group]
+    files += [file for run in runs if (file := run / "config.yaml").is_file()]
+    in_files = [name for file in files for name in named_plugins(composed([file]))]
+    load_from_here([*options.plugins, *in_files])
+    load_installed()
 
 
 def console() -> "Console":

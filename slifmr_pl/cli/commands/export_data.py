@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from slifmr_pl.cli.commands.arguments import configuration
+
 HELP = "write a configuration's filtered and split data for RecBole or MMRec"
 
 
@@ -11,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "How to run the others on it: docs/formats.md."
     parser.add_argument("format", choices=("recbole", "mmrec"))
     parser.add_argument(
-        "config", type=Path, metavar="CONFIG", help="a configuration, such as a run's config.yaml"
+        "configs",
+        type=configuration,
+        nargs=1,
+        metavar="CONFIG",
+        help="a configuration, such as a run's config.yaml",
     )
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="folder to write; its name is the data set's"
@@ -31,10 +37,8 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.data.formats.new_folder import new_folder
     from slifmr_pl.datamodule import data_module
 
-    settings = read_data_settings([options.config])
-    if options.data_root is not None:
-        settings["root"] = options.data_root
-    module = data_module(settings, options.config)
+    changes = {} if options.data_root is None else {"root": options.data_root}
+    module = data_module(read_data_settings(options.configs), *options.configs, **changes)
     print(module.data.summary)
     name = options.out.absolute().name
     with new_folder(options.out) as folder:

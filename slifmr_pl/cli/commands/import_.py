@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     reader, source, out = _parsed(options.format, options.rest)
     imported = import_data(reader, source, out)
     print(f"{source} is now the data folder {out}")
-    print(f"{imported}\n\nTrain on it:\n  python lightning_cli.py fit", end="")
+    print(f"{imported}\n\nTrain on it:\n  slifmr fit", end="")
     print(f" --data.root {out}{' --data.split.strategy given' if imported.parts else ''}")
     return 0
 
@@ -41,9 +41,7 @@ def _parsed(format: str, arguments: list[str]) -> tuple["Reader", Path, Path]:
     from jsonargparse import ArgumentParser
 
     kind = _reader_class(format)
-    parser = ArgumentParser(
-        prog=f"python -m slifmr_pl import {format}", description=_description(kind)
-    )
+    parser = ArgumentParser(prog=f"slifmr import {format}", description=_description(kind))
     what = "folder of the data set, or its file" if kind.reads_files else "folder of the data set"
     parser.add_argument("source", type=Path, metavar="SOURCE", help=what)
     parser.add_argument("out", type=Path, metavar="OUT", help="data folder to write")
@@ -66,7 +64,7 @@ def _reader_class(format: str) -> type["Reader"]:
     from slifmr_pl.errors import ConfigError
 
     if "." in format:
-        plugins.load([format.rpartition(".")[0]])  # the user names it here
+        plugins.load_from_here([format.rpartition(".")[0]])  # the user names it here
         return plugins.resolve(format, Reader, "import")  # type: ignore[type-abstract]
     if format not in BUILT_IN:
         raise ConfigError(

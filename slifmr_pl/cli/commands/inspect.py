@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from slifmr_pl.cli.commands.arguments import configuration
+
 HELP = "look at a data folder before training: sizes, oddities, what training does with them"
 
 
@@ -11,12 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, metavar="ROOT", help="the data folder")
     parser.add_argument(
         "--config",
-        type=Path,
+        dest="configs",
+        type=configuration,
         action="append",
         default=[],
         metavar="FILE",
-        help="configuration of `fit`, of which the section data is used; give it again to add "
-        "another, the later one wins; default: no filter, a ratio split",
+        help="configuration of `fit`, a file or the name of a preset, of which the section data is "
+        "used; give it again to add another, the later one wins; default: no filter, a ratio split",
     )
     parser.add_argument(
         "--out",
@@ -42,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.runs.atomic_files import write_json
 
     require_matplotlib()
-    settings = read_data_settings(options.config) | {"root": str(options.root)}
-    inspected = inspect(data_module(settings, *options.config))
+    section = read_data_settings(options.configs)
+    inspected = inspect(data_module(section, *options.configs, root=str(options.root)))
     findings = inspected.findings
     print(as_text(findings))
     name = options.root.resolve().name

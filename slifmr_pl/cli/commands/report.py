@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         raise RunError(
             "no run is named",
             expected="one folder of a run, or several to compare",
-            fix="for example: python -m slifmr_pl report runs/slifmr/version_0",
+            fix="for example: slifmr report runs/slifmr/version_0",
         )
     require_matplotlib()
     if len(groups) == 1 and len(groups[0][1]) == 1:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Ends with 0 where all numbers agree, 1 where some differ, 2 where the run could "
         "not be repeated."
     )
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a tested run")
+    parser.add_argument("runs", type=Path, nargs=1, metavar="RUN", help="folder of a tested run")
     parser.add_argument(
         "--data.root",
         dest="data_root",
@@ -40,9 +40,10 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.errors import UserFacingError
     from slifmr_pl.studies.reproduction_report import reproduce
 
-    out = options.out or options.folder / "reproduction"
+    (run,) = options.runs
+    out = options.out or run / "reproduction"
     try:
-        agrees = reproduce(options.folder, out, options.data_root, options.tolerance, console())
+        agrees = reproduce(run, out, options.data_root, options.tolerance, console())
     except UserFacingError:
         raise
     except Exception:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from slifmr_pl.cli.commands.arguments import (
     add_configurations,
     at_least,
+    configuration,
     console,
-    existing_file,
     metric_names,
     names,
     threads_of,
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE,FILE",
-        help="another model: these files on top of CONFIG; give it again for the next",
+        help="another model: these files or presets on top of CONFIG; give it again for the next",
     )
     parser.add_argument(
         "--name", default="SLIF-MR", help="of the model of CONFIG alone; default: %(default)s"
@@ -123,7 +123,7 @@ def _cell(row: dict[str, Any], metric: str) -> str:
 
 def _model(text: str) -> tuple[str, tuple[Path, ...]]:
     name, _, files = text.partition("=")
-    paths = tuple(existing_file(file) for file in names(files))
+    paths = tuple(configuration(file) for file in names(files))
     if not name or "/" in name or not paths:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE,FILE")
     return name, paths

@@ -55,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Searches, prints the trials, and tests the best on request."""
-    from slifmr_pl.cli.parser import program
     from slifmr_pl.studies.space import read_space
     from slifmr_pl.studies.sweep import Sweep, final, search
 
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         screen.print("No trial finished.")
         return 1
     best = shlex.quote(str(out / "best.yaml"))
-    screen.print(f"Best settings: {program()} fit --config {best}", highlight=False)
+    screen.print(f"Best settings: slifmr fit --config {best}", highlight=False)
     if options.final:
         result = final(sweep, records[0], options.seeds)
         screen.print(_final(result))

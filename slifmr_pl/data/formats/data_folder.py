@@ -60,7 +60,7 @@ def recognised(root: Path) -> Reader:
         "and test.txt",
         fix=f"set the format to {' or '.join(names)}"
         if names
-        else "check the folder; `python -m slifmr_pl import --help` lists other formats",
+        else "check the folder; `slifmr import --help` lists other formats",
         path=root,
     )
 

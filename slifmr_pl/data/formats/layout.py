@@ -36,7 +36,7 @@ class LayoutReader(Reader):
                 f"no interactions; {contents_of(path)}",
                 expected=f"interactions with one of the suffixes {', '.join(SUFFIXES)}",
                 fix="add the file, or bring a foreign format into this layout: "
-                "`python -m slifmr_pl import --help`",
+                "`slifmr import --help`",
                 path=path,
             )
         return Source({kind: _whole(file) for kind, file in files.items()})

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from slifmr_pl.__main__ import main as commands
-from slifmr_pl.cli.entry_point import main
+from slifmr_pl.cli import main
 from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.data.formats.layout import LayoutReader
 from slifmr_pl.data.formats.recbole import RecBoleReader
@@ -82,12 +81,12 @@ def test_own_reader_is_configured_in_yaml_and_comes_back_from_the_run(tmp_path: 
 def test_own_reader_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = likes(tmp_path / "data", "|")
     out = tmp_path / "out"
-    assert commands(["import", CLASS, str(root / "likes.txt"), str(out), "--sep", "|"]) == 0
+    assert main(["import", CLASS, str(root / "likes.txt"), str(out), "--sep", "|"]) == 0
     assert LayoutReader().read(out).interactions["item_id"][0].as_py() == "i1"
     record = json.loads((out / "import.json").read_text())
     assert record["reader"] == {"class_path": CLASS, "init_args": {"sep": "|", "skip": 0}}
     with pytest.raises(SystemExit) as stop:
-        commands(["import", CLASS, "--help"])
+        main(["import", CLASS, "--help"])
     assert stop.value.code == 0
     assert "--sep SEP" in capsys.readouterr().out
 
@@ -99,7 +98,7 @@ def test_own_reader_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_what_is_no_reader_is_refused(
     tmp_path: Path, format: str, found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands(["import", format, str(tmp_path), str(tmp_path / "out")]) == 2
+    assert main(["import", format, str(tmp_path), str(tmp_path / "out")]) == 2
     assert found in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from feature_extraction import FeatureStore
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.formats import recbole
 from slifmr_pl.data.formats.data_folder import read

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.data.formats.layout import LayoutReader
 from slifmr_pl.errors import TableError
 from tests.data.formats.folders import imported, write

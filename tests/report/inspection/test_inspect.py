@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slifmr_pl.__main__ import main
+from slifmr_pl.cli import main
 from slifmr_pl.data.dataset import FilterConfig, SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule

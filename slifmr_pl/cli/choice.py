@@ -1,0 +1,242 @@
+"""What a command line chooses before it is parsed: configurations, plug-ins, model and data module.
+
+The settings that `fit` knows are those of the chosen classes. So the classes are looked up first,
+in flags and files alike, and the parser is made for them: `--help`, errors and `--print_config` are
+about the very model that is trained.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slifmr_pl import models
+from slifmr_pl.checkpoints.format import STATE_KEY, read_checkpoint
+from slifmr_pl.config import plugins
+from slifmr_pl.config.files import SECTIONS, composed, named_plugins, plugin_names
+from slifmr_pl.config.parts import class_path
+from slifmr_pl.config.presets import configuration
+from slifmr_pl.config.sections import class_and_settings, section_of
+from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.module import SlifMrModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+
+DEFAULTS: dict[str, type] = {"model": SlifMrModule, "data": SlifMrDataModule}
+_KINDS: dict[str, type] = {"model": RecommenderModule, "data": RecommendationDataModule}
+
+
+@dataclass
+class Choice:
+    """What is settled before the rest is parsed.
+
+    Attributes:
+        args: The command line without it; of `--model.init_args.x` stays `--model.x`.
+        classes: The class of `model` and of `data`.
+        passed_over: Other classes that the settings of a file may be of: the default one, and
+            those that an earlier file named.
+        checkpoints: What `--ckpt_path` names, where it had to be read for the model's class.
+    """
+
+    args: list[str]
+    classes: dict[str, type]
+    passed_over: dict[str, list[type]]
+    checkpoints: dict[str, dict[str, Any]]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What a configuration has to name: classes that are not the default of their section."""
+        return {
+            section: class_path(cls)
+            for section, cls in self.classes.items()
+            if cls is not DEFAULTS[section]
+        }
+
+
+def choose(args: list[str], defaults: Mapping[str, type]) -> Choice:
+    """Reads flags and files for what they choose, and imports plug-ins.
+
+    Args:
+        args: A subcommand and what follows it.
+        defaults: The classes of model and data module where nothing else is said.
+
+    Raises:
+        ConfigError: A file, plug-in or class is missing, or a setting is of an older version.
+    """
+    given = _read(args)
+    plugins.load_from_here(given.packages)
+    plugins.load_installed()
+    choice = Choice(given.rest, {}, {}, {})
+    if given.packages:
+        choice.args.append(f"--plugins={json.dumps(given.packages)}")
+    for section in SECTIONS:
+        names = given.in_files[section] + given.in_flags[section]  # flags win
+        classes = [defaults[section], *(find_class(name, section) for name in names)]
+        path = _checkpoint_in(given.rest)
+        if section == "model" and path and not names and not given.has_model:
+            choice.checkpoints[path] = read_checkpoint(path)
+            saved = saved_class(choice.checkpoints[path], path)
+            classes += [] if saved is None else [saved]
+        choice.classes[section] = chosen = classes[-1]
+        others = dict.fromkeys([DEFAULTS[section], *classes])
+        choice.passed_over[section] = [cls for cls in others if cls is not chosen]
+    return choice
+
+
+@dataclass
+class _Given:
+    """What flags and files say: plug-ins, names of classes by section, and the rest."""
+
+    rest: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+    has_model: bool = False  # whether a file has settings of the model
+    in_files: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
+    in_flags: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
+
+    def add_file(self, file: Path) -> None:
+        """Notes what a configuration names."""
+        content = composed([file])
+        _refuse_baseline(content, file)
+        self.packages += named_plugins(content)
+        self.has_model |= bool(content.get("model"))
+        for section in SECTIONS:
+            name, _ = class_and_settings(content.get(section), section)
+            self.in_files[section] += [] if name is None else [name]
+
+
+def _read(args: list[str]) -> _Given:
+    given = _Given()
+    for flag, value in _flags(args):
+        section = flag.removeprefix("--").removesuffix(".class_path")
+        if value is not None and flag in ("--config", "-c") and not value.startswith("{"):
+            file = configuration(value)
+            given.add_file(file)
+            given.rest += [flag, str(file)]
+        elif value is not None and flag.removesuffix("+") == "--plugins":
+            given.packages += plugin_names(value)
+        elif value is not None and section in SECTIONS and _is_class_name(value):
+            given.in_flags[section].append(value)
+        else:
+            _refuse_baseline_flag(flag)
+            short = re.sub(r"^--(model|data)\.init_args\.", r"--\1.", flag)
+            given.rest += [short] if value is None else [f"{short}={value}"]
+    for names in (*given.in_files.values(), *given.in_flags.values()):
+        given.packages += [package for name in names for package in _package_of(name)]
+    given.packages = list(dict.fromkeys(given.packages))
+    return given
+
+
+def find_class(name: str, section: str) -> type:
+    """The class of a section, by its path, or by its name alone where it is imported.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    kind = _KINDS[section]
+    if "." in name:
+        return plugins.resolve(name, kind, section)
+    if section == "model" and name in models.__all__:
+        getattr(models, name)  # imports it
+    known = [cls for cls in _subclasses(kind) if _is_there(cls)]
+    named = {class_path(cls): cls for cls in known if cls.__name__ == name}
+    if len(named) == 1:
+        return next(iter(named.values()))
+    names = [cls.__name__ for cls in known] + (models.__all__ if section == "model" else [])
+    near = get_close_matches(name, names, n=1)
+    raise ConfigError(
+        f"{section} is {name}, and "
+        + (f"there are {' and '.join(named)}" if named else "no class of that name is imported"),
+        expected="package.module.Class, or the name alone of a class of this package or a plug-in",
+        fix=f"did you mean {near[0]}?"
+        if near and not named
+        else "name its module, or add --plugins PACKAGE",
+    )
+
+
+def saved_class(checkpoint: Mapping[str, Any], path: str) -> type | None:
+    """The class that a checkpoint names as its model's; None if it names none.
+
+    Raises:
+        ConfigError: If the class is of a package that is no plug-in; it is not imported.
+    """
+    name = checkpoint[STATE_KEY].get("model")
+    if not isinstance(name, str):
+        return None
+    return plugins.resolve(name, RecommenderModule, f"the checkpoint {path}")
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    below: list[type] = kind.__subclasses__()
+    for cls in below:
+        yield cls
+        yield from _subclasses(cls)
+
+
+def _is_there(cls: type) -> bool:
+    """Whether a class is found where it says it is."""
+    return getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
+
+
+def _package_of(name: str) -> list[str]:
+    """The module of a class that the user names, which is a plug-in thereby."""
+    module = name.rpartition(".")[0]
+    own = module.partition(".")[0] in (*plugins.OWN_PACKAGES, "__main__", "")
+    return [] if own else [module]
+
+
+def _checkpoint_in(args: list[str]) -> str | None:
+    """The file that `--ckpt_path` names; None without one, and of `last`."""
+    paths = [arg.partition("=")[2] for arg in args if arg.startswith("--ckpt_path=")]
+    return paths[-1] if paths and Path(paths[-1]).is_file() else None
+
+
+def _flags(args: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Flags with their values, however they are written; other words come without a value."""
+    rest = iter(range(len(args)))
+    for place in rest:
+        flag, equals, value = args[place].partition("=")
+        if not flag.startswith("-"):
+            yield args[place], None
+        elif equals:
+            yield flag, value
+        elif place + 1 < len(args) and not args[place + 1].startswith("--"):
+            next(rest)
+            yield flag, args[place + 1]
+        else:
+            yield flag, None
+
+
+def _is_class_name(value: str) -> bool:
+    return all(part.isidentifier() for part in value.split(".")) and not Path(value).is_file()
+
+
+def _refuse_baseline(content: Mapping[str, Any], file: Path) -> None:
+    """Refuses a file of an older version with `baseline`, unless it says that there is none."""
+    if content.get("baseline") is not None:
+        name, settings = class_and_settings(content["baseline"], "baseline")
+        new_name = f"slifmr_pl.models.{(name or 'Ease').rpartition('.')[2]}"
+        section = section_of(new_name, settings)
+        text = yaml.safe_dump(section, default_flow_style=True, sort_keys=False, width=1000)
+        raise ConfigError(
+            "the key baseline is of an older version",
+            expected="the model's class below model",
+            fix=f"write model: {text.strip()}",
+            path=file,
+        )
+
+
+def _refuse_baseline_flag(flag: str) -> None:
+    if flag.partition(".")[0] == "--baseline":
+        setting = flag.removeprefix("--baseline").removeprefix(".init_args")
+        raise ConfigError(
+            f"{flag} is of an older version",
+            expected="the model's class as --model, and its settings below it",
+            fix=f"write --model{setting}" if setting else "for example --model Ease",
+        )
