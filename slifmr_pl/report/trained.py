@@ -16,7 +16,7 @@ from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.fingerprints import part_fingerprints
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.datamodule import data_module
+from slifmr_pl.datamodule import SlifMrDataModule, data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.models.base import RecommenderModule, load_model
 from slifmr_pl.report.html.pictures import ItemCards
@@ -119,7 +119,7 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    data = data_module(section, run.folder / CONFIG_FILE, root=str(folder))
+    data: SlifMrDataModule = data_module(section, run.folder / CONFIG_FILE, root=str(folder))
     inspected = inspect(data)
     recorded = (run.record["data"] or {}).get("parts")
     found = part_fingerprints(inspected.data)
