@@ -284,7 +284,7 @@ class SlifMrModule(RecommenderModule):
         return Neighbours(neighbours, self.self_loop.current_weights)
 
     def on_validation_epoch_start(self) -> None:
-        """Propagates once; while it trains, chooses the regression's weight where that is open."""
+        """Propagates once; in `fit`, chooses the regression's weight first, unless it is fixed."""
         if self.entries.learned:
             self._forget_graphs()  # their edges have learned since
         views, trainer = self._views(), self.trainer
@@ -370,6 +370,8 @@ class SlifMrModule(RecommenderModule):
         attention = None
         assert self.inputs is not None
         self._regression.solve(self.inputs)  # where nothing is validated; checkpoints follow
+        if self.entries.learned:
+            self._forget_graphs()
         _ = self.propagation  # none is there yet where a resumed run begins at an epoch's end
         if self.self_loop.attention() is not None:
             assert self._assembler is not None
