@@ -301,7 +301,7 @@ def test_test_of_a_run_may_name_metrics_that_training_did_not(
     reported = json.loads((folder / "test.json").read_text())["metrics"]
     assert 0 < reported["test/gini@20"] < 1
     comparison = ["compare", str(folder), str(folder), "--metrics", "diversity@20"]
-    assert commands(comparison) == 0
+    assert main(comparison) == 0
     assert f"{reported['test/diversity@20']:.4f}" in capsys.readouterr().out
     clash = ["--model.metrics", "[{class_path: slifmr_pl.metrics.accuracy.Recall}]"]
     assert main(["test", *arguments, *clash]) == 2
