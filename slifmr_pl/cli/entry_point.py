@@ -71,11 +71,11 @@ def main(
         )
     try:
         with _collector_paused():
-            from slifmr_pl.cli import lightning
+            from slifmr_pl.cli.lightning import run
     except KeyboardInterrupt:
         print("Stopped before anything began.", file=sys.stderr)
         return 130
-    return lightning.run(given, model, data)
+    return run(given, model, data)
 
 
 def _our_commands() -> list[str]:
