@@ -1,10 +1,12 @@
 # make demo: create the environment and run the main job on the embedded demo data.
 # make test: create the environment and pass lint, types and tests.
 # PYTHON chooses the interpreter; pip's own environment variables choose the index.
+# JOBS says how many processes the tests run in.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo_data
+JOBS ?= 2
 
 .PHONY: demo test environment lint types tests docs format clean
 
@@ -32,7 +34,7 @@ types: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	@echo "== Tests"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 docs: $(VENV)/.dev
 	@echo "== Site in build/site"
