@@ -111,7 +111,9 @@ def _result(run: Run) -> Html:
 
 
 def _data(trained: TrainedRun) -> Html:
-    findings = trained.inspected.findings
+    findings = trained.findings
+    if findings is None:
+        return paragraph("The data come from a data module of your own: there is no data folder to look at.")
     return joined([sizes_section(findings), notes_section(findings)])
 
 

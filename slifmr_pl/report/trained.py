@@ -19,8 +19,9 @@ from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.datamodule import SlifMrDataModule, data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.models.base import RecommenderModule, load_model
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.report.html.pictures import ItemCards
-from slifmr_pl.report.inspection.inspect import Inspected, inspect
+from slifmr_pl.report.inspection.inspect import Inspection, inspect
 from slifmr_pl.report.run import Run
 from slifmr_pl.runs.layout import CONFIG_FILE
 
@@ -35,20 +36,17 @@ class TrainedRun:
 
     Attributes:
         module: With the graphs that its metric was measured with.
-        inspected: The data, read as for training.
+        data: Users, items, parts and triples, as they were trained on.
+        findings: What the data folder holds; None where the data are of a data module of one's own.
         cards: Titles and pictures of the items.
         masks: Which known items the test left out of the ranking.
     """
 
     module: RecommenderModule
-    inspected: Inspected
+    data: RecommendationData
+    findings: Inspection | None
     cards: ItemCards
     masks: str
-
-    @property
-    def data(self) -> RecommendationData:
-        """Users, items, parts and triples."""
-        return self.inspected.data
 
     @cached_property
     def views(self) -> dict[str, Tensor]:
@@ -110,8 +108,10 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=run.folder,
         )
     section = run.settings.get("data") or {}
-    folder = Path(root or class_and_settings(section, "data")[1].get("root") or "")
-    if not folder.is_dir():
+    settings = class_and_settings(section, "data")[1]
+    folder = Path(root or settings.get("root") or "")
+    in_folder = "root" in settings or root is not None  # a data module of one's own may need none
+    if in_folder and not folder.is_dir():
         raise RunError(
             "the run's data folder is not there",
             expected="the data that the run was trained on",
@@ -119,10 +119,19 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    data: SlifMrDataModule = data_module(section, run.folder / CONFIG_FILE, root=str(folder))
-    inspected = inspect(data)
+    module_of_data = data_module(
+        section,
+        run.folder / CONFIG_FILE,
+        kind=RecommendationDataModule,
+        **({"root": str(folder)} if in_folder else {}),
+    )
+    findings = None
+    if isinstance(module_of_data, SlifMrDataModule):
+        findings, data = inspect(module_of_data)
+    else:
+        data = module_of_data.dataset()
     recorded = (run.record["data"] or {}).get("parts")
-    found = part_fingerprints(inspected.data)
+    found = part_fingerprints(data)
     if recorded != found:
         changed = [name for name in found if (recorded or {}).get(name) != found[name]]
         raise RunError(
@@ -131,6 +140,6 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             fix="restore them, or give their folder with --data.root PATH",
             path=folder,
         )
-    cards = ItemCards(inspected.data.items, inspected.data.item_table, folder)
-    masks = data.test_masks if run.evaluation is None else run.evaluation.masks
-    return TrainedRun(module, inspected, cards, masks)
+    cards = ItemCards(data.items, data.item_table, folder)
+    masks = module_of_data.test_masks if run.evaluation is None else run.evaluation.masks
+    return TrainedRun(module, data, findings, cards, masks)

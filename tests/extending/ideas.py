@@ -4,7 +4,7 @@ import json
 import os
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from slifmr_pl import (
     RecommenderModule,
     SelfLoopConfig,
 )
+from slifmr_pl.config.conversion import plain
 from tests.extending.parts.bought_together import BoughtTogether
 from tests.extending.parts.clusters_data import ClustersDataModule
 from tests.extending.parts.gated_correlation import GatedCorrelation
@@ -44,12 +45,12 @@ class Idea:
     Attributes:
         model: Makes the model.
         data: Makes the data module, of the folder of the demo catalogue.
-        settings: The same in YAML, below `model` and `data`.
+        settings: The same in YAML, below `model` and `data`; of the folder of the demo catalogue.
     """
 
+    settings: Callable[[Path], dict[str, Any]]
     model: Callable[[], RecommenderModule] = full_model
     data: Callable[[Path], RecommendationDataModule] = demo_data
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def named(name: str, **arguments: Any) -> dict[str, Any]:
@@ -57,26 +58,25 @@ def named(name: str, **arguments: Any) -> dict[str, Any]:
     return {"class_path": name, **({"init_args": arguments} if arguments else {})}
 
 
-def pictures_by_cnn(catalogue: Path) -> RecommendationDataModule:
+def cnn_source(catalogue: Path) -> ModalitySource:
     kind = f"{PARTS}.pooled_cnn.PooledCnn"
-    source = ModalitySource(kind, str(cnn(catalogue)), columns=("image",), options={"layer": 1})
-    return demo_data(catalogue, modalities={"image": source})
+    return ModalitySource(kind, str(cnn(catalogue)), columns=("image",), options={"layer": 1})
 
 
-def sounds(catalogue: Path) -> RecommendationDataModule:
+def sound_source(catalogue: Path) -> ModalitySource:
     kind = f"{PARTS}.sounds.MeanLogSpectrum"
-    source = ModalitySource(kind, files=str(recorded(catalogue)), options={"bands": 6})
-    return demo_data(catalogue, modalities={"sound": source})
+    return ModalitySource(kind, files=str(recorded(catalogue)), options={"bands": 6})
 
 
-def likes(catalogue: Path) -> RecommendationDataModule:
+@cache
+def liked(catalogue: Path) -> Path:
+    """A folder in the format of `LikesReader`."""
     root = catalogue.parent / "likes"
     if not root.exists():
         root.mkdir()
         rows = [f"u{u}|i{i}" for u in range(40) for i in range(30) if (u * i + u + i) % 3]
         (root / "likes.txt").write_text("who|what\n" + "\n".join(rows) + "\n")
-    reader = LikesReader("|", skip=1)
-    return demo_data(root, format=reader, filters=FilterConfig(), modalities=None, batch_size=64)
+    return root
 
 
 @cache
@@ -113,38 +113,58 @@ NETWORK = NetworkConfig(embedding_dim=16)
 LOSS = LossConfig(ranking="softmax", alignment=0.05, l2=1e-3)
 IDEAS: dict[str, Idea] = {
     "loss term": Idea(
+        lambda _: {"model": {"loss": {"terms": [named("PopularityDebias", weight=0.1)]}}},
         lambda: full_model(loss=replace(LOSS, terms=[PopularityDebias(0.1)])),
-        settings={"model": {"loss": {"terms": [named("PopularityDebias", weight=0.1)]}}},
     ),
     "correlation entry": Idea(
+        lambda _: {"model": {"self_loop": {"entries": [named("GatedCorrelation", gamma=0.4)]}}},
         lambda: full_model(self_loop=SelfLoopConfig(entries=[GatedCorrelation(0.4)])),
-        settings={"model": {"self_loop": {"entries": [named("GatedCorrelation", gamma=0.4)]}}},
     ),
     "view": Idea(
-        lambda: full_model(network=replace(NETWORK, views=[BoughtTogether(4, dropout=0.3)])),
-        settings={
-            "model": {"network": {"views": [named("BoughtTogether", neighbours=4, dropout=0.3)]}}
-        },
+        lambda _: {"model": {"network": {"views": [named("BoughtTogether", dropout=0.3)]}}},
+        lambda: full_model(network=replace(NETWORK, views=[BoughtTogether(dropout=0.3)])),
     ),
     "negative sampler": Idea(
+        lambda _: {"data": {"sampler": named("PopularitySampler", power=0.5)}},
         data=lambda root: demo_data(root, sampler=PopularitySampler(0.5)),
-        settings={"data": {"sampler": named("PopularitySampler", power=0.5)}},
     ),
     "metric": Idea(
+        lambda _: {"model": {"metrics": [named("IntraListDiversity", modality="text")]}},
         lambda: full_model(metrics=[IntraListDiversity("text")]),
-        settings={"model": {"metrics": [named("IntraListDiversity", modality="text")]}},
     ),
-    "encoder kind": Idea(data=pictures_by_cnn),
-    "raw modality": Idea(data=sounds),
-    "reader": Idea(data=likes),
-    "data module": Idea(data=lambda root: ClustersDataModule(
-        clusters=4, batch_size=64, negatives=4, neighbours=3
-    )),
+    "encoder kind": Idea(
+        lambda root: {"data": {"modalities": {"image": plain(cnn_source(root))}}},
+        data=lambda root: demo_data(root, modalities={"image": cnn_source(root)}),
+    ),
+    "raw modality": Idea(
+        lambda root: {"data": {"modalities": {"sound": plain(sound_source(root))}}},
+        data=lambda root: demo_data(root, modalities={"sound": sound_source(root)}),
+    ),
+    "reader": Idea(
+        lambda root: {
+            "data": {
+                "root": str(liked(root)),
+                "format": named("LikesReader", sep="|", skip=1),
+                "modalities": None,
+            }
+        },
+        data=lambda root: demo_data(
+            liked(root),
+            format=LikesReader("|", skip=1),
+            filters=FilterConfig(),
+            modalities=None,
+            batch_size=64,
+        ),
+    ),
+    "data module": Idea(
+        lambda _: {"data": named("ClustersDataModule", clusters=4, negatives=4, neighbours=3)},
+        data=lambda _: ClustersDataModule(clusters=4, batch_size=64, negatives=4, neighbours=3),
+    ),
     "model": Idea(
+        lambda _: {"model": named("SimGcl", noise=0.2)},
         lambda: SimGcl(noise=0.2, ks=(5, 20)),
-        settings={"model": named("SimGcl", noise=0.2)},
     ),
-}  # fmt: skip
+}
 
 
 def new_model(idea: str) -> RecommenderModule:

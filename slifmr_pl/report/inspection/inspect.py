@@ -1,7 +1,7 @@
 """Everything that was found in a data folder, and what training does with it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,8 +66,7 @@ class Inspection:
     coverage: list[Coverage]
 
 
-@dataclass(frozen=True)
-class Inspected:
+class Inspected(NamedTuple):
     """Findings, and the data that they were found in.
 
     Attributes:
