@@ -113,7 +113,7 @@ def _result(run: Run) -> Html:
 def _data(trained: TrainedRun) -> Html:
     findings = trained.findings
     if findings is None:
-        return paragraph("The data come from a data module of your own: there is no data folder to look at.")
+        return paragraph("The data come from a data module of your own, not from a data folder.")
     return joined([sizes_section(findings), notes_section(findings)])
 
 
