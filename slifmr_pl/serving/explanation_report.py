@@ -21,7 +21,9 @@ _MEANINGS = {
     "fact": "facts of the knowledge graph",
     "regression": "items of the user that go with this one",
     "correlation": "similar items by the self-loop, in the {view} view",
+    "view": "the view {view}",
 }
+_OTHER_MEANING = "{kind}, in the view {view}"  # kinds that a view of the user's own gives
 
 
 def as_dict(
@@ -103,7 +105,7 @@ def print_explanation(content: dict[str, Any], top: int, console: Console) -> No
         table.add_column("share", justify="right")
         table.add_column("by way of")
         for kind in content[f"{side}_side"]["kinds"]:
-            meaning = _MEANINGS[kind["kind"]].format(view=kind["view"])
+            meaning = _MEANINGS.get(kind["kind"], _OTHER_MEANING).format(**kind)
             table.add_row(f"{kind['score']:+.4f}", meaning, style="bold")
             parts = [
                 part
