@@ -210,6 +210,7 @@ def _evaluation(case: Case) -> tuple[float, int, int]:
     )
     batches = iter(loader)
     with torch.inference_mode():
+        module.on_validation_start()
         start = seconds_of(module.on_validation_epoch_start, 1, device)
         seconds, watched = _watched(
             lambda: module.validation_step(_on_device(next(batches), device), 0),

@@ -54,6 +54,8 @@ class Case:
         module.trainer = pl.Trainer(
             accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
         )
+        data = BenchmarkData(self.inputs, self.batches())
+        module.trainer.datamodule = data  # type: ignore[attr-defined]  # set by fit and its like
         module.on_train_start()
         module.on_train_epoch_start()
         return module
