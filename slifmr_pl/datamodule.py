@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from feature_extraction import FeatureStore
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from slifmr_pl.config.plugins import resolve
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
@@ -24,7 +24,7 @@ from slifmr_pl.data.reader import Reader
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.building import require_modalities
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 
 DataModule = TypeVar("DataModule", bound=RecommendationDataModule)

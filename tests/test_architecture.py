@@ -247,7 +247,7 @@ def test_no_module_is_named_after_nothing() -> None:
         ("slifmr_pl.nn.network", "from slifmr_pl.losses.objective import Objective"),
         ("slifmr_pl.nn.network", "from pytorch_lightning import LightningModule"),
         ("slifmr_pl.losses.objective", "import slifmr_pl.metrics.ranking_metrics"),
-        ("slifmr_pl.metrics.ranking_metrics", "from slifmr_pl.losses import ranking"),
+        ("slifmr_pl.metrics.ranking_metrics", "from slifmr_pl.losses import ranking_losses"),
         ("slifmr_pl.module", "from slifmr_pl.cli import main"),
         ("slifmr_pl.datamodule", "from slifmr_pl.cli.lightning import SlifMrCLI"),
         ("slifmr_pl.errors", "from slifmr_pl.data.vocabulary import Vocabulary"),

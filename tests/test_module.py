@@ -11,10 +11,10 @@ from slifmr_pl.checkpoints.format import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatches
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.network_config import (
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.preparation import InputPreparation, Preparation, as_values, stack
 from feature_extraction.errors import FeatureError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.raw_modality import RawModality
 
 if TYPE_CHECKING:  # torch takes seconds to import; to name a kind and to reuse a store needs none

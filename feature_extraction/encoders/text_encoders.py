@@ -17,7 +17,7 @@ from feature_extraction.encoders.text_preparation import (
     special_tokens,
 )
 from feature_extraction.errors import FeatureError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.texts import TextModality
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.preparation import Batch, Failure, Job, Preparation, Prepared
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.items.inputs import Item, ItemSource
 from feature_extraction.stores.partial import Outcome, PartialStore
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from feature_extraction.encoders.model_files import ModelFiles, identify
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.extraction.keys import Keyed, encoder_code, key_of
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import locked

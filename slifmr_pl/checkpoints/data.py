@@ -8,7 +8,7 @@ import torch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 
 
 def data_state(inputs: ModelInputs) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import yaml
 from slifmr_pl import models
 from slifmr_pl.checkpoints.format import STATE_KEY, read_checkpoint
 from slifmr_pl.config import plugins
-from slifmr_pl.config.files import SECTIONS, composed, named_plugins, plugin_names
+from slifmr_pl.config.files import SECTIONS, merged_configuration, named_plugins, plugin_names
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.config.presets import configuration
 from slifmr_pl.config.sections import class_and_settings, section_of
@@ -102,7 +102,7 @@ class _Given:
 
     def add_file(self, file: Path) -> None:
         """Notes what a configuration names."""
-        content = composed([file])
+        content = merged_configuration([file])
         _refuse_baseline(content, file)
         self.packages += named_plugins(content)
         self.has_model |= bool(content.get("model"))

@@ -38,7 +38,7 @@ from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
-from slifmr_pl.runs.layout import (
+from slifmr_pl.runs.run_folders import (
     last_of_newest_run,
     last_path,
     new_run_folder,

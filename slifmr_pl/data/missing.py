@@ -30,7 +30,7 @@ class Completed(NamedTuple):
     searched: NDArray[np.bool_]
 
 
-def complete(
+def complete_features(
     values: NDArray[np.float32],
     present: NDArray[np.bool_],
     policy: Missing,

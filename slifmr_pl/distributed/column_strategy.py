@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 
 
 @StrategyRegistry.register(
@@ -28,9 +28,9 @@ class ColumnStrategy(DDPStrategy):
     """
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> EmbeddingColumns:
         """The columns of this process."""
-        return Columns(self.global_rank, self.world_size)
+        return EmbeddingColumns(self.global_rank, self.world_size)
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:

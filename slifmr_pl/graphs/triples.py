@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def relation_attention(
     embeddings: Tensor,
     relation_weights: Tensor,
     chunk: int = 1 << 14,
-    columns: Columns = Columns(),
+    columns: EmbeddingColumns = EmbeddingColumns(),
 ) -> Tensor:
     """Softmax over each head's triples of ⟨e_h ⊙ w_r, e_t⟩ / sqrt(d).
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.regularisation import embedding_l2
@@ -67,7 +67,7 @@ class LossContext:
         rows: BatchRows,
         representations: Representations,
         features: Mapping[str, ItemFeatures],
-        columns: Columns,
+        columns: EmbeddingColumns,
         aligned: Tensor,
         divisor: float,
         share: ProcessShare,

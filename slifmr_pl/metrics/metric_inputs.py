@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, spmm

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slifmr_pl.graphs.correlation import Target
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns, unit_rows
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import Csr, SparseGraph
 from slifmr_pl.graphs.triples import DirectedTriples, relation_attention
@@ -127,7 +127,9 @@ class KnowledgeView(View):
             context.rows,
         )
 
-    def attention(self, triples: DirectedTriples, items: Tensor, columns: Columns) -> Tensor:
+    def attention(
+        self, triples: DirectedTriples, items: Tensor, columns: EmbeddingColumns
+    ) -> Tensor:
         """Attention from the present weights, float32 [T], see `relation_attention`.
 
         Args:

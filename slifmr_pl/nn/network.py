@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.correlation import CorrelationEntries, Target
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.graphs.sparse.spmm import spmm
-from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.fusion import AttentiveFusion, FusedViews, Fusion, ItemView
 from slifmr_pl.nn.item_views import KnowledgeView, ModalityView
+from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.nn.propagation import propagate_mean, rows_of
 from slifmr_pl.nn.views import NetworkData, View, ViewContext, has_shared_columns
 
@@ -72,13 +72,13 @@ class SlifMrNetwork(nn.Module):
         *,
         features: Mapping[str, ItemFeatures] | None = None,
         entries: CorrelationEntries | None = None,
-        columns: Columns = Columns(),
+        columns: EmbeddingColumns = EmbeddingColumns(),
     ) -> None:
         super().__init__()
         self.config = config
         self.columns = columns
         self.n_users, self.n_items = graph.n_users, graph.n_items
-        is_relation = entries is not None and entries.enter(Target("knowledge"))
+        is_relation = entries is not None and entries.any_enters(Target("knowledge"))
         data = NetworkData(graph, features or {}, config.embedding_dim, columns, is_relation)
         self.user_embedding = data.table(graph.n_users)
         self.item_embedding = data.table(graph.n_items)
@@ -111,7 +111,7 @@ class SlifMrNetwork(nn.Module):
             name for name, parameter in self.named_parameters() if has_shared_columns(parameter)
         )
 
-    def keep_columns(self, columns: Columns) -> None:
+    def keep_columns(self, columns: EmbeddingColumns) -> None:
         """Keeps some columns of the tables, and drops the others.
 
         Raises:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.report.html.figures import figures, scatter
-from slifmr_pl.report.html.html import Html, element, joined, paragraph, table
-from slifmr_pl.report.html.pictures import ItemCards, cards
+from slifmr_pl.report.html.html import Html, concatenated, element, paragraph, table
+from slifmr_pl.report.html.item_cards import ItemCards, cards
 from slifmr_pl.report.trained import TrainedRun
 
 _ITEMS = 6  # whose neighbours are shown
@@ -48,7 +48,7 @@ def neighbourhoods(trained: TrainedRun) -> Html:
     else:
         parts.append(paragraph("The best epoch found no neighbours of its own."))
     if not graphs:
-        return joined(parts)
+        return concatenated(parts)
     with_neighbours = torch.stack([(found >= 0).any(dim=1) for found, _ in graphs.values()]).all(0)
     rows = np.flatnonzero(with_neighbours.numpy())
     # From seldom to popular, so that both ends of the catalogue are seen.
@@ -75,7 +75,7 @@ def neighbourhoods(trained: TrainedRun) -> Html:
                 class_="example",
             )
         )
-    return joined(parts)
+    return concatenated(parts)
 
 
 def _shares(after: Tensor, before: dict[str, Tensor]) -> list[str]:
@@ -128,7 +128,7 @@ def alignment(trained: TrainedRun) -> Html:
         "two principal components of all views together). Where a group keeps its place from "
         f"one picture to the next, the views agree on it. {coloured.capitalize()}."
     )
-    return joined(
+    return concatenated(
         [
             paragraph(text),
             figures(*drawn),

@@ -20,10 +20,10 @@ from slifmr_pl.datamodule import SlifMrDataModule, data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.models.base import RecommenderModule, load_model
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
-from slifmr_pl.report.html.pictures import ItemCards
+from slifmr_pl.report.html.item_cards import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspection, inspect
 from slifmr_pl.report.run import Run
-from slifmr_pl.runs.layout import CONFIG_FILE
+from slifmr_pl.runs.run_folders import CONFIG_FILE
 
 Integers = npt.NDArray[np.int64]
 LIST = 20  # items of a recommendation that are counted
@@ -84,7 +84,7 @@ class TrainedRun:
         """Training interactions of each item, int64 [I]."""
         return np.bincount(self.data.train.items, minlength=len(self.data.items))
 
-    def is_found(self, user: int) -> npt.NDArray[np.bool_]:
+    def is_hit(self, user: int) -> npt.NDArray[np.bool_]:
         """Which entries of a user's list are test items, bool [k]."""
         start, stop = self.relevant.offsets[user : user + 2]
         return np.isin(self.lists[user], self.relevant.items[start:stop])

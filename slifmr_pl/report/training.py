@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slifmr_pl.report.html.figures import curves, figures, histograms
-from slifmr_pl.report.html.html import Html, joined, note, paragraph, table
+from slifmr_pl.report.html.html import Html, concatenated, note, paragraph, table
 from slifmr_pl.report.run import Run, Series
 from slifmr_pl.report.trained import TrainedRun
 
@@ -61,7 +61,7 @@ def training(run: Run) -> Html:
             )
     best = run.best_epoch
     chosen = [] if best is None else [paragraph(f"The dotted line is at epoch {best}, the best.")]
-    return joined([*chosen, figures(*parts)])
+    return concatenated([*chosen, figures(*parts)])
 
 
 def rebuilds(history: Mapping[str, Series]) -> list[Rebuild]:
@@ -125,7 +125,7 @@ def self_loop(run: Run, trained: TrainedRun | None) -> Html:
         for step in steps
     ]
     header = ("after epoch", "edges", "kept", "new", "dropped", "mean similarity")
-    return joined([figures(*parts), table("Rebuilds of the correlation graph", header, rows)])
+    return concatenated([figures(*parts), table("Rebuilds of the correlation graph", header, rows)])
 
 
 def _similarities(trained: TrainedRun) -> Html:

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slifmr_pl.report.html.figures import Bar, bars, figures
-from slifmr_pl.report.html.html import Html, element, joined, note, paragraph, table
-from slifmr_pl.report.html.pictures import cards
+from slifmr_pl.report.html.html import Html, concatenated, element, note, paragraph, table
+from slifmr_pl.report.html.item_cards import cards
 from slifmr_pl.report.run import Run
 from slifmr_pl.report.trained import LIST, TrainedRun
 from slifmr_pl.runs.reading import Evaluation
@@ -47,7 +47,7 @@ def by_activity(run: Run, trained: TrainedRun) -> Html:
         ]
         rows.append((_range(activity[group]), f"{len(group):,}", *means))
     header = ("training interactions", "users", *names)
-    return joined([figures(*drawn), table("Users by activity", header, rows)])
+    return concatenated([figures(*drawn), table("Users by activity", header, rows)])
 
 
 def by_popularity(trained: TrainedRun) -> Html:
@@ -86,7 +86,7 @@ def by_popularity(trained: TrainedRun) -> Html:
         x="share found",
     )
     header = ("training interactions", "items", "of training", "of test", "of lists", "found")
-    return joined([figures(figure), table("Items by popularity", header, rows)])
+    return concatenated([figures(figure), table("Items by popularity", header, rows)])
 
 
 def sample_users(trained: TrainedRun) -> Html:
@@ -116,7 +116,7 @@ def sample_users(trained: TrainedRun) -> Html:
         f"{len(drawn)} users drawn at random. Marked recommendations are in the user's test part; "
         f"known items ({trained.masks}) are left out, as in the test."
     )
-    return joined([paragraph(text), form, element("div", *examples, id="users")])
+    return concatenated([paragraph(text), form, element("div", *examples, id="users")])
 
 
 def fifths(values: Integers) -> list[Integers]:
@@ -132,7 +132,7 @@ def _example(trained: TrainedRun, user: int) -> Html:
     known = history.items[start:stop]
     # What all have says little of a user; what few have comes first.
     rare = known[np.argsort(trained.popularity[known], kind="stable")][:_SHOWN].tolist()
-    found = trained.is_found(user)[:_SHOWN].tolist()
+    found = trained.is_hit(user)[:_SHOWN].tolist()
     ranked = trained.lists[user, :_SHOWN].tolist()
     recommended = [(item, hit) for item, hit in zip(ranked, found, strict=True) if item >= 0]
     name = trained.data.users.decode([user])[0]

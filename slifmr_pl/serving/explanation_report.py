@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slifmr_pl.data.catalogue import Catalogue
-from slifmr_pl.serving.explanation import Explanation, Part
+from slifmr_pl.serving.explanation import Explanation, ScoreShare
 
 _MEANINGS = {
     "own": "what training has learned of it alone",
@@ -54,7 +54,7 @@ def as_dict(
         "score": explanation.score,
     }
     for side in ("user", "item"):
-        parts: list[Part] = getattr(explanation, f"{side}_parts")
+        parts: list[ScoreShare] = getattr(explanation, f"{side}_parts")
         totals: dict[tuple[str, str], float] = defaultdict(float)
         for part in parts:
             totals[part.kind, part.view] += part.score
@@ -68,7 +68,7 @@ def as_dict(
     return content
 
 
-def _named(part: Part, catalogue: Catalogue, titles: Mapping[str, str]) -> dict[str, Any]:
+def _named(part: ScoreShare, catalogue: Catalogue, titles: Mapping[str, str]) -> dict[str, Any]:
     name = relation = None
     if part.row is not None:
         vocabulary = {"user": catalogue.users, "fact": catalogue.entities}.get(

@@ -22,7 +22,7 @@ from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.sparse.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
-from slifmr_pl.models.ranking import ScoreRanker, Vectors, require_vectors
+from slifmr_pl.models.ranking_module import ScoreRanker, Vectors, require_vectors
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
 from slifmr_pl.serving.raw_ids import RowLookup
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from slifmr_pl.errors import RunError
-from slifmr_pl.runs.layout import Stage
 from slifmr_pl.runs.reading import Evaluation
+from slifmr_pl.runs.run_folders import Stage
 from slifmr_pl.studies.comparable import (
     Group,
     differing_settings,

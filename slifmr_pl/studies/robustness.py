@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.config.files import composed
+from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.metrics.definitions import BUILT_IN
 from slifmr_pl.metrics.metric import UserMetric
-from slifmr_pl.models.ranking import DEFAULT_KS
+from slifmr_pl.models.ranking_module import DEFAULT_KS
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.reading import read_evaluation, read_settings
-from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.runs import Job, ensure_fitted, ensure_tested, in_parallel
 from slifmr_pl.studies.statistics import mean_and_std
 
 GROUPS = 4  # of users, by activity
@@ -219,7 +219,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
                 for seed in study.seeds:
                     # An aspect that does not concern a model leaves the run on clean data.
                     run = runs_of.get((aspect, model, level, seed), runs[model, seed])
-                    metrics = tested(run, study.threads)
+                    metrics = ensure_tested(run, study.threads)
                     points.append(Point(model.name, aspect.name, f"{level:.0%}", seed, metrics))
     if chosen is None or "activity" in chosen:
         points += _activity(runs)
@@ -228,7 +228,9 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
 
 def _settings(model: Model, study: Study, section: str) -> dict[str, Any]:
     """What a model's configurations say in one section."""
-    return class_and_settings(composed(model.configs, study.settings).get(section), section)[1]
+    return class_and_settings(
+        merged_configuration(model.configs, study.settings).get(section), section
+    )[1]
 
 
 def _require_measured(study: Study) -> None:
@@ -328,9 +330,9 @@ def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list
     """Makes and tests the runs of some jobs, several at a time."""
 
     def made(job: Job) -> Path:
-        run = fitted(job, study.threads)
+        run = ensure_fitted(job, study.threads)
         metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
-        say(f"{metric} {tested(run, study.threads)[metric]:.4f}  {place}")
+        say(f"{metric} {ensure_tested(run, study.threads)[metric]:.4f}  {place}")
         return run
 
     return in_parallel(made, jobs, study.jobs)

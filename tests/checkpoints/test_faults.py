@@ -19,7 +19,7 @@ from slifmr_pl.cli import main
 from slifmr_pl.errors import CheckpointError, DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.runs.atomic_files import write_whole
-from slifmr_pl.runs.layout import last_of_newest_run, last_path, new_run_folder
+from slifmr_pl.runs.run_folders import last_of_newest_run, last_path, new_run_folder
 from tests.checkpoints.faults import (
     EPOCHS,
     SPAWN,

@@ -10,15 +10,15 @@ from slifmr_pl.graphs.correlation import CosineBuilder, IntoKnowledge
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.losses.terms import EmbeddingL2, RankingLoss
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.fusion import AttentiveFusion
+from slifmr_pl.nn.item_views import KnowledgeView
+from slifmr_pl.nn.network_config import (
     InteractionConfig,
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
     RegressionConfig,
 )
-from slifmr_pl.nn.fusion import AttentiveFusion
-from slifmr_pl.nn.item_views import KnowledgeView
 from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 

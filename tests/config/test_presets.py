@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.config.presets import configuration, presets, what_it_is
+from slifmr_pl.config.presets import configuration, presets, summary_of
 from slifmr_pl.errors import ConfigError
 
 
@@ -35,5 +35,5 @@ def test_absent_file_is_refused() -> None:
 
 
 def test_presets_say_what_they_are() -> None:
-    assert what_it_is(presets()["model/ease"]) == "Baseline: EASE (Steck 2019), in closed form."
+    assert summary_of(presets()["model/ease"]) == "Baseline: EASE (Steck 2019), in closed form."
     assert list(presets())[:2] == ["base", "demo"]

@@ -29,7 +29,7 @@ def batches(train: Interactions | None = None, **options: int) -> TrainBatches:
 
 def same(one: list[TrainBatch], other: list[TrainBatch]) -> bool:
     return len(one) == len(other) and all(
-        a.shares == b.shares and all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
+        a.n_ranks == b.n_ranks and all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
         for a, b in zip(one, other, strict=True)
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.missing import Missing, complete
+from slifmr_pl.data.missing import Missing, complete_features
 
 PRESENT = np.array([True, False, True, False, True])
 VALUES = np.arange(5 * 70, dtype=np.float32).reshape(5, 70) * PRESENT[:, None]
@@ -12,14 +12,14 @@ TRAIN = Interactions(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 4]))
 
 def test_mask_and_zero_change_no_value() -> None:
     for policy, counted in (("mask", PRESENT), ("zero", np.ones(5, dtype=bool))):
-        found = complete(VALUES, PRESENT, policy, TRAIN, 3)  # type: ignore[arg-type]
+        found = complete_features(VALUES, PRESENT, policy, TRAIN, 3)  # type: ignore[arg-type]
         np.testing.assert_array_equal(found.values, VALUES)
         np.testing.assert_array_equal(found.present, counted)
         np.testing.assert_array_equal(found.searched, PRESENT)
 
 
 def test_neighbours_give_their_mean_by_shared_users_and_others_stay_masked() -> None:
-    found = complete(VALUES, PRESENT, "neighbours", TRAIN, 3)
+    found = complete_features(VALUES, PRESENT, "neighbours", TRAIN, 3)
     np.testing.assert_allclose(found.values[1], (VALUES[0] + 2 * VALUES[2]) / 3, rtol=1e-6)
     np.testing.assert_array_equal(found.values[PRESENT], VALUES[PRESENT])
     assert found.present.tolist() == found.searched.tolist() == [True, True, True, False, True]
@@ -30,6 +30,6 @@ def test_neighbours_give_their_mean_by_shared_users_and_others_stay_masked() -> 
 @pytest.mark.parametrize("policy", ["mask", "zero", "neighbours", "learned"])
 def test_nothing_happens_where_nothing_is_missing(policy: Missing) -> None:
     every = np.ones(5, dtype=bool)
-    found = complete(VALUES, every, policy, TRAIN, 3)
+    found = complete_features(VALUES, every, policy, TRAIN, 3)
     assert found.values is VALUES
     assert found.present.all()

@@ -9,7 +9,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.network_config import NetworkConfig
 from tests.distributed.ddp_run import (
     VARIANTS,
     fit_and_predict,

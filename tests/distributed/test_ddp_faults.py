@@ -19,7 +19,7 @@ from slifmr_pl.cli import main
 from slifmr_pl.errors import DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.optimizer import OptimizerConfig
-from slifmr_pl.runs.layout import last_path
+from slifmr_pl.runs.run_folders import last_path
 from tests.checkpoints.faults import rows_of, small_config
 from tests.distributed.ddp_run import VARIANTS, load, options, read
 from tests.processes import in_processes

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from slifmr_pl.distributed.processes import check_agreement, fingerprint, is_first_process
 from slifmr_pl.errors import ProcessError
-from tests.processes import in_processes, joined
+from tests.processes import in_process_group, in_processes
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def messages() -> list[str]:
 
 
 def test_every_process_learns_which_tensor_differs_on_which_ranks() -> None:
-    results = in_processes(3, joined, messages)
+    results = in_processes(3, in_process_group, messages)
     assert all(found == results[0] for found in results)
     one, two = results[0]
     assert "weights on rank 2 unlike rank 0" in one

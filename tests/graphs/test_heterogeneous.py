@@ -15,9 +15,9 @@ from tests.graphs.oracles import (
     close,
     correlation_of,
     dense,
+    dense_blocks,
     generator,
     interaction_matrix,
-    joined,
 )
 from tests.nn.catalogue import N_ENTITIES, N_ITEMS, N_USERS, catalogue, entries
 
@@ -94,7 +94,7 @@ def test_before_the_first_feedback_every_view_is_the_data_alone(correlation: Edg
     graph = catalogue()
     epoch = GraphAssembler(graph, entries=ENTRIES).assemble(correlation, None)
     close(
-        joined(epoch.interaction).double(),
+        dense_blocks(epoch.interaction).double(),
         interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS),
     )
     for name, lists in graph.modalities.items():
@@ -109,7 +109,7 @@ def test_correlation_enters_each_view_with_its_own_weight() -> None:
     assembler = GraphAssembler(graph, entries=ENTRIES, knowledge_layers=2)
     epoch = assembler.assemble(correlation, attention)
     close(
-        joined(epoch.interaction).double(),
+        dense_blocks(epoch.interaction).double(),
         interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, 0.3 * c),
     )
     for name, lists in graph.modalities.items():

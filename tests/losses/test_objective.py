@@ -10,8 +10,8 @@ from torch import Tensor
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import Alignment, LossData
-from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
+from slifmr_pl.nn.network_config import NetworkConfig
 from tests.graphs.oracles import close, generator
 from tests.nn.catalogue import (
     ALL_VIEWS,

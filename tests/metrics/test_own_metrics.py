@@ -19,13 +19,13 @@ from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.config import plugins
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.metrics.definitions import available_metrics, built_in_metrics
 from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
 from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranked_lists import RankedLists
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.models.ranking import RankingModule
+from slifmr_pl.models.ranking_module import RankingModule
 from slifmr_pl.module import SlifMrModule
 from tests.metrics.measured import Users, as_users, assert_same, random_users, users_from_to
 from tests.metrics.own_metrics import GiniOfExposure, IntraListDiversity, own_metrics

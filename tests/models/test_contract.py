@@ -16,7 +16,7 @@ from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.config import plugins
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ease import Ease
 from slifmr_pl.models.most_popular import MostPopular

@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.nn.config import FusionPlace, InteractionConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations
+from slifmr_pl.nn.network_config import (
+    FusionPlace,
+    InteractionConfig,
+    ModalityConfig,
+    NetworkConfig,
+)
 from tests.graphs.oracles import close, dense, generator, interaction_matrix, normalised
 from tests.nn.catalogue import (
     ALL_VIEWS,

@@ -17,8 +17,8 @@ from slifmr_pl.graphs.correlation import (
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
 from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.nn.config import InteractionConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig
 from slifmr_pl.nn.views import NetworkData, View, ViewContext
 from tests.graphs.oracles import close, correlation_of, generator
 from tests.nn.catalogue import ALL_VIEWS, CONFIGS, N_ITEMS, World, catalogue, world

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
-from slifmr_pl.regression.closed_form import ItemRegression, item_regression
+from slifmr_pl.regression.item_regression import ItemRegression, item_regression
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
 SOURCES = [Path(__file__)]

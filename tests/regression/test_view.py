@@ -5,9 +5,14 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import CheckpointError
-from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.regression.closed_form import item_regression
+from slifmr_pl.graphs.model_inputs import ModelInputs
+from slifmr_pl.nn.network_config import (
+    KnowledgeConfig,
+    ModalityConfig,
+    NetworkConfig,
+    RegressionConfig,
+)
+from slifmr_pl.regression.item_regression import item_regression
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 from slifmr_pl.regression.view import RegressionView
 from tests.tiny_runs import demo_data

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
-from slifmr_pl.regression.closed_form import RegressionFactors
+from slifmr_pl.regression.item_regression import RegressionFactors
 from slifmr_pl.regression.view import WEIGHTS
 from slifmr_pl.regression.weight_search import best_weight
 from tests.graphs.oracles import generator

@@ -51,7 +51,7 @@ def page_of(folder: Path, *options: str) -> str:
 def test_lists_are_those_that_the_test_counted(run: Run, trained: TrainedRun) -> None:
     assert run.evaluation is not None
     users = trained.data.users.encode(run.evaluation.users)
-    hits = np.array([trained.is_found(user).sum() for user in users])
+    hits = np.array([trained.is_hit(user).sum() for user in users])
     recall = run.evaluation.values[:, run.evaluation.columns.index("recall@20")]
     np.testing.assert_allclose(hits / trained.relevant.counts[users], recall)
 
@@ -222,4 +222,4 @@ def test_similarities_equal_brute_force() -> None:
 def test_lists_of_users_without_test_items_are_empty(trained: TrainedRun) -> None:
     assert isinstance(trained.relevant, UserItems)
     without = np.flatnonzero(trained.relevant.counts == 0)
-    assert all(not trained.is_found(user).any() for user in without)
+    assert all(not trained.is_hit(user).any() for user in without)

@@ -12,8 +12,8 @@ from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 from slifmr_pl.models.base import catalogue_of
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import InteractionConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.regression.closed_form import append_regression
+from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig, RegressionConfig
+from slifmr_pl.regression.item_regression import append_regression
 from slifmr_pl.serving.recommender import Recommender
 from tests.tiny_runs import demo_data, full_model
 

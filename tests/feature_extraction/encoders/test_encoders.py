@@ -37,7 +37,7 @@ from feature_extraction.encoders.devices import resolve_device
 from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import InputPreparation, stack
 from feature_extraction.encoders.spec import Pooling, Precision
-from feature_extraction.items.files import open_files
+from feature_extraction.items.input_files import open_files
 from tests.feature_extraction.conftest import (
     BERT_TOKENS,
     CLIP_DIM,

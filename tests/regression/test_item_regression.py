@@ -5,8 +5,12 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from slifmr_pl.regression import closed_form
-from slifmr_pl.regression.closed_form import RegressionFactors, append_regression, item_regression
+import slifmr_pl.regression.item_regression as regression
+from slifmr_pl.regression.item_regression import (
+    RegressionFactors,
+    append_regression,
+    item_regression,
+)
 from tests.graphs.oracles import generator
 
 N_USERS, N_ITEMS, RIDGE = 40, 25, 3.0
@@ -105,7 +109,7 @@ def test_large_catalogues_get_the_factors_of_small_ones(
 ) -> None:
     side = {"profiles": [profiles().numpy(), csr_array(profiles().numpy())], "profile_weight": 0.7}
     small = scores(rank, **side)
-    monkeypatch.setattr(closed_form, "_DENSE_ITEMS", 0)
+    monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
     torch.testing.assert_close(scores(rank, **side), small, rtol=1e-4, atol=1e-5)
     assert torch.equal(scores(rank, **side), scores(rank, **side))
 
@@ -122,7 +126,7 @@ def test_rank_above_what_there_is_keeps_all() -> None:
 
 
 def test_large_catalogue_with_one_user_has_no_regression(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "_DENSE_ITEMS", 0)
+    monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
     one = torch.tensor([0])
     found = item_regression(one, one, 1, 5, rank=3, ridge=RIDGE).factors(one, one, 1)
     assert found.users.shape == (1, 0)
