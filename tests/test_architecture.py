@@ -168,18 +168,18 @@ def keyword_is(call: ast.Call, name: str, value: object) -> bool:
 
 def unsafe_calls(source: str) -> list[str]:
     """Calls that run or unpickle what a file or a configuration says."""
-    found = []
+    calls = []
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "numpy"):
             # Under another name the checks below would not see them.
-            found += [
+            calls += [
                 f"line {node.lineno}: from {node.module} import {alias.name}"
                 for alias in node.names
                 if alias.name in ("load", "loads", "Unpickler")
             ]
         if isinstance(node, ast.Import):
-            found += [
+            calls += [
                 f"line {node.lineno}: import {alias.name} as {alias.asname}"
                 for alias in node.names
                 if alias.asname not in (None, {"numpy": "np"}.get(alias.name))
@@ -198,8 +198,8 @@ def unsafe_calls(source: str) -> list[str]:
                 for keyword in node.keywords
             )
         ):
-            found.append(f"line {node.lineno}: {ast.unparse(node)}")
-    return found
+            calls.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return calls
 
 
 def test_every_module_lives_in_a_room() -> None:

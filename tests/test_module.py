@@ -432,8 +432,8 @@ def test_settings_of_training_alone_may_differ_where_nothing_is_trained(
 ) -> None:
     path = str(run.folder / "epochs" / "epoch=1.ckpt")
     other = full_model(optimizer=OptimizerConfig(learning_rate=0.5), ks=(5, 20))
-    found = trainer(tmp_path, 1).validate(other, run.data, ckpt_path=path, verbose=False)[0]
-    assert found == run.metrics.epochs[1]
+    metrics = trainer(tmp_path, 1).validate(other, run.data, ckpt_path=path, verbose=False)[0]
+    assert metrics == run.metrics.epochs[1]
     with pytest.raises(CheckpointError, match=r"optimizer\.learning_rate is 0\.5"):
         trainer(tmp_path, EPOCHS).fit(other, datamodule=run.data, ckpt_path=path)
 

@@ -143,8 +143,8 @@ class SiglipText(TextEncoder):
 
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """The head on the last position; these models were trained without a mask."""
-        found = self.model.get_text_features(input_ids=inputs["input_ids"])
-        vectors: Tensor = found.pooler_output
+        output = self.model.get_text_features(input_ids=inputs["input_ids"])
+        vectors: Tensor = output.pooler_output
         return vectors
 
 

@@ -129,10 +129,10 @@ def _reuse(target: Path, key: str) -> FeatureStore | None:
         return None
     try:
         store = FeatureStore.open(target, verify=True)
-        found = store.manifest.get("content_key")
-        if found == key:
+        stored_key = store.manifest.get("content_key")
+        if stored_key == key:
             return store
-        reason = f"its content key is {found!r}"
+        reason = f"its content key is {stored_key!r}"
     except FeatureError as error:
         reason = error.found
     logger.warning("%s is not whole (%s); moved to %s", target, reason, set_aside(target))

@@ -49,12 +49,12 @@ def model_class(
     if name == class_path(kind):
         return kind
     try:
-        found = resolve(name, object, "the checkpoint")
+        named = resolve(name, object, "the checkpoint")
     except ConfigError as error:
         raise _as_checkpoint_error(error, checkpoint, path) from error
-    if not issubclass(found, kind):
+    if not issubclass(named, kind):
         raise _other_model(name, class_path(kind), path)
-    return found
+    return named
 
 
 def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], training: bool) -> None:

@@ -224,12 +224,12 @@ def _check(
 ) -> None:
     """Requires a finite tensor of a dtype and shape (None: any length), and of rows in bounds."""
     _require(isinstance(tensor, Tensor), f"{name} is no tensor")
-    found, wanted = list(tensor.shape), ["any" if size is None else size for size in shape]
+    actual, wanted = list(tensor.shape), ["any" if size is None else size for size in shape]
     _require(
         tensor.dtype == dtype
-        and len(found) == len(shape)
-        and all(want in ("any", have) for want, have in zip(wanted, found, strict=True)),
-        f"{name} is {tensor.dtype} {found} instead of {dtype} {wanted}",
+        and len(actual) == len(shape)
+        and all(want in ("any", have) for want, have in zip(wanted, actual, strict=True)),
+        f"{name} is {tensor.dtype} {actual} instead of {dtype} {wanted}",
     )
     _require(not dtype.is_floating_point or bool(tensor.isfinite().all()), f"{name} is not finite")
     if rows is not None and tensor.numel():

@@ -331,8 +331,8 @@ class RecommenderModule(Part, RankingModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Any:
         """The loss of this process's rows, weighted so that processes average to that of all."""
         if len(batch.users):
-            found = self.loss(batch)
-            losses = {"loss": found} if isinstance(found, Tensor) else dict(found)
+            value = self.loss(batch)
+            losses = {"loss": value} if isinstance(value, Tensor) else dict(value)
         else:  # more processes than rows: every parameter still needs a gradient
             losses = {"loss": 0.0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
         total = losses.pop("loss")

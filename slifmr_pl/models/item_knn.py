@@ -81,9 +81,9 @@ class ItemKnn(ItemToItem):
 
     def learn(self, interactions: Any) -> None:
         """Finds the neighbours."""
-        found = similar_items(interactions, self.neighbours, self.shrinkage)
-        self.item_neighbours.copy_(found.indices)
-        self.similarities.copy_(found.weights)
+        neighbours = similar_items(interactions, self.neighbours, self.shrinkage)
+        self.item_neighbours.copy_(neighbours.indices)
+        self.similarities.copy_(neighbours.weights)
         self._weights = None
 
     def load_state_dict(

@@ -38,7 +38,7 @@ def neighbourhoods(trained: TrainedRun) -> Html:
     }
     parts = []
     if learned is not None:
-        shares = _shares(learned.indices, {name: found[0] for name, found in graphs.items()})
+        shares = _shares(learned.indices, {name: graph[0] for name, graph in graphs.items()})
         if shares:
             parts.append(paragraph(f"Of the neighbours after training, {'; '.join(shares)}."))
         graphs["After: neighbours that the best epoch ended with"] = (
@@ -49,7 +49,9 @@ def neighbourhoods(trained: TrainedRun) -> Html:
         parts.append(paragraph("The best epoch found no neighbours of its own."))
     if not graphs:
         return concatenated(parts)
-    with_neighbours = torch.stack([(found >= 0).any(dim=1) for found, _ in graphs.values()]).all(0)
+    with_neighbours = torch.stack(
+        [(indices >= 0).any(dim=1) for indices, _ in graphs.values()]
+    ).all(0)
     rows = np.flatnonzero(with_neighbours.numpy())
     # From seldom to popular, so that both ends of the catalogue are seen.
     rows = rows[np.argsort(trained.popularity[rows], kind="stable")]
@@ -81,12 +83,12 @@ def neighbourhoods(trained: TrainedRun) -> Html:
 def _shares(after: Tensor, before: dict[str, Tensor]) -> list[str]:
     """How many of the neighbours after training each graph had before."""
     there = after >= 0
-    found = []
+    sentences = []
     for name, indices in before.items():
         same = (after[:, :, None] == indices[:, None, :]).any(dim=2) & there
         share = float(same.sum() / there.sum())
-        found.append(f"{share:.0%} are in the {name.removeprefix('Before: ')}")
-    return found
+        sentences.append(f"{share:.0%} are in the {name.removeprefix('Before: ')}")
+    return sentences
 
 
 def alignment(trained: TrainedRun) -> Html:

@@ -131,9 +131,9 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
     else:
         data = module_of_data.dataset()
     recorded = (run.record["data"] or {}).get("parts")
-    found = part_fingerprints(data)
-    if recorded != found:
-        changed = [name for name in found if (recorded or {}).get(name) != found[name]]
+    present = part_fingerprints(data)
+    if recorded != present:
+        changed = [name for name in present if (recorded or {}).get(name) != present[name]]
         raise RunError(
             f"the data have changed since the training: {', '.join(changed)}",
             expected="the data that the run was trained on",

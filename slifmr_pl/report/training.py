@@ -75,15 +75,15 @@ def rebuilds(history: Mapping[str, Series]) -> list[Rebuild]:
     epochs, edges = history["self_loop/edges"]
     overlaps = history["self_loop/overlap"][1]
     similarities = history["self_loop/similarity"][1]
-    found = []
+    rebuilt = []
     rows = zip([0.0, *edges], epochs, edges, overlaps, similarities, strict=False)
     for number, (before, epoch, after, overlap, similarity) in enumerate(rows):
         if number == 0 and overlap > 0:
             continue
         # J = kept / (before + after - kept), solved for what was kept.
         kept = round(overlap * (before + after) / (1 + overlap))
-        found.append(Rebuild(int(epoch), int(after), kept, int(before) - kept, similarity))
-    return found
+        rebuilt.append(Rebuild(int(epoch), int(after), kept, int(before) - kept, similarity))
+    return rebuilt
 
 
 def self_loop(run: Run, trained: TrainedRun | None) -> Html:
@@ -131,11 +131,11 @@ def self_loop(run: Run, trained: TrainedRun | None) -> Html:
 def _similarities(trained: TrainedRun) -> Html:
     inputs, learned = trained.module.inputs, trained.module.learned_neighbours()
     assert inputs is not None
-    found = {"correlation": learned} if learned is not None else {}
-    found |= {f"{name}, frozen": graph for name, graph in inputs.graph.modalities.items()}
+    graphs = {"correlation": learned} if learned is not None else {}
+    graphs |= {f"{name}, frozen": graph for name, graph in inputs.graph.modalities.items()}
     series = {
         name: neighbours.weights[neighbours.indices >= 0].cpu().numpy().astype(np.float64)
-        for name, neighbours in found.items()
+        for name, neighbours in graphs.items()
     }
     if not series:
         return note("The best epoch had no correlation graph yet.")

@@ -158,7 +158,7 @@ def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]
     one, two = (_flat_settings(run) for run in (first, other))
     if one["model"] != two["model"]:  # what only one of them has says nothing of the other
         one, two = (
-            {key: found for key, found in a.items() if key in b or not key.startswith("model.")}
+            {key: value for key, value in a.items() if key in b or not key.startswith("model.")}
             for a, b in ((one, two), (two, one))
         )
     keys = dict.fromkeys([*one, *two])

@@ -106,8 +106,8 @@ def test_no_example_field_has_its_default(config: Any) -> None:
 
 def test_missing_keys_take_their_defaults() -> None:
     assert restored(NetworkConfig, {}, "network") == NetworkConfig()
-    found = restored(NetworkConfig, {"modality": {"layers": 2}}, "network")
-    assert found == NetworkConfig(modality=ModalityConfig(layers=2))
+    config = restored(NetworkConfig, {"modality": {"layers": 2}}, "network")
+    assert config == NetworkConfig(modality=ModalityConfig(layers=2))
 
 
 def test_unknown_key_names_the_close_match_and_where_it_stands() -> None:

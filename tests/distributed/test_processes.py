@@ -68,18 +68,18 @@ def messages() -> list[str]:
     rank = int(os.environ["RANK"])
     graph, weights = torch.arange(12).view(4, 3), torch.ones(2, 2)
     check_agreement({"graph": graph, "weights": weights})
-    found = []
+    errors = []
     for corrupted in ((2,), (1, 2)):
         other = weights + 1e-6 * (rank in corrupted)
         with pytest.raises(ProcessError) as error:
             check_agreement({"graph": graph, "weights": other})
-        found.append(str(error.value))
-    return found
+        errors.append(str(error.value))
+    return errors
 
 
 def test_every_process_learns_which_tensor_differs_on_which_ranks() -> None:
     results = in_processes(3, in_process_group, messages)
-    assert all(found == results[0] for found in results)
+    assert all(result == results[0] for result in results)
     one, two = results[0]
     assert "weights on rank 2 unlike rank 0" in one
     assert "weights on ranks 1, 2 unlike rank 0" in two

@@ -70,11 +70,11 @@ def test_state_is_plain_and_gives_the_graph_back_through_a_file(graph: Heterogen
     torch.save(state, file)
     file.seek(0)
     again = HeterogeneousGraph.from_state(torch.load(file, weights_only=True))
-    expected, found = tensors_of(graph), tensors_of(again)
-    assert found.keys() == expected.keys()
+    expected, actual = tensors_of(graph), tensors_of(again)
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor), name
+        assert actual[name].dtype == tensor.dtype
+        assert torch.equal(actual[name], tensor), name
     assert (again.n_users, again.n_items) == (graph.n_users, graph.n_items)
     assert again.n_entities == graph.n_entities
     if graph.triples is None:

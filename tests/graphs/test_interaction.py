@@ -21,18 +21,18 @@ def view(
 
 
 def test_equals_lightgcn_dense_graph() -> None:
-    found = view(USERS, ITEMS)
-    close(found.double(), oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS))
+    normalised = view(USERS, ITEMS)
+    close(normalised.double(), oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS))
     # By hand: user 1 has one item, item 1 has two users.
-    close(found[1, N_USERS + 1], torch.tensor(2.0).rsqrt())
+    close(normalised[1, N_USERS + 1], torch.tensor(2.0).rsqrt())
 
 
 def test_correlation_enters_the_items_corner_before_normalisation() -> None:
     correlation = correlation_of(N_ITEMS, seed=3)
-    found = view(USERS, ITEMS, correlation, gamma=0.3)
+    normalised = view(USERS, ITEMS, correlation, gamma=0.3)
     expected = oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS, 0.3 * dense(correlation))
-    close(found.double(), expected)
-    assert found[N_USERS + 5].any()  # an item that nobody has met gets neighbours
+    close(normalised.double(), expected)
+    assert normalised[N_USERS + 5].any()  # an item that nobody has met gets neighbours
 
 
 def test_is_symmetric_to_the_last_bit_for_any_order_of_interactions() -> None:

@@ -79,9 +79,9 @@ def test_resumed_run_equals_the_uninterrupted_one(
 
 
 def predicted(trained: Trained, folder: Path) -> torch.Tensor:
-    found = trainer(folder, 1).predict(trained.module, datamodule=trained.data)
-    assert found is not None
-    return torch.cat([part.indices for part in found])
+    predictions = trainer(folder, 1).predict(trained.module, datamodule=trained.data)
+    assert predictions is not None
+    return torch.cat([part.indices for part in predictions])
 
 
 def test_checkpoint_alone_ranks_like_the_trained_model(trained: Trained, tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_evaluation_may_differ_from_training_but_not_the_model(
     fit.save_checkpoint(tmp_path / "x.ckpt")
     run = trainer(tmp_path, 1)
     path = str(tmp_path / "x.ckpt")
-    found = run.test(Ease(20.0, ks=(3,)), datamodule=data, ckpt_path=path, verbose=False)[0]
-    assert "test/recall@3" in found
+    measured = run.test(Ease(20.0, ks=(3,)), datamodule=data, ckpt_path=path, verbose=False)[0]
+    assert "test/recall@3" in measured
     with pytest.raises(CheckpointError, match=r"l2 is 7\.0, and 20\.0 in the checkpoint"):
         run.test(Ease(7.0), datamodule=data, ckpt_path=path)
 

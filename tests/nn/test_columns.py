@@ -69,10 +69,10 @@ def compare_with_the_whole() -> int:
         parts.network.keep_columns(columns)
         for case, (loss, batch) in CASES.items():
             expected, gradients = losses_and_gradients(whole, loss, batch)
-            found, found_gradients = losses_and_gradients(parts, loss, batch)
+            losses, found_gradients = losses_and_gradients(parts, loss, batch)
             for term, other in expected.named().items():
                 close(
-                    found.named()[term], other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}")
+                    losses.named()[term], other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}")
                 )
             for parameter, gradient in gradients.items():
                 if parameter in parts.network.column_parameters:

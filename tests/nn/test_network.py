@@ -87,8 +87,8 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     views, scores = [], []
     for name, lists in graph.modalities.items():
         s = torch.zeros(N_ITEMS, N_ITEMS)
-        for item, found in enumerate(lists.indices.tolist()):
-            s[item, [index for index in found if index >= 0]] = 1.0
+        for item, neighbours in enumerate(lists.indices.tolist()):
+            s[item, [index for index in neighbours if index >= 0]] = 1.0
         s = normalised(torch.maximum(s, s.T))
         s = (1 - GAMMA) * s + GAMMA * c
         h = torch.linalg.matrix_power(s, config.modality.layers) @ e_items
@@ -158,9 +158,9 @@ def test_wanted_rows_equal_the_full_forward_indexed_with_its_gradients(
     parameters = dict(built.network.named_parameters())
     full = built.network(built.graphs)
     part = built.network(built.graphs, users, items)
-    expected, found = tables(full), tables(part)
-    assert found.keys() == expected.keys()
-    for name, table in found.items():
+    expected, actual = tables(full), tables(part)
+    assert actual.keys() == expected.keys()
+    for name, table in actual.items():
         if name == "modality_attention":
             close(table, expected[name][:, items])
         else:

@@ -108,12 +108,12 @@ def test_swap_makes_the_next_graph_current_and_twice_is_once() -> None:
 
 def test_search_of_the_neighbours_is_as_configured(caplog: pytest.LogCaptureFixture) -> None:
     config = replace(CONFIG, search=NeighbourSearch("approximate", recall=1.0))
-    found, expected = SelfLoop(config, DATA, DIM), SelfLoop(CONFIG, DATA, DIM)
+    actual, expected = SelfLoop(config, DATA, DIM), SelfLoop(CONFIG, DATA, DIM)
     expected.build_next(0, items(1), None)
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
-        found.build_next(0, items(1), None)
+        actual.build_next(0, items(1), None)
     assert "approximate" in caplog.text
-    assert torch.equal(found.next_neighbours, expected.next_neighbours)
+    assert torch.equal(actual.next_neighbours, expected.next_neighbours)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -30,9 +30,9 @@ def inputs(catalogue: Path) -> ModelInputs:
 
 
 def solved(config: NetworkConfig, inputs: ModelInputs) -> Tensor:
-    found = RegressionView(config).solve(inputs)
-    assert found is not None
-    return found.shared_factors
+    solution = RegressionView(config).solve(inputs)
+    assert solution is not None
+    return solution.shared_factors
 
 
 @pytest.mark.parametrize("enabled", [[], ["modality"], ["knowledge"], ["modality", "knowledge"]])
@@ -72,7 +72,9 @@ def test_side_information_of_zero_regresses_interactions_alone(inputs: ModelInpu
 
 def bare(inputs: ModelInputs) -> ModelInputs:
     """As from a checkpoint: without features."""
-    return ModelInputs(inputs.graph, {}, inputs.fingerprint, inputs.vocabulary)
+    return ModelInputs(
+        inputs.graph, {}, inputs.fingerprint, inputs.vocabulary, features_are_absent=True
+    )
 
 
 def test_state_scores_alike_where_there_are_no_features(inputs: ModelInputs) -> None:

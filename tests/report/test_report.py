@@ -60,8 +60,8 @@ def test_views_end_in_what_is_ranked_with(trained: TrainedRun) -> None:
     assert list(trained.views) == ["interactions", "image", "text", "knowledge", "fused"]
     dim = trained.module.representation_dim
     with torch.no_grad():
-        found = trained.module.representations()
-    assert torch.equal(trained.views["fused"], found.items[:, :dim])
+        representations = trained.module.representations()
+    assert torch.equal(trained.views["fused"], representations.items[:, :dim])
     assert len({view.shape for view in trained.views.values()}) == 1
 
 

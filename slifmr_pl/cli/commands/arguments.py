@@ -36,10 +36,10 @@ def share(text: str) -> float:
 
 def names(text: str) -> list[str]:
     """A type of argument: names between commas, at least one."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
+    listed = [name.strip() for name in text.split(",") if name.strip()]
+    if not listed:
         raise argparse.ArgumentTypeError(f"there is no name in {text!r}")
-    return found
+    return listed
 
 
 def metric_names(text: str) -> list[str]:
