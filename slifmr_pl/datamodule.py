@@ -94,7 +94,7 @@ class SlifMrDataModule(RecommendationDataModule):
         return self._raw
 
     def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
-        """Of each modality, extracted now unless they are cached."""
+        """Features of each modality, extracted now unless they are cached."""
         aligned = self.cache / "aligned"
         return {
             name: aligned_features(store, items, aligned, self.modalities[name].missing)
@@ -134,7 +134,7 @@ def data_module(
     Args:
         section: Settings of `SlifMrDataModule`, or `class_path` and `init_args`.
         files: Where it stands, for the error.
-        kind: What the class has to be, or to be below of.
+        kind: What the class has to be, or to inherit from.
         **changes: Settings that win over those of the section, such as `root`.
 
     Raises:

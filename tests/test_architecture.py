@@ -1,6 +1,7 @@
 """Reads the source of every module: who imports whom, and what nobody may call."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,18 @@ def test_nothing_is_unpickled_evaluated_or_trusted(file: Path) -> None:
 def test_no_module_is_named_after_nothing() -> None:
     empty = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "processor"}
     assert not [module for module in MODULES if empty & set(module.split("."))]
+
+
+def test_no_two_modules_share_a_file_name() -> None:
+    """A command is called as its user writes it, beside what may be called so, too."""
+    of_commands = "slifmr_pl.cli.commands."
+    names = Counter(
+        file.stem
+        for file in FILES
+        if file.stem not in ("__init__", "__main__", "errors")  # one of each package
+        and not module_name(file).startswith(of_commands)
+    )
+    assert not [name for name, count in names.items() if count > 1]
 
 
 @pytest.mark.parametrize(

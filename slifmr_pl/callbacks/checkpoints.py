@@ -100,7 +100,7 @@ class LastCheckpoint(Checkpoint):
         )
 
     def can_interrupt(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        """Whether the run may be saved or stopped after this batch; all processes say the same."""
+        """Whether the run may be saved or stopped after this batch; the same in all processes."""
         is_due = trainer.world_size == 1 or self._batches >= _CHECK_EVERY
         return is_due and self.may_save(trainer, batch_idx)
 

@@ -45,10 +45,10 @@ def check_state(state: Mapping[str, Any]) -> None:
 
 
 def check_regression(regression: Any, n_items: int) -> None:
-    """Refuses a solved regression that is not one of so many items; None is no regression.
+    """Refuses a solved regression of another catalogue size; None passes.
 
     Raises:
-        CheckpointError: If so.
+        CheckpointError: If it does not fit.
     """
     if regression is None:
         return
@@ -117,9 +117,9 @@ def check_tensors(
     n_items: int,
     shared: Mapping[str, int] | None = None,
 ) -> None:
-    """Refuses weights and buffers that are not those of the module.
+    """Refuses weights and buffers that do not fit the module.
 
-    torch would cast another dtype, and a row outside its table would be read.
+    torch itself would cast another dtype, and a row number beyond its table would be looked up.
 
     Args:
         module: What they are meant for.

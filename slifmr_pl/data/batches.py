@@ -41,7 +41,10 @@ class TrainBatch(NamedTuple):
 
     @property
     def divisor(self) -> float:
-        """B ÷ n_ranks: sums over rows that are divided by it average to the mean over the batch."""
+        """B ÷ n_ranks.
+
+        Where each rank divides its sum over rows by it, the mean over ranks is that of the batch.
+        """
         return len(self.global_positives) / self.n_ranks
 
 

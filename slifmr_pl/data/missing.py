@@ -17,7 +17,7 @@ _COLUMNS = 64  # of the features at once, so that no table of all users and feat
 
 
 class Completed(NamedTuple):
-    """Features after a policy.
+    """Features after a policy for missing ones has been applied.
 
     Attributes:
         values: float32 [I, d].

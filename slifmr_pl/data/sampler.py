@@ -73,7 +73,7 @@ class NegativeSampler(Part, ABC):
     def sample_rows(
         self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator, rows: slice
     ) -> Tensor:
-        """Some rows of what ``sample`` draws for the batch; override it where that takes less.
+        """Some rows of what ``sample`` draws; override it where drawing those alone is cheaper.
 
         Args:
             users: See ``sample``, as all that follows.

@@ -18,7 +18,7 @@ from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
     "columns", description="Divides the columns of the embedding tables among the processes"
 )
 class ColumnStrategy(DDPStrategy):
-    """Trains as one process would, with 1/N of the tables and of their optimizer in each of N.
+    """Trains as one process would; each of N processes holds 1/N of the tables and their optimizer.
 
     Processes are started and joined as under DistributedDataParallel, but every one works on every
     batch, and no gradient is averaged. A checkpoint is that of one process: columns are gathered

@@ -61,7 +61,7 @@ class DirectedTriples:
         return torch.argsort(self.tails * self.n_relations + self.relations, stable=True)
 
     def uniform_attention(self) -> Tensor:
-        """1 ÷ (number of the head's triples), float32 [T]: attention that knows nothing yet."""
+        """1 ÷ (number of the head's triples), float32 [T]: attention before anything is learned."""
         degrees = torch.bincount(self.heads, minlength=self.n_entities)
         return degrees[self.heads].float().reciprocal()
 

@@ -1,7 +1,7 @@
-"""What a loss term may look at in one batch, with all that a term need not know hidden.
+"""What a loss term sees of one batch: scores, whole vectors and means.
 
-Batches are shared out over processes, tables may be shared out by columns, and only the rows that a
-batch needs are propagated. A term sees none of that: it gets scores, whole vectors and means.
+Hidden from it are three things: batches are shared out over processes, tables may be shared out by
+columns, and only the rows that a batch needs are propagated.
 
 B = rows of this process's part of the batch (one positive each), n = negatives of a row, m =
 distinct positives of the whole batch, d = embedding size.

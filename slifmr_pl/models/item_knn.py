@@ -89,7 +89,7 @@ class ItemKnn(ItemToItem):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Loads the neighbours; the matrix that was made of others is forgotten."""
+        """Loads the neighbours, and drops the matrix that was made of earlier ones."""
         self._weights = None
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 

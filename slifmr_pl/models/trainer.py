@@ -33,7 +33,7 @@ def inputs_of(trainer: pl.Trainer) -> ModelInputs:
 
 
 def check_hardware(trainer: pl.Trainer) -> None:
-    """Refuses devices and precisions that graphs and scores cannot do with.
+    """Refuses devices and precisions that graphs and scores cannot be computed with.
 
     Raises:
         ConfigError: If so.

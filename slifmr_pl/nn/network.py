@@ -61,8 +61,9 @@ class SlifMrNetwork(nn.Module):
         config: What the user decides.
         features: Frozen features by modality, for views that look at them.
         entries: How the correlation graph enters the others; None for not at all.
-        columns: The columns of the tables that this process holds. Where others hold more, they
-            all call `forward` together, and representations are the own columns of those above.
+        columns: The columns of the tables that this process holds. Where other processes hold the
+            others, all of them call `forward` together, and each gets its own columns of the
+            representations.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class SlifMrNetwork(nn.Module):
 
     @property
     def side_views(self) -> list[View]:
-        """What items are besides their interactions, in the order that views are fused in."""
+        """The views of the items besides the interaction view, in the order of fusion."""
         return [view for view in self.views if isinstance(view, View)]
 
     @property

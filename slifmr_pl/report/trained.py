@@ -119,17 +119,17 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    module_of_data = data_module(
+    datamodule = data_module(
         section,
         run.folder / CONFIG_FILE,
         kind=RecommendationDataModule,
         **({"root": str(folder)} if in_folder else {}),
     )
     findings = None
-    if isinstance(module_of_data, SlifMrDataModule):
-        findings, data = inspect(module_of_data)
+    if isinstance(datamodule, SlifMrDataModule):
+        findings, data = inspect(datamodule)
     else:
-        data = module_of_data.dataset()
+        data = datamodule.dataset()
     recorded = (run.record["data"] or {}).get("parts")
     present = part_fingerprints(data)
     if recorded != present:
@@ -141,5 +141,5 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     cards = ItemCards(data.items, data.item_table, folder)
-    masks = module_of_data.test_masks if run.evaluation is None else run.evaluation.masks
+    masks = datamodule.test_masks if run.evaluation is None else run.evaluation.masks
     return TrainedRun(module, data, findings, cards, masks)

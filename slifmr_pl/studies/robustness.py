@@ -329,10 +329,10 @@ def _job(
 def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
     """Makes and tests the runs of some jobs, several at a time."""
 
-    def made(job: Job) -> Path:
+    def run_one(job: Job) -> Path:
         run = ensure_fitted(job, study.threads)
         metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
         say(f"{metric} {ensure_tested(run, study.threads)[metric]:.4f}  {place}")
         return run
 
-    return in_parallel(made, jobs, study.jobs)
+    return in_parallel(run_one, jobs, study.jobs)

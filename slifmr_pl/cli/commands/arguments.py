@@ -35,7 +35,7 @@ def share(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """A type of argument: names between commas, at least one."""
+    """A type of argument: names separated by commas, at least one."""
     listed = [name.strip() for name in text.split(",") if name.strip()]
     if not listed:
         raise argparse.ArgumentTypeError(f"there is no name in {text!r}")
@@ -43,7 +43,7 @@ def names(text: str) -> list[str]:
 
 
 def metric_names(text: str) -> list[str]:
-    """A type of argument: metrics between commas, each as METRIC@K."""
+    """A type of argument: metrics separated by commas, each as METRIC@K."""
     given = names(text)
     for name in given:
         metric, _, cutoff = name.partition("@")

@@ -327,7 +327,7 @@ def spmm(graph: SparseGraph | ReferenceGraph, dense: Tensor, rows: Tensor | None
 
 
 def computes_single_rows(rows: Tensor) -> bool:
-    """Whether products of single rows are computed as such, see `spmm`."""
+    """Whether a product computes the wanted rows alone, see `spmm`."""
     return rows.device.type == "cpu"
 
 

@@ -81,7 +81,7 @@ def table(
 
 
 def details(summary: str, *content: str) -> Html:
-    """Content that is shown on a click, and on paper."""
+    """Content that is shown on a click, and in print."""
     return element("details", element("summary", summary), *content)
 
 
