@@ -230,13 +230,13 @@ def test_nothing_is_unpickled_evaluated_or_trusted(file: Path) -> None:
     assert not unsafe_calls(file.read_text("utf-8"))
 
 
-def test_no_module_is_named_after_nothing() -> None:
+def test_no_module_is_called_utils_or_the_like() -> None:
     empty = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "processor"}
     assert not [module for module in MODULES if empty & set(module.split("."))]
 
 
 def test_no_two_modules_share_a_file_name() -> None:
-    """A command is called as its user writes it, beside what may be called so, too."""
+    """Modules of commands are named after their commands, and may share a name with others."""
     of_commands = "slifmr_pl.cli.commands."
     names = Counter(
         file.stem

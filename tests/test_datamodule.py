@@ -161,7 +161,9 @@ def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:
             demo_data(catalogue, modalities={"image": source}).prepare_data()
 
 
-def test_setup_says_what_the_data_is(catalogue: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_setup_logs_a_summary_of_the_data(
+    catalogue: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
         demo_data(catalogue).setup("fit")
     assert "1200 interactions read, 1200 kept" in caplog.text

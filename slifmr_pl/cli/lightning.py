@@ -80,7 +80,7 @@ class RunConfigSaver(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Saves before training; other subcommands leave the run's configuration alone.
 
-        What a run goes on from is its own last checkpoint until it has saved one.
+        A copy of the checkpoint that a run goes on from is its last one, until it saves another.
         """
         if stage == "fit":
             if self.config.ckpt_path is not None and trainer.is_global_zero:

@@ -75,10 +75,10 @@ class SettingsParser(LightningArgumentParser):
     def _foreign(
         self, choice: Choice, section: str, name: str | None, settings: dict[str, Any]
     ) -> dict[str, type]:
-        """Settings of a section that only concern a class that is passed over, with that class.
+        """Settings of a section that the chosen class does not take, each with the class that does.
 
-        A section that names another class than the chosen one leaves to it what their common
-        parents take.
+        A section may name another class than the chosen one. Of its settings, those stay that a
+        common parent of the two classes takes.
         """
         chosen = choice.classes[section]
         own = None if name is None else find_class(name, section)

@@ -53,7 +53,8 @@ def require_same_evaluation(runs: Sequence[Evaluation]) -> None:
         differing = [name for name in parts if parts[name] != others.get(name)]
         if differing:
             raise RunError(
-                f"{pair} have different data: {', '.join(differing)}{_why(first, other)}",
+                f"{pair} have different data: {', '.join(differing)}"
+                f"{_differing_filters(first, other)}",
                 expected="the same users, items, and training, validation and test interactions",
                 fix="train both with the same data.filters and data.split on the same files",
             )
@@ -72,7 +73,7 @@ def require_same_evaluation(runs: Sequence[Evaluation]) -> None:
             )
 
 
-def _why(first: Evaluation, other: Evaluation) -> str:
+def _differing_filters(first: Evaluation, other: Evaluation) -> str:
     one, two = (
         flat({key: run.data[key] for key in ("filters", "split")}) for run in (first, other)
     )

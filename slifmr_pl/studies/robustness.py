@@ -198,7 +198,9 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
             fix="take one of these",
         )
     clean = [(model, seed) for model in study.models for seed in study.seeds]
-    runs = dict(zip(clean, _each(study, [_job(study, *pair) for pair in clean], say), strict=True))
+    runs = dict(
+        zip(clean, _run_jobs(study, [_job(study, *pair) for pair in clean], say), strict=True)
+    )
     settings = {model.name: read_settings(runs[model, study.seeds[0]]) for model in study.models}
     wanted = [aspect for aspect in known if chosen is None or aspect.name in chosen]
     worse = [
@@ -210,7 +212,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         for seed in study.seeds
     ]
     jobs = [_job(study, model, seed, aspect, level) for aspect, model, level, seed in worse]
-    runs_of = dict(zip(worse, _each(study, jobs, say), strict=True))
+    runs_of = dict(zip(worse, _run_jobs(study, jobs, say), strict=True))
     points = []
     for aspect in wanted:
         levels = aspect.levels if aspect.clean is None else (aspect.clean, *aspect.levels)
@@ -326,7 +328,7 @@ def _job(
     )
 
 
-def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
+def _run_jobs(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
     """Makes and tests the runs of some jobs, several at a time."""
 
     def run_one(job: Job) -> Path:

@@ -55,7 +55,7 @@ def test_a_part_remembers_its_arguments_in_plain_types() -> None:
     assert Open(a=1).settings["init_args"] == {"a": 1}
 
 
-def test_a_part_is_made_from_what_it_says_of_itself() -> None:
+def test_a_part_is_made_from_its_settings() -> None:
     part = Learned(0.5, inner=Learned(2.0))
     again = part_from_settings(Term, part.settings, "here")
     assert isinstance(again, Learned)

@@ -34,6 +34,6 @@ def test_absent_file_is_refused() -> None:
         configuration("runs/config.yaml")
 
 
-def test_presets_say_what_they_are() -> None:
+def test_presets_have_a_description() -> None:
     assert summary_of(presets()["model/ease"]) == "Baseline: EASE (Steck 2019), in closed form."
     assert list(presets())[:2] == ["base", "demo"]

@@ -34,7 +34,7 @@ def same(one: list[TrainBatch], other: list[TrainBatch]) -> bool:
     )
 
 
-def test_batches_stay_what_runs_resume_with() -> None:
+def test_batches_are_those_of_earlier_versions() -> None:
     loader = batches()
     loader.set_epoch(1)
     digest = hashlib.sha256()

@@ -88,7 +88,7 @@ def test_predict_ranks_each_user_once_over_all_processes(runs: Runs) -> None:
     assert joined == lists(runs[1], 1)[0]
 
 
-def test_a_rank_that_goes_its_own_way_is_found_at_the_end_of_the_epoch(
+def test_a_rank_with_other_weights_is_reported_at_the_end_of_the_epoch(
     catalogue: Path, cache: Path, tmp_path: Path
 ) -> None:
     errors = in_processes(2, fit_corrupted, catalogue, tmp_path, 1)

@@ -36,7 +36,7 @@ def test_fingerprint_sees_one_changed_entry_and_two_exchanged_ones(tensor: Tenso
         assert fingerprint(flat) != number
 
 
-def test_fingerprint_of_nothing_and_of_signs() -> None:
+def test_fingerprint_of_an_empty_tensor_is_zero_and_signs_of_zero_count() -> None:
     assert fingerprint(torch.empty(0, 4)) == 0
     assert fingerprint(torch.tensor([0.0])) != fingerprint(torch.tensor([-0.0]))
 

@@ -170,7 +170,9 @@ class Pooled(CatalogueMetric):
         (Pooled(value=lambda sums: sums.sum()), r"Pooled.value is torch.float64 of shape \(\)"),
     ],
 )
-def test_a_metric_that_breaks_its_contract_is_told_how(metric: RankingMetric, message: str) -> None:
+def test_a_metric_that_breaks_its_contract_is_refused_with_the_reason(
+    metric: RankingMetric, message: str
+) -> None:
     def evaluate() -> None:
         metrics = RankingMetrics([metric], (1, 2), MetricInputs(torch.tensor([1, 1, 1])))
         metrics.update(*as_users([[0, 1], [1, 2]], [[2], [1]], 2))

@@ -132,7 +132,9 @@ def test_somebody_new_and_similar_items_are_served_where_the_model_can(trained: 
             recommender.add_items(["new"], facts=[("new", "r", "e")])
 
 
-def test_export_holds_what_there_is(trained: Trained, tmp_path: Path) -> None:
+def test_export_has_vectors_or_lists_as_the_model_gives_them(
+    trained: Trained, tmp_path: Path
+) -> None:
     manifest = export(trained.checkpoint, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert type(trained.module).__name__ in card

@@ -227,7 +227,7 @@ def test_items_that_are_all_opposite_give_no_edges() -> None:
     assert len(loop.correlation()) == 0
 
 
-def test_switched_off_there_is_no_graph_and_no_state_but_attention_is_refreshed() -> None:
+def test_without_a_loop_attention_is_refreshed_and_there_is_no_graph() -> None:
     loop = SelfLoop(replace(CONFIG, enabled=False), DATA, DIM, attention(0))
     assert loop.correlation() is None
     assert loop.config.all_entries == []

@@ -111,7 +111,7 @@ def test_regression_of_features_cannot_be_solved_without_them(inputs: ModelInput
     assert solved(NetworkConfig(**OFF), bare(inputs)).shape[0] == inputs.graph.n_items
 
 
-def test_disabled_view_has_nothing(inputs: ModelInputs) -> None:
+def test_disabled_regression_view_solves_nothing(inputs: ModelInputs) -> None:
     off = RegressionView(NetworkConfig(regression=RegressionConfig(enabled=False)))
     off.load(None)
     assert off.state is None

@@ -192,7 +192,9 @@ def test_fifths_are_in_order_and_keep_equals_together() -> None:
     assert [len(group) for group in fifths(np.ones(7, np.int64))] == [7]
 
 
-def test_items_are_coloured_by_what_sorts_them_into_a_few_groups(trained: TrainedRun) -> None:
+def test_items_are_coloured_by_the_column_or_relation_that_groups_them_best(
+    trained: TrainedRun,
+) -> None:
     name, labels = grouping(trained.data, trained.cards)
     assert name in trained.data.relations.decode(range(len(trained.data.relations)))
     assert 1 < len({label for label in labels if label}) < len(labels) / 2

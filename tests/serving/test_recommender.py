@@ -225,7 +225,7 @@ def test_unusable_new_items_are_refused_and_nothing_changes(
     ],
     ids=["late", "early, fused users"],
 )
-def test_history_gives_what_the_items_of_a_user_send(
+def test_history_encoder_sums_the_messages_of_the_items(
     catalogue: Path, network: NetworkConfig
 ) -> None:
     """A known user without the share of the own embedding."""

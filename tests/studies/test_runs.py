@@ -50,7 +50,7 @@ def test_epochs_are_read_while_they_are_written(tmp_path: Path) -> None:
     assert list(validated_epochs(tmp_path, "val/ndcg@20", -1)) == []
 
 
-def test_a_run_that_fails_is_shown_with_what_it_said(tmp_path: Path) -> None:
+def test_error_of_a_failed_run_shows_the_end_of_its_log(tmp_path: Path) -> None:
     """In a process of its own, as all runs are."""
     config = tmp_path / "config.yaml"
     config.write_text("model: {no_such_key: 1}\n")

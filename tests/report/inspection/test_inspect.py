@@ -134,7 +134,7 @@ def test_knowledge_graph(findings: Inspection) -> None:
     assert knowledge.conflicts == findings.summary.knowledge.contested_links == 1
 
 
-def test_links_are_sampled_with_what_shows_whether_they_are_right(findings: Inspection) -> None:
+def test_samples_of_links_come_with_facts_to_check_them_by(findings: Inspection) -> None:
     assert findings.knowledge is not None
     by_item = {sample.item: sample for sample in findings.knowledge.samples}
     assert set(by_item) == {"a", "A"}
