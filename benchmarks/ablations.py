@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from slifmr_pl.config.presets import configuration
-from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.runs import Job, ensure_fitted, ensure_tested, in_parallel
 from slifmr_pl.studies.statistics import mean_and_std
 
 ROWS = {
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, row: tuple[str, int]) -> dict[str, float]:
             "seed_everything": seed,
         },
     )
-    return tested(fitted(job, options.threads), options.threads)
+    return ensure_tested(ensure_fitted(job, options.threads), options.threads)
 
 
 def main() -> None:

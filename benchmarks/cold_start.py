@@ -33,7 +33,7 @@ from slifmr_pl.data.formats.data_folder import read
 from slifmr_pl.recommendation_datamodule import default_cache
 from slifmr_pl.runs.reading import read_record
 from slifmr_pl.serving.recommender import Recommender
-from slifmr_pl.studies.runs import Job, fitted
+from slifmr_pl.studies.runs import Job, ensure_fitted
 from slifmr_pl.studies.statistics import mean_and_std
 
 SHARE = 0.1
@@ -153,7 +153,7 @@ def train(world: World, config: Path, folder: Path, seed: int) -> Path:
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings), "utf-8")
-    run = fitted(Job(folder, (path,), {"seed_everything": seed}), torch.get_num_threads())
+    run = ensure_fitted(Job(folder, (path,), {"seed_everything": seed}), torch.get_num_threads())
     return run / str(read_record(run)["best"]["checkpoint"])
 
 

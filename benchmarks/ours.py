@@ -11,14 +11,14 @@ from slifmr_pl.data.batches import TrainBatches
 from slifmr_pl.data.interactions import UserItems
 from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.sparse.edges import Edges, symmetrically_normalised
 from slifmr_pl.graphs.sparse.spmm import SparseGraph
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.network_config import (
     InteractionConfig,
     KnowledgeConfig,
     ModalityConfig,

@@ -27,15 +27,15 @@ from slifmr_pl.data.batches import TrainBatch, TrainBatches
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.sampler import UniformSampler
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
+from slifmr_pl.nn.network_config import KnowledgeConfig, ModalityConfig, NetworkConfig
 
 # "ddp, slice" aligns the positives of each slice alone: another loss for each number of processes.
 Mode = Literal["one", "ddp", "ddp, slice", "columns"]
@@ -131,7 +131,7 @@ def random_graph(setting: Setting) -> HeterogeneousGraph:
     )
 
 
-def build(setting: Setting, columns: Columns) -> tuple[Step, HeterogeneousGraph]:
+def build(setting: Setting, columns: EmbeddingColumns) -> tuple[Step, HeterogeneousGraph]:
     """Network, graphs and loss."""
     graph = random_graph(setting)
     full = setting.model != "lightgcn"
@@ -158,7 +158,7 @@ def build(setting: Setting, columns: Columns) -> tuple[Step, HeterogeneousGraph]
 def measure(mode: Mode, setting: Setting, rank: int, processes: int) -> Figures:
     """Trains a few steps in one of the processes."""
     data_parallel = mode.startswith("ddp")
-    columns = Columns(rank, processes) if mode == "columns" else Columns()
+    columns = EmbeddingColumns(rank, processes) if mode == "columns" else EmbeddingColumns()
     step, graph = build(setting, columns)
     item_rows: list[int] = []
     step.network.register_forward_pre_hook(

@@ -15,7 +15,7 @@ from benchmarks.settings import Settings
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.serving.recommender import Recommender
 
 USERS, ITEMS, INTERACTIONS = 20_000, 100_000, 1_000_000

@@ -18,7 +18,7 @@ from benchmarks.data import InteractionData
 from benchmarks.harness import Prepared, Timing
 from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.module import SlifMrModule
 
 CHECKED_STEPS = 4
@@ -233,7 +233,7 @@ def endless(batches: TrainBatches, device: torch.device) -> Iterator[TrainBatch]
 def on_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
     """The same batch on a device."""
     users, positives, negatives, global_positives = (part.to(device) for part in batch[:4])
-    return TrainBatch(users, positives, negatives, global_positives, batch.shares)
+    return TrainBatch(users, positives, negatives, global_positives, batch.n_ranks)
 
 
 def checked(

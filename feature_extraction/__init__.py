@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from feature_extraction.encoders.spec import EncoderSpec
     from feature_extraction.encoders.text_encoders import TextEncoder
     from feature_extraction.errors import FeatureError, InputError, TableError, UserFacingError
-    from feature_extraction.extraction.config import ExtractionConfig
     from feature_extraction.extraction.extract import extract
+    from feature_extraction.extraction.extraction_config import ExtractionConfig
     from feature_extraction.extraction.keys import content_key
-    from feature_extraction.items.files import Files
     from feature_extraction.items.images import ImageModality
+    from feature_extraction.items.input_files import Files
     from feature_extraction.items.inputs import Item, ItemInputs, ItemSource
     from feature_extraction.items.raw_modality import FileModality, RawModality
     from feature_extraction.items.texts import TextModality
@@ -68,10 +68,10 @@ _NAMES = {
         "TableError",
         "UserFacingError",
     ),
-    "extraction.config": ("ExtractionConfig",),
+    "extraction.extraction_config": ("ExtractionConfig",),
     "extraction.extract": ("extract",),
     "extraction.keys": ("content_key",),
-    "items.files": ("Files",),
+    "items.input_files": ("Files",),
     "items.images": ("ImageModality",),
     "items.inputs": (
         "Item",

@@ -14,7 +14,7 @@ from feature_extraction.encoders.encoder import short_names
 from feature_extraction.encoders.spec import Dtype, EncoderSpec, Pooling, Precision
 from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError, UserFacingError
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 
 if TYPE_CHECKING:
     from feature_extraction.items.item_table import ItemTable

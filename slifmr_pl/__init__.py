@@ -28,30 +28,30 @@ if TYPE_CHECKING:
         Injection,
         Target,
     )
-    from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
     from slifmr_pl.graphs.item_graphs import item_edges
+    from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
     from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
     from slifmr_pl.graphs.sparse.edges import Edges
     from slifmr_pl.graphs.sparse.spmm import spmm
     from slifmr_pl.losses.alignment import info_nce
     from slifmr_pl.losses.context import AlignedView, LossContext
     from slifmr_pl.losses.objective import LossConfig
-    from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
+    from slifmr_pl.losses.ranking_losses import bpr_loss, sampled_softmax_loss
     from slifmr_pl.losses.terms import LossData, LossTerm
     from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
     from slifmr_pl.metrics.metric_inputs import MetricInputs
     from slifmr_pl.metrics.ranked_lists import RankedLists
     from slifmr_pl.models.base import RecommenderModule, load_model
-    from slifmr_pl.models.ranking import Vectors
+    from slifmr_pl.models.ranking_module import Vectors
     from slifmr_pl.module import SlifMrModule
-    from slifmr_pl.nn.config import (
+    from slifmr_pl.nn.fusion import FusedViews, Fusion, ItemView
+    from slifmr_pl.nn.network_config import (
         InteractionConfig,
         KnowledgeConfig,
         ModalityConfig,
         NetworkConfig,
         RegressionConfig,
     )
-    from slifmr_pl.nn.fusion import FusedViews, Fusion, ItemView
     from slifmr_pl.nn.optimizer import OptimizerConfig
     from slifmr_pl.nn.self_loop import SelfLoopConfig
     from slifmr_pl.nn.views import NetworkData, View, ViewContext
@@ -140,23 +140,23 @@ _MODULES = {
     "FusedViews": "nn.fusion",
     "Fusion": "nn.fusion",
     "Injection": "graphs.correlation",
-    "InteractionConfig": "nn.config",
+    "InteractionConfig": "nn.network_config",
     "Interactions": "data.interactions",
-    "ItemFeatures": "graphs.inputs",
+    "ItemFeatures": "graphs.model_inputs",
     "ItemView": "nn.fusion",
-    "KnowledgeConfig": "nn.config",
+    "KnowledgeConfig": "nn.network_config",
     "LossConfig": "losses.objective",
     "LossContext": "losses.context",
     "LossData": "losses.terms",
     "LossTerm": "losses.terms",
     "MetricInputs": "metrics.metric_inputs",
-    "ModalityConfig": "nn.config",
+    "ModalityConfig": "nn.network_config",
     "ModalitySource": "data.features",
-    "ModelInputs": "graphs.inputs",
+    "ModelInputs": "graphs.model_inputs",
     "NegativeSampler": "data.sampler",
     "NeighbourSearch": "graphs.neighbours",
     "Neighbours": "graphs.neighbours",
-    "NetworkConfig": "nn.config",
+    "NetworkConfig": "nn.network_config",
     "NetworkData": "nn.views",
     "OptimizerConfig": "nn.optimizer",
     "Part": "config.parts",
@@ -168,7 +168,7 @@ _MODULES = {
     "RecommendationDataModule": "recommendation_datamodule",
     "Recommender": "serving.recommender",
     "RecommenderModule": "models.base",
-    "RegressionConfig": "nn.config",
+    "RegressionConfig": "nn.network_config",
     "SelfLoopConfig": "nn.self_loop",
     "SlifMrDataModule": "datamodule",
     "SlifMrModule": "module",
@@ -179,17 +179,17 @@ _MODULES = {
     "TrainBatch": "data.batches",
     "UserItems": "data.interactions",
     "UserMetric": "metrics.metric",
-    "Vectors": "models.ranking",
+    "Vectors": "models.ranking_module",
     "View": "nn.views",
     "ViewContext": "nn.views",
     "Vocabulary": "data.vocabulary",
-    "bpr_loss": "losses.ranking",
+    "bpr_loss": "losses.ranking_losses",
     "cosine_neighbours": "graphs.neighbours",
     "info_nce": "losses.alignment",
     "item_edges": "graphs.item_graphs",
     "load_model": "models.base",
     "raw_data": "data.formats.frames",
-    "sampled_softmax_loss": "losses.ranking",
+    "sampled_softmax_loss": "losses.ranking_losses",
     "spmm": "graphs.sparse.spmm",
     "table_pieces": "data.reader",
 }

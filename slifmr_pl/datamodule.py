@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from feature_extraction import FeatureStore
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from slifmr_pl.config.plugins import resolve
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
@@ -24,7 +24,7 @@ from slifmr_pl.data.reader import Reader
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.building import require_modalities
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 
 DataModule = TypeVar("DataModule", bound=RecommendationDataModule)
@@ -94,7 +94,7 @@ class SlifMrDataModule(RecommendationDataModule):
         return self._raw
 
     def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
-        """Of each modality, extracted now unless they are cached."""
+        """Features of each modality, extracted now unless they are cached."""
         aligned = self.cache / "aligned"
         return {
             name: aligned_features(store, items, aligned, self.modalities[name].missing)
@@ -134,7 +134,7 @@ def data_module(
     Args:
         section: Settings of `SlifMrDataModule`, or `class_path` and `init_args`.
         files: Where it stands, for the error.
-        kind: What the class has to be, or to be below of.
+        kind: What the class has to be, or to inherit from.
         **changes: Settings that win over those of the section, such as `root`.
 
     Raises:

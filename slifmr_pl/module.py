@@ -17,23 +17,23 @@ from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.correlation import CorrelationEntries
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.graphs.sparse.spmm import SparseBackend
 from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.models.ranking import DEFAULT_KS, Scoring, VectorRanker
+from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring, VectorRanker
 from slifmr_pl.models.trainer import validation_sample
-from slifmr_pl.nn.config import NetworkConfig
-from slifmr_pl.nn.last_step import sent_to_users
+from slifmr_pl.nn.last_layer import messages_to_new_user
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
-from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
+from slifmr_pl.regression.item_regression import RegressionFactors, append_regression
 from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
 
@@ -155,9 +155,9 @@ class SlifMrModule(RecommenderModule):
         return self.network.columns.count
 
     @property
-    def _columns(self) -> Columns:
+    def _columns(self) -> EmbeddingColumns:
         strategy = None if self._trainer is None else self._trainer.strategy
-        return strategy.columns if isinstance(strategy, ColumnStrategy) else Columns()
+        return strategy.columns if isinstance(strategy, ColumnStrategy) else EmbeddingColumns()
 
     # Graphs of an epoch
 
@@ -253,15 +253,17 @@ class SlifMrModule(RecommenderModule):
         return self.network_config.embedding_dim
 
     def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
-        """What the items of somebody send, and the regression of them; see `sent_to_users`."""
+        """The messages of their items, see `messages_to_new_user`, and the regression of them."""
         assert self.inputs is not None
         assert isinstance(vectors, Representations)
-        sent = sent_to_users(self.network, self.propagation, vectors, self.inputs.graph).float()
+        messages = messages_to_new_user(
+            self.network, self.propagation, vectors, self.inputs.graph
+        ).float()
         known = vectors.items[:, : self.representation_dim].float()
         regression, fusion = self.regression(), self.network_config.user_fusion
 
         def encode(rows: Tensor) -> Tensor:
-            query: Tensor = sent[rows].sum(0) / len(rows) ** 0.5
+            query: Tensor = messages[rows].sum(0) / len(rows) ** 0.5
             query = (query + fusion * known[rows].mean(0)).unsqueeze(0)
             if regression is not None:
                 query, _ = append_regression(query, known, regression.of_history(rows))
@@ -272,9 +274,9 @@ class SlifMrModule(RecommenderModule):
     @torch.no_grad()
     def item_views(self) -> dict[str, Tensor]:
         """The views that are fused, and what they are fused to."""
-        context, found = self.network.context(self.propagation), self._views()
+        context, views = self.network.context(self.propagation), self._views()
         side = {view.name: view(context) for view in self.network.side_views}
-        return {"interactions": found.interaction, **side, "fused": found.items}
+        return {"interactions": views.interaction, **side, "fused": views.items}
 
     def learned_neighbours(self) -> Neighbours | None:
         """The correlation graph; None before there is one."""
@@ -316,7 +318,9 @@ class SlifMrModule(RecommenderModule):
         assert self.inputs is not None
         if self.trainer.world_size > 1:
             strategy = self.trainer.strategy
-            self._regression.share(self.inputs, strategy.broadcast, strategy.is_global_zero)
+            self._regression.broadcast_from_first(
+                self.inputs, strategy.broadcast, strategy.is_global_zero
+            )
 
     def on_train_start(self) -> None:
         """Moves the frozen features to the device."""
@@ -338,8 +342,8 @@ class SlifMrModule(RecommenderModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Losses of this process's slice of a batch."""
         share, aligned = ProcessShare(), None
-        if batch.shares > 1:
-            share = ProcessShare(self.global_rank, batch.shares, weight=batch.shares)
+        if batch.n_ranks > 1:
+            share = ProcessShare(self.global_rank, batch.n_ranks, weight=batch.n_ranks)
             aligned = batch.global_positives
         losses: Losses = self.objective(
             self.network,

@@ -28,7 +28,7 @@ from slifmr_pl.data.selection import PredictRequest
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.building import GraphBuilder
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 
 logger = logging.getLogger(__name__)

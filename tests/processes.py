@@ -19,7 +19,7 @@ def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> l
     """What `function(*arguments)` returns, of plain types, in each of `count` processes.
 
     Processes have the environment in which Lightning's `ddp` starts no others. A function that
-    needs no Trainer joins the group with `joined`.
+    needs no Trainer joins the group with `in_process_group`.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> l
     return [results[pipe] for pipe in pipes]
 
 
-def joined(function: Callable[..., Any], *arguments: Any) -> Any:
+def in_process_group(function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a function inside a process group."""
     torch.distributed.init_process_group("gloo")
     try:

@@ -1,6 +1,7 @@
 """Reads the source of every module: who imports whom, and what nobody may call."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,18 +169,18 @@ def keyword_is(call: ast.Call, name: str, value: object) -> bool:
 
 def unsafe_calls(source: str) -> list[str]:
     """Calls that run or unpickle what a file or a configuration says."""
-    found = []
+    calls = []
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "numpy"):
             # Under another name the checks below would not see them.
-            found += [
+            calls += [
                 f"line {node.lineno}: from {node.module} import {alias.name}"
                 for alias in node.names
                 if alias.name in ("load", "loads", "Unpickler")
             ]
         if isinstance(node, ast.Import):
-            found += [
+            calls += [
                 f"line {node.lineno}: import {alias.name} as {alias.asname}"
                 for alias in node.names
                 if alias.asname not in (None, {"numpy": "np"}.get(alias.name))
@@ -198,8 +199,8 @@ def unsafe_calls(source: str) -> list[str]:
                 for keyword in node.keywords
             )
         ):
-            found.append(f"line {node.lineno}: {ast.unparse(node)}")
-    return found
+            calls.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return calls
 
 
 def test_every_module_lives_in_a_room() -> None:
@@ -229,9 +230,21 @@ def test_nothing_is_unpickled_evaluated_or_trusted(file: Path) -> None:
     assert not unsafe_calls(file.read_text("utf-8"))
 
 
-def test_no_module_is_named_after_nothing() -> None:
+def test_no_module_is_called_utils_or_the_like() -> None:
     empty = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "processor"}
     assert not [module for module in MODULES if empty & set(module.split("."))]
+
+
+def test_no_two_modules_share_a_file_name() -> None:
+    """Modules of commands are named after their commands, and may share a name with others."""
+    of_commands = "slifmr_pl.cli.commands."
+    names = Counter(
+        file.stem
+        for file in FILES
+        if file.stem not in ("__init__", "__main__", "errors")  # one of each package
+        and not module_name(file).startswith(of_commands)
+    )
+    assert not [name for name, count in names.items() if count > 1]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +260,7 @@ def test_no_module_is_named_after_nothing() -> None:
         ("slifmr_pl.nn.network", "from slifmr_pl.losses.objective import Objective"),
         ("slifmr_pl.nn.network", "from pytorch_lightning import LightningModule"),
         ("slifmr_pl.losses.objective", "import slifmr_pl.metrics.ranking_metrics"),
-        ("slifmr_pl.metrics.ranking_metrics", "from slifmr_pl.losses import ranking"),
+        ("slifmr_pl.metrics.ranking_metrics", "from slifmr_pl.losses import ranking_losses"),
         ("slifmr_pl.module", "from slifmr_pl.cli import main"),
         ("slifmr_pl.datamodule", "from slifmr_pl.cli.lightning import SlifMrCLI"),
         ("slifmr_pl.errors", "from slifmr_pl.data.vocabulary import Vocabulary"),

@@ -31,13 +31,15 @@ def test_validation_masks_train_and_test_masks_what_is_configured(catalogue: Pat
         assert isinstance(valid, EvalBatch)
         for row in range(len(valid.users)):
             train = items_of(valid.known_offsets, valid.known_items, row)
-            found = items_of(valid.relevant_offsets, valid.relevant_items, row)
+            validated = items_of(valid.relevant_offsets, valid.relevant_items, row)
             tested = items_of(test.relevant_offsets, test.relevant_items, row)
-            expected = train | found if masks == "train+valid" else train
+            expected = train | validated if masks == "train+valid" else train
             assert items_of(test.known_offsets, test.known_items, row) == expected
-            assert items_of(every.known_offsets, every.known_items, row) == train | found | tested
-            assert not train & found
-            assert not (train | found) & tested
+            assert (
+                items_of(every.known_offsets, every.known_items, row) == train | validated | tested
+            )
+            assert not train & validated
+            assert not (train | validated) & tested
 
 
 @pytest.mark.parametrize(("most", "expected"), [(2048, 90), (40, 30)])
@@ -58,8 +60,8 @@ def test_validation_sample_is_some_users_as_validation_ranks_them_in_every_proce
             train, valid = data.data.train, data.data.valid
             known = items_of(batch.known_offsets, batch.known_items, row)
             assert known == set(train.items[train.users == user].tolist())
-            found = items_of(batch.relevant_offsets, batch.relevant_items, row)
-            assert found == set(valid.items[valid.users == user].tolist())
+            items = items_of(batch.relevant_offsets, batch.relevant_items, row)
+            assert items == set(valid.items[valid.users == user].tolist())
 
 
 def test_items_without_picture_are_masked_and_have_no_edges(catalogue: Path) -> None:
@@ -75,20 +77,20 @@ def test_missing_modalities_follow_their_policy(catalogue: Path) -> None:
     plain = demo_data(catalogue)
     masked = plain.model_inputs.features["image"].present
     absent = ~masked
-    found = {}
+    completed = {}
     for policy in ("zero", "neighbours", "learned"):
         sources = {
             name: dataclasses.replace(source, missing=policy)
             for name, source in plain.modalities.items()
         }
         inputs = demo_data(catalogue, modalities=sources).model_inputs
-        found[policy] = inputs
+        completed[policy] = inputs
         assert inputs.fingerprint != plain.model_inputs.fingerprint
         assert torch.equal(inputs.graph.present["image"], inputs.features["image"].present)
         again = HeterogeneousGraph.from_state(inputs.graph.state())
         assert again.learned == (("image", "text") if policy == "learned" else ())
-    zero, filled = found["zero"], found["neighbours"]
-    assert torch.equal(found["learned"].graph.present["image"], masked)
+    zero, filled = completed["zero"], completed["neighbours"]
+    assert torch.equal(completed["learned"].graph.present["image"], masked)
     assert zero.features["image"].present.all()
     assert not zero.features["image"].values[absent].any()
     assert (zero.graph.modalities["image"].indices[absent] == -1).all()
@@ -115,8 +117,8 @@ def test_ready_store_takes_the_place_of_an_encoder(catalogue: Path, tmp_path: Pa
     data.prepare_data()
     (folder,) = (tmp_path / "features").glob("text-*")
     ready = demo_data(catalogue, modalities={"text": ModalitySource(store=str(folder))})
-    found = ready.model_inputs.features["text"].values
-    assert torch.equal(found, data.model_inputs.features["text"].values)
+    features = ready.model_inputs.features["text"].values
+    assert torch.equal(features, data.model_inputs.features["text"].values)
     assert FeatureStore.open(folder).manifest["counts"]["present"] > 0
 
 
@@ -159,7 +161,9 @@ def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:
             demo_data(catalogue, modalities={"image": source}).prepare_data()
 
 
-def test_setup_says_what_the_data_is(catalogue: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_setup_logs_a_summary_of_the_data(
+    catalogue: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
         demo_data(catalogue).setup("fit")
     assert "1200 interactions read, 1200 kept" in caplog.text

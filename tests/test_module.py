@@ -11,10 +11,10 @@ from slifmr_pl.checkpoints.format import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatches
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.network_config import (
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
@@ -432,8 +432,8 @@ def test_settings_of_training_alone_may_differ_where_nothing_is_trained(
 ) -> None:
     path = str(run.folder / "epochs" / "epoch=1.ckpt")
     other = full_model(optimizer=OptimizerConfig(learning_rate=0.5), ks=(5, 20))
-    found = trainer(tmp_path, 1).validate(other, run.data, ckpt_path=path, verbose=False)[0]
-    assert found == run.metrics.epochs[1]
+    metrics = trainer(tmp_path, 1).validate(other, run.data, ckpt_path=path, verbose=False)[0]
+    assert metrics == run.metrics.epochs[1]
     with pytest.raises(CheckpointError, match=r"optimizer\.learning_rate is 0\.5"):
         trainer(tmp_path, EPOCHS).fit(other, datamodule=run.data, ckpt_path=path)
 

@@ -58,8 +58,8 @@ def test_own_data_module_resumes_exactly(tmp_path: Path) -> None:
     trainer(tmp_path / "second", 2).fit(
         resumed, datamodule=clusters(tmp_path), ckpt_path=tmp_path / "epoch=0.ckpt"
     )
-    expected, found = state(straight), state(resumed)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    expected, actual = state(straight), state(resumed)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 def test_own_data_module_is_shared_out_over_processes(
@@ -76,7 +76,7 @@ def test_own_data_module_is_shared_out_over_processes(
 
 
 def test_what_changes_the_data_changes_the_fingerprint(tmp_path: Path) -> None:
-    found = {
+    fingerprints = {
         clusters(tmp_path, **change).model_inputs.fingerprint
         for change in (
             {},
@@ -87,8 +87,8 @@ def test_what_changes_the_data_changes_the_fingerprint(tmp_path: Path) -> None:
             {"perturbations": Perturbations(missing_features={"cluster": 0.5})},
         )
     }
-    assert len(found) == 6
-    assert clusters(tmp_path).model_inputs.fingerprint in found
+    assert len(fingerprints) == 6
+    assert clusters(tmp_path).model_inputs.fingerprint in fingerprints
     how = Perturbations(missing_features={"image": 0.5})
     with pytest.raises(ConfigError, match="names image"):
         _ = clusters(tmp_path, perturbations=how).model_inputs

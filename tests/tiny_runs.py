@@ -13,7 +13,7 @@ from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.nn.optimizer import OptimizerConfig
 
 

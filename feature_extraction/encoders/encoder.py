@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.preparation import InputPreparation, Preparation, as_values, stack
 from feature_extraction.errors import FeatureError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.raw_modality import RawModality
 
 if TYPE_CHECKING:  # torch takes seconds to import; to name a kind and to reuse a store needs none
@@ -179,17 +179,17 @@ def encoder_class(kind: str) -> type[Encoder]:
             fix="choose one of these; a short name of a plug-in needs --plugins my_package",
         )
     try:
-        found = getattr(import_module(module), name, None)
+        candidate = getattr(import_module(module), name, None)
     except ImportError as error:
         raise FeatureError(
             f"kind is {kind!r}, and {module} cannot be imported ({error})",
             expected="package.module.Class in a module that Python finds",
             fix="install the package, put its folder on PYTHONPATH, or mend what it imports",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Encoder)):
+    if not (isinstance(candidate, type) and issubclass(candidate, Encoder)):
         raise FeatureError(
-            f"kind is {kind!r}, which is {'not there' if found is None else 'no encoder'}",
+            f"kind is {kind!r}, which is {'not there' if candidate is None else 'no encoder'}",
             expected="a subclass of feature_extraction.Encoder",
             fix=f"check the name in {module}",
         )
-    return found
+    return candidate

@@ -141,5 +141,5 @@ class _Processed:
     processor: Any
 
     def __call__(self, image: Image.Image) -> dict[str, "Tensor"]:
-        found = self.processor(images=image, return_tensors="pt")
-        return {name: values[0] for name, values in found.items()}
+        processed = self.processor(images=image, return_tensors="pt")
+        return {name: values[0] for name, values in processed.items()}

@@ -55,7 +55,7 @@ def load_model(
         dtype: What it computes in.
         fits: Whether a configuration is of a model that the kind can use.
         expected: Says in words what ``fits`` asks for.
-        unused_weights: Beginnings of names of weights that may lack.
+        unused_weights: Prefixes of the names of weights that may be missing.
 
     Raises:
         FeatureError: The model cannot be loaded, does not fit, or lacks weights.

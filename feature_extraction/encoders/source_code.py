@@ -27,7 +27,7 @@ def source_code(*classes: type) -> dict[str, str]:
     Raises:
         FeatureError: A class is defined in no file.
     """
-    found: dict[str, str] = {}
+    identity: dict[str, str] = {}
     for cls in dict.fromkeys(base for one in classes for base in one.__mro__):
         package = cls.__module__.partition(".")[0]
         if package == _OWN or package in sys.stdlib_module_names:
@@ -40,8 +40,8 @@ def source_code(*classes: type) -> dict[str, str]:
                 fix="write it into a module of your own, and import it",
             )
         installed = {"site-packages", "dist-packages"} & set(path.parts)
-        found |= (installed and _versions(package)) or _hashes(cls.__module__)
-    return dict(sorted(found.items()))
+        identity |= (installed and _versions(package)) or _hashes(cls.__module__)
+    return dict(sorted(identity.items()))
 
 
 def _versions(package: str) -> dict[str, str]:
@@ -51,15 +51,15 @@ def _versions(package: str) -> dict[str, str]:
 
 def _hashes(module: str) -> dict[str, str]:
     """SHA-256 of a module, and of all of its package that it imports, by name."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = None if name in found else _source_path(name)
+        path = None if name in hashes else _source_path(name)
         if path is not None:
-            found[name] = file_sha256(path)
+            hashes[name] = file_sha256(path)
             waiting += _imported(path, name)
-    return found
+    return hashes
 
 
 def _source_path(module: str) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import feature_extraction.encoders.image_encoders
 import feature_extraction.encoders.text_encoders  # noqa: F401
 from feature_extraction.encoders.encoder import Encoder, encoder_class
-from feature_extraction.encoders.options import made_encoder
+from feature_extraction.encoders.options import construct_encoder
 from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError
 from feature_extraction.items.raw_modality import RawModality
@@ -93,4 +93,4 @@ class EncoderSpec:
 
     def encoder(self) -> Encoder:
         """Return a new encoder of the kind, with nothing loaded."""
-        return made_encoder(self.kind, self.cls, self.arguments)
+        return construct_encoder(self.kind, self.cls, self.arguments)

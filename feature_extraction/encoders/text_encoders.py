@@ -17,7 +17,7 @@ from feature_extraction.encoders.text_preparation import (
     special_tokens,
 )
 from feature_extraction.errors import FeatureError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.texts import TextModality
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class SiglipText(TextEncoder):
 
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """The head on the last position; these models were trained without a mask."""
-        found = self.model.get_text_features(input_ids=inputs["input_ids"])
-        vectors: Tensor = found.pooler_output
+        output = self.model.get_text_features(input_ids=inputs["input_ids"])
+        vectors: Tensor = output.pooler_output
         return vectors
 
 

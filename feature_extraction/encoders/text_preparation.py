@@ -62,8 +62,8 @@ class TextPreparation:
             return []
         texts = [self.before + (text.lower() if self.lower else text) for text in texts]
         # Not verbose: what is too long is counted here and reported once by the caller.
-        found = self.tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)
-        tokens: list[list[int]] = found["input_ids"]
+        encoding = self.tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)
+        tokens: list[list[int]] = encoding["input_ids"]
         return tokens
 
     def _batch(self, pieces: Sequence[tuple[int, list[int]]]) -> Batch:

@@ -18,7 +18,7 @@ from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.preparation import Batch, Failure, Job, Preparation, Prepared
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.items.inputs import Item, ItemSource
 from feature_extraction.stores.partial import Outcome, PartialStore
 
@@ -214,9 +214,10 @@ def _prepared(
 
 
 class _Prepare(Dataset[Prepared | FeatureError]):
-    """Takes jobs for indices: what a loader hands its workers can be anything.
+    """Prepares jobs in the workers of a loader, which get them in place of indices.
 
-    An error is returned: what a loader raises of its workers has lost its parts.
+    An error is returned, not raised: a loader raises an error of a worker anew, from its text
+    alone.
     """
 
     def __init__(self, prepare: Preparation) -> None:
@@ -243,7 +244,7 @@ def _as_it_is(prepared: Any) -> Any:
 
 @contextmanager
 def _quiet_forks(workers: int) -> Iterator[None]:
-    """Keeps tokenizers from threads in forked workers, and from a remark on each of them."""
+    """Keeps tokenizers from starting threads in forked workers, and from a warning in each."""
     name = "TOKENIZERS_PARALLELISM"
     before = os.environ.get(name)
     if workers and before is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from feature_extraction.encoders.model_files import ModelFiles, identify
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.extraction.config import ExtractionConfig
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.extraction.keys import Keyed, encoder_code, key_of
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import locked
@@ -129,10 +129,10 @@ def _reuse(target: Path, key: str) -> FeatureStore | None:
         return None
     try:
         store = FeatureStore.open(target, verify=True)
-        found = store.manifest.get("content_key")
-        if found == key:
+        stored_key = store.manifest.get("content_key")
+        if stored_key == key:
             return store
-        reason = f"its content key is {found!r}"
+        reason = f"its content key is {stored_key!r}"
     except FeatureError as error:
         reason = error.found
     logger.warning("%s is not whole (%s); moved to %s", target, reason, set_aside(target))

@@ -76,7 +76,7 @@ def encoder_code(encoder: Encoder) -> dict[str, str]:
 
 
 def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) -> dict[str, Any]:
-    """What of the encoder features depend on; stores of earlier versions hold the same."""
+    """What features depend on in their encoder; the form has to stay as it is in old stores."""
     options = spec.arguments
     settings = {
         "kind": encoder.kind,

@@ -27,8 +27,8 @@ from feature_extraction.encoders.encoder import Encoder, class_path, register_en
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
-from feature_extraction.extraction.config import ExtractionConfig
 from feature_extraction.extraction.encoding import encode_shards
+from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import PartialStore
 

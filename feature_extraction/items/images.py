@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from feature_extraction.errors import InputError
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 from feature_extraction.items.raw_modality import FileModality
 
 PIXEL_LIMIT = 64_000_000

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from feature_extraction.errors import FeatureError
-from feature_extraction.items.files import Files, RawFile, open_files
 from feature_extraction.items.images import ImageModality
+from feature_extraction.items.input_files import Files, RawFile, open_files
 from feature_extraction.items.raw_modality import raw_inputs
 from feature_extraction.items.texts import TextModality, clean_text, is_unicode
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from feature_extraction.errors import FeatureError, InputError, TableError
-from feature_extraction.items.files import Files, names_by_item, open_files
 from feature_extraction.items.images import ImageModality
+from feature_extraction.items.input_files import Files, names_by_item, open_files
 from feature_extraction.items.inputs import Item
 from feature_extraction.items.raw_modality import FileModality, RawModality
 from feature_extraction.items.texts import TextModality, is_unicode

@@ -17,7 +17,7 @@ import numpy as np
 
 from feature_extraction.errors import InputError
 from feature_extraction.hashing import file_sha256
-from feature_extraction.items.files import Files
+from feature_extraction.items.input_files import Files
 
 
 class RawModality(ABC):

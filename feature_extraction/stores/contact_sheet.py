@@ -133,8 +133,8 @@ def _draw(
 @cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font with the letters of many languages, where there is one; Pillow's own has few."""
-    found = find_spec("matplotlib")  # it carries DejaVu
-    folders = (found and found.submodule_search_locations) or []
+    matplotlib = find_spec("matplotlib")  # it carries DejaVu
+    folders = (matplotlib and matplotlib.submodule_search_locations) or []
     carried = [f"{folder}/mpl-data/fonts/ttf/DejaVuSans.ttf" for folder in folders]
     for name in ("DejaVuSans.ttf", "Arial.ttf", *carried):
         with suppress(OSError):

@@ -52,7 +52,7 @@ def json_table(objects: list[dict[str, Any]], names: list[str] | None = None) ->
 
 def _object(path: Path, line: int, text: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        found = parse(text)
+        value = parse(text)
     # Nesting or digits without end are refused by the parser in its own ways.
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise TableError(
@@ -62,7 +62,7 @@ def _object(path: Path, line: int, text: str, parse: Callable[[str], Any]) -> di
             path=path,
             row=line,
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise TableError(
             f"the line holds no object: {text[:120]!r}",
             expected="one JSON object a line, such as {'user_id': 'a', 'item_id': 'b'}",
@@ -70,7 +70,7 @@ def _object(path: Path, line: int, text: str, parse: Callable[[str], Any]) -> di
             path=path,
             row=line,
         )
-    return found
+    return value
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from slifmr_pl.distributed.agreement import largest
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.runs.layout import last_path
+from slifmr_pl.runs.run_folders import last_path
 
 _CHECK_EVERY = 50  # batches; at each check several processes wait for each other
 
@@ -76,7 +76,7 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Saves if enough time has passed."""
-        if self.is_moment(trainer, batch_idx):
+        if self.can_interrupt(trainer, batch_idx):
             self._batches = 0
             if largest(trainer, time.monotonic() - self._saved_at) >= 60 * self.minutes:
                 self.save(trainer)
@@ -99,8 +99,8 @@ class LastCheckpoint(Checkpoint):
             and not validation_follows
         )
 
-    def is_moment(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        """Whether the run may be saved or stopped after this batch; all processes say the same."""
+    def can_interrupt(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        """Whether the run may be saved or stopped after this batch; the same in all processes."""
         is_due = trainer.world_size == 1 or self._batches >= _CHECK_EVERY
         return is_due and self.may_save(trainer, batch_idx)
 

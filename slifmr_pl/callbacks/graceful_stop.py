@@ -66,7 +66,7 @@ class GracefulStop(Callback):
         Raises:
             StoppedError: If a signal came.
         """
-        if self.last.is_moment(trainer, batch_idx) and self._asked(trainer):
+        if self.last.can_interrupt(trainer, batch_idx) and self._signal_received(trainer):
             self.last.save(trainer)
             self._stop()
 
@@ -77,7 +77,7 @@ class GracefulStop(Callback):
             StoppedError: If a signal came.
         """
         saved = trainer.strategy.broadcast(self.last.path.is_file())
-        if saved and self._asked(trainer):
+        if saved and self._signal_received(trainer):
             self._stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -97,7 +97,7 @@ class GracefulStop(Callback):
         self._received = signum
         rank_zero_info("\nStopping where the run can go on; once more to stop at once …")
 
-    def _asked(self, trainer: pl.Trainer) -> bool:
+    def _signal_received(self, trainer: pl.Trainer) -> bool:
         self._received = int(largest(trainer, self._received))
         return self._received > 0
 

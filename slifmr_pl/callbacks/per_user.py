@@ -17,7 +17,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.models.base import RecommenderModule, catalogue_of
-from slifmr_pl.runs.layout import USERS_FILES, Stage
+from slifmr_pl.runs.run_folders import USERS_FILES, Stage
 
 
 class PerUserWriter(Callback):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
-from slifmr_pl.runs.layout import RESULT_FILES, Stage
+from slifmr_pl.runs.run_folders import RESULT_FILES, Stage
 
 
 def metric_table(values: Mapping[str, float | Tensor], stage: str, title: str) -> Table:

@@ -19,7 +19,7 @@ from slifmr_pl.errors import StorageError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state, without_home
-from slifmr_pl.runs.layout import RECORD_FILE
+from slifmr_pl.runs.run_folders import RECORD_FILE
 
 FORMAT = "slifmr-run-1"
 Outcome = Literal["running", "finished", "interrupted", "failed"]

@@ -8,7 +8,7 @@ import torch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 
 
 def data_state(inputs: ModelInputs) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def check_data(inputs: ModelInputs, state: Mapping[str, Any]) -> None:
     """
     graph = inputs.graph
     values = [(name, getattr(graph, f"n_{name}"), f"n_{name}") for name in ("users", "items")]
-    found = "; ".join(
+    difference = "; ".join(
         f"the data has {here} {name}, in the checkpoint {state['graph'][key]}"
         for name, here, key in values
         if here != state["graph"][key]
@@ -61,11 +61,11 @@ def check_data(inputs: ModelInputs, state: Mapping[str, Any]) -> None:
         ("fingerprint", "the data has fingerprint"),
     ):
         here, there = getattr(inputs, name), state[name]
-        if not found and here != there:
-            found = f"{what} {here[:12]}, the checkpoint was trained on {there[:12]}"
-    if found:
+        if not difference and here != there:
+            difference = f"{what} {here[:12]}, the checkpoint was trained on {there[:12]}"
+    if difference:
         raise CheckpointError(
-            found,
+            difference,
             expected="the same ids, interactions, split, features and knowledge graph",
             fix="give the `data` configuration of the checkpoint's run (its config.yaml), "
             "or train again without --ckpt_path",

@@ -63,7 +63,7 @@ def check_checkpoint(checkpoint: Any, path: str | Path | None = None) -> None:
     """Refuses what this package did not write, or wrote in another format.
 
     Raises:
-        CheckpointError: If so.
+        CheckpointError: If it is foreign, or of another format.
     """
     state = checkpoint.get(STATE_KEY) if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping):

@@ -20,10 +20,10 @@ Model = TypeVar("Model")
 
 
 def require_model(kind: type, checkpoint: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint of another class of models.
+    """Refuses a checkpoint of another model class.
 
     Raises:
-        CheckpointError: If it is.
+        CheckpointError: If it is of another class.
     """
     saved = checkpoint[STATE_KEY]["model"]
     if saved != class_path(kind):
@@ -39,7 +39,7 @@ def model_class(
 
     Args:
         checkpoint: As read.
-        kind: What it has to be, or to be below of.
+        kind: The class that it has to be, or to inherit from.
         path: Of the checkpoint, for errors.
 
     Raises:
@@ -49,12 +49,12 @@ def model_class(
     if name == class_path(kind):
         return kind
     try:
-        found = resolve(name, object, "the checkpoint")
+        named = resolve(name, object, "the checkpoint")
     except ConfigError as error:
         raise _as_checkpoint_error(error, checkpoint, path) from error
-    if not issubclass(found, kind):
+    if not issubclass(named, kind):
         raise _other_model(name, class_path(kind), path)
-    return found
+    return named
 
 
 def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], training: bool) -> None:
@@ -66,7 +66,7 @@ def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], trai
         training: Whether training goes on; otherwise only what the scores depend on counts.
 
     Raises:
-        CheckpointError: If so.
+        CheckpointError: If a setting differs.
     """
     here, there = flat(given), flat(checkpoint["hyper_parameters"])
     for name, saved in there.items():
@@ -90,7 +90,7 @@ def model_arguments(
     Args:
         kind: The class of the module.
         checkpoint: As read.
-        changes: Settings that are to be otherwise, of those that only concern a run.
+        changes: New values of settings; only settings that concern a run alone can change.
         path: Of the checkpoint, for errors.
 
     Raises:

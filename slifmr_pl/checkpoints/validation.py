@@ -45,10 +45,10 @@ def check_state(state: Mapping[str, Any]) -> None:
 
 
 def check_regression(regression: Any, n_items: int) -> None:
-    """Refuses a solved regression that is not one of so many items; None is no regression.
+    """Refuses a solved regression of another catalogue size; None passes.
 
     Raises:
-        CheckpointError: If so.
+        CheckpointError: If it does not fit.
     """
     if regression is None:
         return
@@ -117,9 +117,9 @@ def check_tensors(
     n_items: int,
     shared: Mapping[str, int] | None = None,
 ) -> None:
-    """Refuses weights and buffers that are not those of the module.
+    """Refuses weights and buffers that do not fit the module.
 
-    torch would cast another dtype, and a row outside its table would be read.
+    torch itself would cast another dtype, and a row number beyond its table would be looked up.
 
     Args:
         module: What they are meant for.
@@ -224,12 +224,12 @@ def _check(
 ) -> None:
     """Requires a finite tensor of a dtype and shape (None: any length), and of rows in bounds."""
     _require(isinstance(tensor, Tensor), f"{name} is no tensor")
-    found, wanted = list(tensor.shape), ["any" if size is None else size for size in shape]
+    actual, wanted = list(tensor.shape), ["any" if size is None else size for size in shape]
     _require(
         tensor.dtype == dtype
-        and len(found) == len(shape)
-        and all(want in ("any", have) for want, have in zip(wanted, found, strict=True)),
-        f"{name} is {tensor.dtype} {found} instead of {dtype} {wanted}",
+        and len(actual) == len(shape)
+        and all(want in ("any", have) for want, have in zip(wanted, actual, strict=True)),
+        f"{name} is {tensor.dtype} {actual} instead of {dtype} {wanted}",
     )
     _require(not dtype.is_floating_point or bool(tensor.isfinite().all()), f"{name} is not finite")
     if rows is not None and tensor.numel():

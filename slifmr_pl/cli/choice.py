@@ -19,7 +19,7 @@ import yaml
 from slifmr_pl import models
 from slifmr_pl.checkpoints.format import STATE_KEY, read_checkpoint
 from slifmr_pl.config import plugins
-from slifmr_pl.config.files import SECTIONS, composed, named_plugins, plugin_names
+from slifmr_pl.config.files import SECTIONS, merged_configuration, named_plugins, plugin_names
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.config.presets import configuration
 from slifmr_pl.config.sections import class_and_settings, section_of
@@ -38,10 +38,11 @@ class Choice:
     """What is settled before the rest is parsed.
 
     Attributes:
-        args: The command line without it; of `--model.init_args.x` stays `--model.x`.
+        args: The command line without what is settled; `--model.init_args.x` has become
+            `--model.x`.
         classes: The class of `model` and of `data`.
-        passed_over: Other classes that the settings of a file may be of: the default one, and
-            those that an earlier file named.
+        passed_over: Classes that are not chosen, though settings in a file may belong to them: the
+            default class, and those that an earlier file named.
         checkpoints: What `--ckpt_path` names, where it had to be read for the model's class.
     """
 
@@ -102,7 +103,7 @@ class _Given:
 
     def add_file(self, file: Path) -> None:
         """Notes what a configuration names."""
-        content = composed([file])
+        content = merged_configuration([file])
         _refuse_baseline(content, file)
         self.packages += named_plugins(content)
         self.has_model |= bool(content.get("model"))
@@ -180,12 +181,12 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 
 def _is_there(cls: type) -> bool:
-    """Whether a class is found where it says it is."""
+    """Whether a class can be imported by its own path."""
     return getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
 
 
 def _package_of(name: str) -> list[str]:
-    """The module of a class that the user names, which is a plug-in thereby."""
+    """The module of a class that the user names; to be named makes it a plug-in."""
     module = name.rpartition(".")[0]
     own = module.partition(".")[0] in (*plugins.OWN_PACKAGES, "__main__", "")
     return [] if own else [module]

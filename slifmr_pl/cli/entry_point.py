@@ -1,6 +1,6 @@
 """The one command line: `slifmr`, `python lightning_cli.py`, `python -m slifmr_pl`, `main(args)`.
 
-What takes seconds to import is imported once it is needed: to show what there is, it is not.
+What takes seconds to import is imported only when a command runs, so that `--help` is quick.
 """
 
 import argparse

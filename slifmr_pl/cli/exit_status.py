@@ -38,19 +38,19 @@ def exit_status() -> Iterator[ExitStatus]:
     try:
         yield status
     except (UserFacingError, MisconfigurationException) as error:  # ours, and the Trainer's
-        status.code = _told(f"error: {error}", 2)
+        status.code = _report(f"error: {error}", 2)
     except StoppedError as stopped:
         # All processes stop together, and the first one speaks for them. Lightning would kill it
         # if it were still ending when another one has ended with a status other than 0.
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # Lightning sets it
-            status.code = _told(
+            status.code = _report(
                 f"Stopped. All is saved up to here; go on with --ckpt_path {stopped.checkpoint}",
                 128 + stopped.signum,
             )
     except KeyboardInterrupt as interrupt:
         status.code = _interrupted(interrupt)
     except SIGTERMException:
-        status.code = _told("Stopped.", 128 + signal.SIGTERM)
+        status.code = _report("Stopped.", 128 + signal.SIGTERM)
     except SystemExit as end:
         if not isinstance(end.__context__, KeyboardInterrupt):
             raise
@@ -58,14 +58,14 @@ def exit_status() -> Iterator[ExitStatus]:
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
-        status.code = _told(f"error: {StorageError.of(error)}", 2)
+        status.code = _report(f"error: {StorageError.of(error)}", 2)
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     signum = interrupt.args[0] if interrupt.args else signal.SIGINT
-    return _told("Stopped; what was saved before is whole.", 128 + signum)
+    return _report("Stopped; what was saved before is whole.", 128 + signum)
 
 
-def _told(message: str, code: int) -> int:
+def _report(message: str, code: int) -> int:
     print(message, file=sys.stderr)
     return code

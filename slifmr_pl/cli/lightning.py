@@ -38,7 +38,7 @@ from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
-from slifmr_pl.runs.layout import (
+from slifmr_pl.runs.run_folders import (
     last_of_newest_run,
     last_path,
     new_run_folder,
@@ -80,7 +80,7 @@ class RunConfigSaver(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Saves before training; other subcommands leave the run's configuration alone.
 
-        What a run goes on from is its own last checkpoint until it has saved one.
+        A copy of the checkpoint that a run goes on from is its last one, until it saves another.
         """
         if stage == "fit":
             if self.config.ckpt_path is not None and trainer.is_global_zero:

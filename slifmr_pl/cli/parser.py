@@ -34,7 +34,7 @@ class SettingsParser(LightningArgumentParser):
     def parse_string(
         self, content: str, path: str | PathLike[str] = "", *args: Any, **kwargs: Any
     ) -> Namespace:
-        """Parses what a file says, of which the classes are chosen already."""
+        """Parses the content of a file whose classes have been chosen before."""
         if self.choice is not None:
             content = self._without_classes(content, self.choice, str(path) or "--config")
         parsed: Namespace = super().parse_string(content, path, *args, **kwargs)
@@ -53,7 +53,10 @@ class SettingsParser(LightningArgumentParser):
         return named_text
 
     def _without_classes(self, content: str, choice: Choice, where: str) -> str:
-        """The same with sections of settings alone, and without those of classes passed over."""
+        """The content with settings alone in each section.
+
+        Names of classes are taken out, and so are settings of classes that are not chosen.
+        """
         values = yaml.safe_load(content)
         if not isinstance(values, dict):
             return content
@@ -72,10 +75,10 @@ class SettingsParser(LightningArgumentParser):
     def _foreign(
         self, choice: Choice, section: str, name: str | None, settings: dict[str, Any]
     ) -> dict[str, type]:
-        """Settings of a section that only concern a class that is passed over, with that class.
+        """Settings of a section that the chosen class does not take, each with the class that does.
 
-        A section that names another class than the chosen one leaves to it what their common
-        parents take.
+        A section may name another class than the chosen one. Of its settings, those stay that a
+        common parent of the two classes takes.
         """
         chosen = choice.classes[section]
         own = None if name is None else find_class(name, section)
@@ -94,7 +97,7 @@ class SettingsParser(LightningArgumentParser):
         """Ends parsing.
 
         Raises:
-            ConfigError: With the setting that an unknown one may stand for.
+            ConfigError: Always; it names the setting that a misspelt one is closest to.
         """
         if not self.exit_on_error:
             super().error(message, ex)
@@ -116,13 +119,13 @@ class SettingsParser(LightningArgumentParser):
 
 
 def parameters(cls: type) -> set[str]:
-    """What can be set of a class, those that it hands on to its parents included."""
+    """Arguments of a class's constructor, with those that it hands on to its parents."""
     names = ArgumentParser(exit_on_error=False).add_class_arguments(cls, "it")
     return {name.split(".")[1] for name in names}
 
 
 def refusal(error: ValueError) -> ConfigError | None:
-    """What keeps a class that a setting names from being made; None of any other error."""
+    """Why a class that a setting names could not be made; None for any other error."""
     message = _NOT_MADE.search(str(error))
     if message is None:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from slifmr_pl.config.parts import Part, is_settings, made, plain_value
+from slifmr_pl.config.parts import Part, is_settings, part_from_settings, plain_value
 from slifmr_pl.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -65,7 +65,7 @@ def restored_value(kind: Any, value: Any, name: str) -> Any:
         ConfigError: If a key is unknown, or a part cannot be made.
     """
     if is_settings(value):
-        return made(_contract(kind) or Part, value, name)
+        return part_from_settings(_contract(kind) or Part, value, name)
     arguments = get_args(kind)
     if isinstance(value, Mapping):
         for one in (kind, *arguments):

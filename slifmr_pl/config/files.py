@@ -13,8 +13,10 @@ SECTIONS = ("model", "data")
 """The sections that may name a class."""
 
 
-def composed(files: Sequence[Path], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What some configurations say together; the later one wins.
+def merged_configuration(
+    files: Sequence[Path], settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Several configurations as one; the later one wins.
 
     A section that names a class is `class_path` and `init_args`, whichever way it was written.
 
@@ -81,7 +83,7 @@ def read_data_settings(
     Raises:
         ConfigError: A file is missing or no configuration.
     """
-    section = composed(files, settings).get("data")
+    section = merged_configuration(files, settings).get("data")
     try:
         class_path, values = class_and_settings(section, "data")
     except ConfigError as error:

@@ -69,7 +69,7 @@ def class_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def made(kind: type[SomePart], settings: Mapping[str, Any], where: str) -> SomePart:
+def part_from_settings(kind: type[SomePart], settings: Mapping[str, Any], where: str) -> SomePart:
     """The part that `Part.settings` describes.
 
     No module is imported that the user has not named or installed as a plug-in, see
@@ -91,7 +91,9 @@ def made(kind: type[SomePart], settings: Mapping[str, Any], where: str) -> SomeP
         )
     cls = resolve(settings["class_path"], kind, where)
     arguments = {
-        key: made(Part, value, f"{where}.init_args.{key}") if is_settings(value) else value
+        key: part_from_settings(Part, value, f"{where}.init_args.{key}")
+        if is_settings(value)
+        else value
         for key, value in (settings.get("init_args") or {}).items()
     }
     try:

@@ -115,24 +115,24 @@ def resolve(class_path: str, kind: type[Kind], where: str) -> type[Kind]:
             import_module(module_name)
         except ModuleNotFoundError as error:
             raise _no_class(class_path, where, f"a class ({error})") from error
-    found = getattr(sys.modules[module_name], class_name, None)
-    if not isinstance(found, type) or not issubclass(found, kind):
+    named = getattr(sys.modules[module_name], class_name, None)
+    if not isinstance(named, type) or not issubclass(named, kind):
         raise _no_class(class_path, where, f"a subclass of {kind.__module__}.{kind.__qualname__}")
-    return found
+    return named
 
 
 def class_paths(settings: Any) -> list[str]:
     """All classes that nested settings name by `class_path`, each once."""
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     if isinstance(settings, Mapping):
         name = settings.get("class_path")
         if isinstance(name, str):
-            found[name] = None
+            paths[name] = None
         settings = list(settings.values())
     if isinstance(settings, list | tuple):
         for entry in settings:
-            found |= dict.fromkeys(class_paths(entry))
-    return list(found)
+            paths |= dict.fromkeys(class_paths(entry))
+    return list(paths)
 
 
 def _require_plugin(module: str, class_path: str, where: str) -> None:

@@ -24,7 +24,7 @@ def presets() -> dict[str, Path]:
     return {file.relative_to(root).with_suffix("").as_posix(): file for file in files}
 
 
-def what_it_is(preset: Path) -> str:
+def summary_of(preset: Path) -> str:
     """The first line of a preset's comment."""
     with preset.open(encoding="utf-8") as file:
         return file.readline().strip("# \n")

@@ -30,19 +30,22 @@ class TrainBatch(NamedTuple):
         negatives: int64 ``[b, n]``.
         global_positives: int64 ``[B]``, positives of all ranks; where B is below the world size,
             b is 0 on some.
-        shares: Number of ranks that share the batch.
+        n_ranks: Number of ranks that share the batch.
     """
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
     global_positives: Tensor
-    shares: int
+    n_ranks: int
 
     @property
     def divisor(self) -> float:
-        """B ÷ shares: sums over rows that are divided by it average to the mean over the batch."""
-        return len(self.global_positives) / self.shares
+        """B ÷ n_ranks.
+
+        Where each rank divides its sum over rows by it, the mean over ranks is that of the batch.
+        """
+        return len(self.global_positives) / self.n_ranks
 
 
 class EvalBatch(NamedTuple):

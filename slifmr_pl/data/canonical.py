@@ -50,7 +50,7 @@ class RawData:
 
     @classmethod
     def of(cls, tables: Mapping[Kind, pa.Table], root: Path) -> Self:
-        """Those of the four that there are; interactions always are."""
+        """Takes the tables that there are, by kind; `interactions` is always one."""
         return cls(
             interactions=tables["interactions"],
             items=tables.get("items"),

@@ -19,7 +19,7 @@ from feature_extraction import (
     RawModality,
     extract,
 )
-from feature_extraction.items.files import names_by_item, open_files
+from feature_extraction.items.input_files import names_by_item, open_files
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing

@@ -17,7 +17,7 @@ _COLUMNS = 64  # of the features at once, so that no table of all users and feat
 
 
 class Completed(NamedTuple):
-    """Features after a policy.
+    """Features after a policy for missing ones has been applied.
 
     Attributes:
         values: float32 [I, d].
@@ -30,7 +30,7 @@ class Completed(NamedTuple):
     searched: NDArray[np.bool_]
 
 
-def complete(
+def complete_features(
     values: NDArray[np.float32],
     present: NDArray[np.bool_],
     policy: Missing,

@@ -89,7 +89,7 @@ def keep_share(train: Interactions, share: float, seed: int) -> Interactions:
 
 def without_items(train: Interactions, n_items: int, share: float, seed: int) -> Interactions:
     """Drop the pairs of a random share of the items."""
-    cold = chosen(np.ones(n_items, dtype=np.bool_), share, _generator(seed, 2))
+    cold = random_share(np.ones(n_items, dtype=np.bool_), share, _generator(seed, 2))
     kept = ~cold[train.items]
     return Interactions(train.users[kept], train.items[kept])
 
@@ -139,7 +139,7 @@ def add_interactions(
 def corrupt_tails(triples: Triples, n_entities: int, share: float, seed: int) -> Triples:
     """Give a random share of the triples a random tail; what then repeats is dropped."""
     generator = _generator(seed, 4)
-    corrupted = chosen(np.ones(len(triples), dtype=np.bool_), share, generator)
+    corrupted = random_share(np.ones(len(triples), dtype=np.bool_), share, generator)
     random_tails = generator.integers(n_entities, size=len(triples))
     tails = np.where(corrupted, random_tails, triples.tails)
     return distinct_triples(triples.heads, triples.relations, tails)[0]
@@ -154,10 +154,10 @@ def kept_features(present: Mask, share: float, seed: int, modality: str) -> Mask
         seed: Seed of the choice.
         modality: Its name: each modality loses other items.
     """
-    return present & ~chosen(present, share, _generator(seed, 5, *modality.encode()))
+    return present & ~random_share(present, share, _generator(seed, 5, *modality.encode()))
 
 
-def chosen(among: Mask, share: float, generator: np.random.Generator) -> Mask:
+def random_share(among: Mask, share: float, generator: np.random.Generator) -> Mask:
     """Mark a random share, rounded, of the rows that a mask marks."""
     rows = generator.permutation(len(among))
     rows = rows[among[rows]]

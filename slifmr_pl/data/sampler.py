@@ -73,7 +73,7 @@ class NegativeSampler(Part, ABC):
     def sample_rows(
         self, users: Tensor, positives: Tensor, n: int, generator: torch.Generator, rows: slice
     ) -> Tensor:
-        """Some rows of what ``sample`` draws for the batch; override it where that takes less.
+        """Some rows of what ``sample`` draws; override it where drawing those alone is cheaper.
 
         Args:
             users: See ``sample``, as all that follows.
@@ -87,10 +87,12 @@ class NegativeSampler(Part, ABC):
         """
         drawn = self.sample(users, positives, n, generator)
         if drawn.shape != (len(users), n) or drawn.dtype != torch.int64:
-            raise _wrong(self, f"{drawn.dtype} {list(drawn.shape)}", f"int64 {[len(users), n]}")
+            raise _wrong_sample(
+                self, f"{drawn.dtype} {list(drawn.shape)}", f"int64 {[len(users), n]}"
+            )
         low, high = (int(end) for end in torch.aminmax(drawn)) if drawn.numel() else (0, 0)
         if low < 0 or high >= self.n_items:
-            raise _wrong(self, f"items {low} to {high}", f"items 0 to {self.n_items - 1}")
+            raise _wrong_sample(self, f"items {low} to {high}", f"items 0 to {self.n_items - 1}")
         return drawn[rows]
 
     def is_positive(self, users: Tensor, items: Tensor) -> Tensor:
@@ -180,6 +182,6 @@ class UniformSampler(NegativeSampler):
         return ranks + below - self._offsets[users]
 
 
-def _wrong(sampler: NegativeSampler, found: str, expected: str) -> ConfigError:
+def _wrong_sample(sampler: NegativeSampler, found: str, expected: str) -> ConfigError:
     name = f"{type(sampler).__name__}.sample"
     return ConfigError(f"{name} gave {found}", expected=expected, fix=f"mend {name}")

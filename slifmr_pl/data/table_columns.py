@@ -221,7 +221,7 @@ def _first_unparsed(
 ) -> int:
     """Bisect for the first value that Arrow cannot parse, which it does not tell itself.
 
-    Where each could be parsed alone, it is the first that the ones before it do not go with.
+    If each value can be parsed alone, it is the first that is unlike those before it.
     """
     start, stop = 0, len(column)
     while stop - start > 1:

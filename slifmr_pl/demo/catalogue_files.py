@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from slifmr_pl.demo.catalogue import DemoCatalogue, draw_catalogue, item_id, most_activity
+from slifmr_pl.demo.demo_catalogue import DemoCatalogue, draw_catalogue, item_id, most_activity
 from slifmr_pl.demo.factors import LEAST_ACTIVITY, DemoLatents
 from slifmr_pl.demo.facts import Triple, product_entity
 from slifmr_pl.demo.folder import publish
-from slifmr_pl.demo.pictures import draw_picture, encode_picture
-from slifmr_pl.demo.texts import FOREIGN
+from slifmr_pl.demo.product_pictures import draw_picture, encode_picture
+from slifmr_pl.demo.product_texts import FOREIGN
 from slifmr_pl.errors import ConfigError
 
 VERSION = 1  # raise it when the same arguments come to give other files

@@ -28,7 +28,7 @@ from transformers import (
 
 from feature_extraction.encoders.loading import quiet_weights
 from slifmr_pl.demo.folder import publish
-from slifmr_pl.demo.texts import demo_corpus
+from slifmr_pl.demo.product_texts import demo_corpus
 
 VERSION = 1  # raise it when the same seed comes to give other files
 HIDDEN = 64

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slifmr_pl.demo.facts import KNOWLEDGE_SIZES
-from slifmr_pl.demo.pictures import VISUAL_SIZES
-from slifmr_pl.demo.texts import TEXT_SIZES
+from slifmr_pl.demo.product_pictures import VISUAL_SIZES
+from slifmr_pl.demo.product_texts import TEXT_SIZES
 
 # Attributes of each block with their number of values. Blocks are drawn independently.
 BLOCKS: Mapping[str, Mapping[str, int]] = {

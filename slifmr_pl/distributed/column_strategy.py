@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 
 
 @StrategyRegistry.register(
     "columns", description="Divides the columns of the embedding tables among the processes"
 )
 class ColumnStrategy(DDPStrategy):
-    """Trains as one process would, with 1/N of the tables and of their optimizer in each of N.
+    """Trains as one process would; each of N processes holds 1/N of the tables and their optimizer.
 
     Processes are started and joined as under DistributedDataParallel, but every one works on every
     batch, and no gradient is averaged. A checkpoint is that of one process: columns are gathered
@@ -28,9 +28,9 @@ class ColumnStrategy(DDPStrategy):
     """
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> EmbeddingColumns:
         """The columns of this process."""
-        return Columns(self.global_rank, self.world_size)
+        return EmbeddingColumns(self.global_rank, self.world_size)
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:

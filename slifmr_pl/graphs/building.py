@@ -15,11 +15,11 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import FrozenFeatures
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.data.missing import Completed, complete
+from slifmr_pl.data.missing import Completed, complete_features
 from slifmr_pl.data.perturbations import Perturbations, kept_features
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
 from slifmr_pl.graphs.triples import DirectedTriples
 
@@ -129,7 +129,7 @@ class GraphBuilder:
                 path=features.path,
             )
         policy = features.missing
-        completed = complete(values, present, policy, data.train, len(data.users))
+        completed = complete_features(values, present, policy, data.train, len(data.users))
         logger.info(
             "modality %s: %d of %d items have features, %d count with missing: %s",
             name,

@@ -179,7 +179,7 @@ class CorrelationEntries(nn.ModuleList):
         """Whether gradients flow into the edges of some entry."""
         return any(entry.learned for entry in self._entries)
 
-    def enter(self, target: Target) -> bool:
+    def any_enters(self, target: Target) -> bool:
         """Whether C_t enters a graph by any of them."""
         return any(entry.enters(target) for entry in self._entries)
 

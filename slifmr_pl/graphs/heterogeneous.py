@@ -11,10 +11,10 @@ from slifmr_pl.graphs.correlation import CorrelationData, CorrelationEntries, In
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.neighbours import Neighbours
-from slifmr_pl.graphs.reference import ReferenceInteractionGraph, ReferenceRelationalGraph
+from slifmr_pl.graphs.reference_graphs import ReferenceInteractionGraph, ReferenceRelationalGraph
 from slifmr_pl.graphs.relational import RelationalGraph
 from slifmr_pl.graphs.sparse.edges import Edges, add
-from slifmr_pl.graphs.sparse.reference import ReferenceGraph
+from slifmr_pl.graphs.sparse.reference_products import ReferenceGraph
 from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph, resolve_backend
 from slifmr_pl.graphs.triples import DirectedTriples
 
@@ -274,7 +274,7 @@ class GraphAssembler:
     ) -> RelationalGraph | ReferenceRelationalGraph:
         assert self.triples is not None
         extra: SparseGraph | ReferenceGraph | None = None
-        if self.entries.enter(Target("knowledge")):
+        if self.entries.any_enters(Target("knowledge")):
             # A relation from the start, so that its weight is there before C_t has edges.
             none = Edges.empty((self.graph.n_items, self.graph.n_items), self.device)
             injection = self.entries.inject(Target("knowledge"), correlation) or Injection(none)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.graphs.sparse.reference import edge_dropout_factors
+from slifmr_pl.graphs.sparse.reference_products import edge_dropout_factors
 from slifmr_pl.graphs.sparse.spmm import (
     Csr,
     SparseBackend,

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DirectedTriples:
         return torch.argsort(self.tails * self.n_relations + self.relations, stable=True)
 
     def uniform_attention(self) -> Tensor:
-        """1 ÷ (number of the head's triples), float32 [T]: attention that knows nothing yet."""
+        """1 ÷ (number of the head's triples), float32 [T]: attention before anything is learned."""
         degrees = torch.bincount(self.heads, minlength=self.n_entities)
         return degrees[self.heads].float().reciprocal()
 
@@ -72,7 +72,7 @@ def relation_attention(
     embeddings: Tensor,
     relation_weights: Tensor,
     chunk: int = 1 << 14,
-    columns: Columns = Columns(),
+    columns: EmbeddingColumns = EmbeddingColumns(),
 ) -> Tensor:
     """Softmax over each head's triples of ⟨e_h ⊙ w_r, e_t⟩ / sqrt(d).
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.losses.ranking import check_temperature
+from slifmr_pl.losses.ranking_losses import check_temperature
 
 # Below it, exp(-2 / τ) leaves the range of float32.
 _LOWEST_IN_RANGE = 0.03

@@ -1,7 +1,7 @@
-"""What a loss term may look at in one batch, with all that a term need not know hidden.
+"""What a loss term sees of one batch: scores, whole vectors and means.
 
-Batches are shared out over processes, tables may be shared out by columns, and only the rows that a
-batch needs are propagated. A term sees none of that: it gets scores, whole vectors and means.
+Hidden from it are three things: batches are shared out over processes, tables may be shared out by
+columns, and only the rows that a batch needs are propagated.
 
 B = rows of this process's part of the batch (one positive each), n = negatives of a row, m =
 distinct positives of the whole batch, d = embedding size.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.regularisation import embedding_l2
@@ -67,7 +67,7 @@ class LossContext:
         rows: BatchRows,
         representations: Representations,
         features: Mapping[str, ItemFeatures],
-        columns: Columns,
+        columns: EmbeddingColumns,
         aligned: Tensor,
         divisor: float,
         share: ProcessShare,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.losses.alignment import ProcessShare
 from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.context import LossContext

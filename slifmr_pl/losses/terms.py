@@ -21,7 +21,7 @@ from torch.nn import functional
 from slifmr_pl.config.parts import Part
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
 from slifmr_pl.losses.context import AlignedView, LossContext
-from slifmr_pl.losses.ranking import bpr_loss, check_temperature, sampled_softmax_loss
+from slifmr_pl.losses.ranking_losses import bpr_loss, check_temperature, sampled_softmax_loss
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class MetricInputs:
     model_inputs: ModelInputs | None = None
 
     def __post_init__(self) -> None:
-        """Refuses counts that are none."""
+        """Refuses a popularity that is no count of each item."""
         counts = self.popularity
         if counts.dtype != torch.int64 or counts.dim() != 1 or len(counts) == 0:
             raise ConfigError(
@@ -40,7 +40,7 @@ class MetricInputs:
 
     @classmethod
     def of(cls, inputs: ModelInputs) -> Self:
-        """Those of a data set."""
+        """What metrics may know of a data set."""
         return cls(inputs.graph.support, inputs)
 
     @property

@@ -43,12 +43,12 @@ from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
 from slifmr_pl.graphs.interaction import InteractionGraph
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
-from slifmr_pl.models.ranking import DEFAULT_KS, RankingModule, Scoring
+from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
 from slifmr_pl.models.trainer import check_hardware, inputs_of
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 
@@ -331,8 +331,8 @@ class RecommenderModule(Part, RankingModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Any:
         """The loss of this process's rows, weighted so that processes average to that of all."""
         if len(batch.users):
-            found = self.loss(batch)
-            losses = {"loss": found} if isinstance(found, Tensor) else dict(found)
+            value = self.loss(batch)
+            losses = {"loss": value} if isinstance(value, Tensor) else dict(value)
         else:  # more processes than rows: every parameter still needs a gradient
             losses = {"loss": 0.0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
         total = losses.pop("loss")
@@ -340,7 +340,7 @@ class RecommenderModule(Part, RankingModule):
         if len(batch.users):
             self._epoch_means.add(self.losses, len(batch.users))
         self.log("loss", total.detach(), prog_bar=True, logger=False)
-        return total if batch.shares == 1 else total * (len(batch.users) / batch.divisor)
+        return total if batch.n_ranks == 1 else total * (len(batch.users) / batch.divisor)
 
     def on_train_epoch_end(self) -> None:
         """Logs the mean losses, and makes sure that all processes hold the same model."""

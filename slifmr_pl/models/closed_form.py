@@ -9,7 +9,7 @@ from torch import Tensor
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.base import RecommenderModule
 
 

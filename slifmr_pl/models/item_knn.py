@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, spmm
@@ -81,15 +81,15 @@ class ItemKnn(ItemToItem):
 
     def learn(self, interactions: Any) -> None:
         """Finds the neighbours."""
-        found = similar_items(interactions, self.neighbours, self.shrinkage)
-        self.item_neighbours.copy_(found.indices)
-        self.similarities.copy_(found.weights)
+        neighbours = similar_items(interactions, self.neighbours, self.shrinkage)
+        self.item_neighbours.copy_(neighbours.indices)
+        self.similarities.copy_(neighbours.weights)
         self._weights = None
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Loads the neighbours; the matrix that was made of others is forgotten."""
+        """Loads the neighbours, and drops the matrix that was made of earlier ones."""
         self._weights = None
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.closed_form import ClosedForm
-from slifmr_pl.models.ranking import Vectors
+from slifmr_pl.models.ranking_module import Vectors
 
 
 class MostPopular(ClosedForm):

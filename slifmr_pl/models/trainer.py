@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -33,7 +33,7 @@ def inputs_of(trainer: pl.Trainer) -> ModelInputs:
 
 
 def check_hardware(trainer: pl.Trainer) -> None:
-    """Refuses devices and precisions that graphs and scores cannot do with.
+    """Refuses devices and precisions that graphs and scores cannot be computed with.
 
     Raises:
         ConfigError: If so.

@@ -9,11 +9,11 @@ from torch.nn.functional import normalize
 
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.losses.ranking import bpr_loss
+from slifmr_pl.graphs.model_inputs import ModelInputs
+from slifmr_pl.losses.ranking_losses import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.models.ranking import Scoring, Vectors
+from slifmr_pl.models.ranking_module import Scoring, Vectors
 
 
 class Vbpr(RecommenderModule):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slifmr_pl.config.parts import Part
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.nn.item_views import ModalityView
 from slifmr_pl.nn.views import NetworkData, View, ViewContext
 
@@ -136,7 +136,7 @@ class ModalityAttention(nn.Module):
         )
 
     def forward(
-        self, views: Tensor, present: Tensor, columns: Columns = Columns()
+        self, views: Tensor, present: Tensor, columns: EmbeddingColumns = EmbeddingColumns()
     ) -> tuple[Tensor, Tensor]:
         """Fuses the modality views of items.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slifmr_pl.graphs.correlation import Target
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns, unit_rows
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import Csr, SparseGraph
 from slifmr_pl.graphs.triples import DirectedTriples, relation_attention
@@ -19,7 +19,9 @@ from slifmr_pl.nn.views import Contribution, NetworkData, View, ViewContext, sha
 
 
 class ModalityView(View):
-    """h_m = S_m,t^L · E_item (Zhou & Shen 2023, FREEDOM, eq. 5), or a vector of what is missing.
+    """h_m = S_m,t^L · E_item (Zhou & Shen 2023, FREEDOM, eq. 5).
+
+    Where a vector is learned for the items that lack the modality, that vector is their view.
 
     Args:
         modality: Name of the modality.
@@ -79,13 +81,13 @@ class ModalityView(View):
 class KnowledgeView(View):
     """Mean of layers Σ_r (A_r E) ⊙ w_r over the knowledge graph, of unit length for each item.
 
-    Unbounded, the view would grow with its relation weights, past what L2 on the embeddings can
-    hold, and overfit (KGAT normalises here too: Wang et al. 2019, section 3.3).
+    Unbounded, the view would grow with its relation weights, beyond what L2 on the embeddings can
+    limit, and overfit (KGAT normalises here too: Wang et al. 2019, section 3.3).
 
     Args:
         layers: L, at least 1.
         weight: In the fused item.
-        attention: Whether triples are weighed by relation-aware attention, refreshed once an
+        attention: Whether triples are weighted by relation-aware attention, refreshed once an
             epoch; otherwise every triple of a head counts the same.
     """
 
@@ -127,7 +129,9 @@ class KnowledgeView(View):
             context.rows,
         )
 
-    def attention(self, triples: DirectedTriples, items: Tensor, columns: Columns) -> Tensor:
+    def attention(
+        self, triples: DirectedTriples, items: Tensor, columns: EmbeddingColumns
+    ) -> Tensor:
         """Attention from the present weights, float32 [T], see `relation_attention`.
 
         Args:

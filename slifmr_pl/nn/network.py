@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.correlation import CorrelationEntries, Target
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.graphs.sparse.spmm import spmm
-from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.fusion import AttentiveFusion, FusedViews, Fusion, ItemView
 from slifmr_pl.nn.item_views import KnowledgeView, ModalityView
+from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.nn.propagation import propagate_mean, rows_of
 from slifmr_pl.nn.views import NetworkData, View, ViewContext, has_shared_columns
 
@@ -61,8 +61,9 @@ class SlifMrNetwork(nn.Module):
         config: What the user decides.
         features: Frozen features by modality, for views that look at them.
         entries: How the correlation graph enters the others; None for not at all.
-        columns: The columns of the tables that this process holds. Where others hold more, they
-            all call `forward` together, and representations are the own columns of those above.
+        columns: The columns of the tables that this process holds. Where other processes hold the
+            others, all of them call `forward` together, and each gets its own columns of the
+            representations.
     """
 
     def __init__(
@@ -72,13 +73,13 @@ class SlifMrNetwork(nn.Module):
         *,
         features: Mapping[str, ItemFeatures] | None = None,
         entries: CorrelationEntries | None = None,
-        columns: Columns = Columns(),
+        columns: EmbeddingColumns = EmbeddingColumns(),
     ) -> None:
         super().__init__()
         self.config = config
         self.columns = columns
         self.n_users, self.n_items = graph.n_users, graph.n_items
-        is_relation = entries is not None and entries.enter(Target("knowledge"))
+        is_relation = entries is not None and entries.any_enters(Target("knowledge"))
         data = NetworkData(graph, features or {}, config.embedding_dim, columns, is_relation)
         self.user_embedding = data.table(graph.n_users)
         self.item_embedding = data.table(graph.n_items)
@@ -91,7 +92,7 @@ class SlifMrNetwork(nn.Module):
 
     @property
     def side_views(self) -> list[View]:
-        """What items are besides their interactions, in the order that views are fused in."""
+        """The views of the items besides the interaction view, in the order of fusion."""
         return [view for view in self.views if isinstance(view, View)]
 
     @property
@@ -111,7 +112,7 @@ class SlifMrNetwork(nn.Module):
             name for name, parameter in self.named_parameters() if has_shared_columns(parameter)
         )
 
-    def keep_columns(self, columns: Columns) -> None:
+    def keep_columns(self, columns: EmbeddingColumns) -> None:
         """Keeps some columns of the tables, and drops the others.
 
         Raises:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.interaction import InteractionGraph
-from slifmr_pl.graphs.reference import ReferenceInteractionGraph, ReferenceRelationalGraph
+from slifmr_pl.graphs.reference_graphs import ReferenceInteractionGraph, ReferenceRelationalGraph
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.reference import ReferenceGraph
+from slifmr_pl.graphs.sparse.reference_products import ReferenceGraph
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, computes_single_rows, spmm
 
 

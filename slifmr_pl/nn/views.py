@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from slifmr_pl.config.parts import Part
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
-from slifmr_pl.graphs.sparse.column_parallel import Columns
+from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.graphs.sparse.reference import ReferenceGraph
+from slifmr_pl.graphs.sparse.reference_products import ReferenceGraph
 from slifmr_pl.graphs.sparse.spmm import SparseGraph
 from slifmr_pl.nn.propagation import propagate_last, rows_of
 
@@ -51,7 +51,7 @@ class NetworkData:
     graph: HeterogeneousGraph
     features: Mapping[str, ItemFeatures]
     embedding_dim: int
-    columns: Columns = Columns()
+    columns: EmbeddingColumns = EmbeddingColumns()
     correlation_is_a_relation: bool = False
 
     def table(self, rows: int) -> nn.Parameter:
@@ -64,7 +64,7 @@ class NetworkData:
         return shared_columns(table, self.columns)
 
 
-def shared_columns(table: Tensor, columns: Columns) -> nn.Parameter:
+def shared_columns(table: Tensor, columns: EmbeddingColumns) -> nn.Parameter:
     """A parameter of which each process holds its own columns, the last dimension of a table."""
     parameter = nn.Parameter(table if columns.count == 1 else columns.own(table))
     setattr(parameter, _SHARED_COLUMNS, True)
@@ -94,7 +94,7 @@ class ViewContext:
     users: Tensor
     items: Tensor
     rows: Tensor | None = None
-    columns: Columns = Columns()
+    columns: EmbeddingColumns = EmbeddingColumns()
     generator: torch.Generator | None = None
 
     def wanted(self, table: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Contribution(NamedTuple):
     """Summands of a view's vector of one item, for explanations.
 
     Attributes:
-        kind: What the summands come from, see `slifmr_pl.serving.explanation.Part`.
+        kind: What the summands come from, see `slifmr_pl.serving.explanation.ScoreShare`.
         rows: int64 [p], row of the item or entity of each summand; None for one without a row.
         vectors: float32 [p, d].
         relations: int64 [p], directed relation of each, where there is one.

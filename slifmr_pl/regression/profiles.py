@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.graphs.triples import DirectedTriples
 
 Facts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]

@@ -7,9 +7,9 @@ import torch
 
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.errors import CheckpointError
-from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.nn.config import NetworkConfig
-from slifmr_pl.regression.closed_form import ItemRegression, RegressionFactors, item_regression
+from slifmr_pl.graphs.model_inputs import ModelInputs
+from slifmr_pl.nn.network_config import NetworkConfig
+from slifmr_pl.regression.item_regression import ItemRegression, RegressionFactors, item_regression
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -71,7 +71,9 @@ class RegressionView:
         if self.weight_is_chosen:
             self.weight = state["weight"]
 
-    def share(self, inputs: ModelInputs, broadcast: Callable[[Any], Any], is_first: bool) -> None:
+    def broadcast_from_first(
+        self, inputs: ModelInputs, broadcast: Callable[[Any], Any], is_first: bool
+    ) -> None:
         """Gives all processes the first one's regression; all call this together.
 
         Args:

@@ -9,7 +9,7 @@ from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.metrics.accuracy import Ndcg
 from slifmr_pl.metrics.full_ranking import rank_scores
 from slifmr_pl.metrics.ranked_lists import ranked_lists
-from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
+from slifmr_pl.regression.item_regression import RegressionFactors, append_regression
 from slifmr_pl.regression.view import WEIGHTS
 
 _K = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from slifmr_pl.errors import RunError
 from slifmr_pl.report.html.figures import Bar, bars, curves, figures
-from slifmr_pl.report.html.html import Html, joined, note, paragraph, table
+from slifmr_pl.report.html.html import Html, concatenated, note, paragraph, table
 from slifmr_pl.report.html.page import Section, page
 from slifmr_pl.report.run import Run, reason
 from slifmr_pl.studies.comparable import Group
@@ -126,7 +126,7 @@ def _test(comparison: Comparison, shown: Sequence[str]) -> Html:
         f"Mean [95 % interval over users]: full ranking, {comparison.users:,} users, "
         f"{comparison.masks} items masked"
     )
-    return joined([figures(*drawn), table(caption, ("metric", *header), rows)])
+    return concatenated([figures(*drawn), table(caption, ("metric", *header), rows)])
 
 
 def _differences(comparison: Comparison) -> Html:
@@ -141,7 +141,7 @@ def _differences(comparison: Comparison) -> Html:
         )
         for name, contrasts in comparison.contrasts.items()
     ]
-    return joined([*parts, *map(paragraph, remarks(comparison))])
+    return concatenated([*parts, *map(paragraph, remarks(comparison))])
 
 
 def _contrast(metric: str, contrast: Contrast) -> tuple[str, ...]:
@@ -181,4 +181,4 @@ def _training(groups: Sequence[Compared], monitor: str) -> Html:
             if not run.history:
                 text = run.missing.get("history", "nothing was logged")
                 without.append(note(f"No curves of {run.folder}: ", text))
-    return joined([figures(*drawn), *without])
+    return concatenated([figures(*drawn), *without])

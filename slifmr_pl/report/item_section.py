@@ -9,8 +9,8 @@ from torch import Tensor
 
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.report.html.figures import figures, scatter
-from slifmr_pl.report.html.html import Html, element, joined, paragraph, table
-from slifmr_pl.report.html.pictures import ItemCards, cards
+from slifmr_pl.report.html.html import Html, concatenated, element, paragraph, table
+from slifmr_pl.report.html.item_cards import ItemCards, cards
 from slifmr_pl.report.trained import TrainedRun
 
 _ITEMS = 6  # whose neighbours are shown
@@ -38,7 +38,7 @@ def neighbourhoods(trained: TrainedRun) -> Html:
     }
     parts = []
     if learned is not None:
-        shares = _shares(learned.indices, {name: found[0] for name, found in graphs.items()})
+        shares = _shares(learned.indices, {name: graph[0] for name, graph in graphs.items()})
         if shares:
             parts.append(paragraph(f"Of the neighbours after training, {'; '.join(shares)}."))
         graphs["After: neighbours that the best epoch ended with"] = (
@@ -48,8 +48,10 @@ def neighbourhoods(trained: TrainedRun) -> Html:
     else:
         parts.append(paragraph("The best epoch found no neighbours of its own."))
     if not graphs:
-        return joined(parts)
-    with_neighbours = torch.stack([(found >= 0).any(dim=1) for found, _ in graphs.values()]).all(0)
+        return concatenated(parts)
+    with_neighbours = torch.stack(
+        [(indices >= 0).any(dim=1) for indices, _ in graphs.values()]
+    ).all(0)
     rows = np.flatnonzero(with_neighbours.numpy())
     # From seldom to popular, so that both ends of the catalogue are seen.
     rows = rows[np.argsort(trained.popularity[rows], kind="stable")]
@@ -75,18 +77,18 @@ def neighbourhoods(trained: TrainedRun) -> Html:
                 class_="example",
             )
         )
-    return joined(parts)
+    return concatenated(parts)
 
 
 def _shares(after: Tensor, before: dict[str, Tensor]) -> list[str]:
     """How many of the neighbours after training each graph had before."""
     there = after >= 0
-    found = []
+    sentences = []
     for name, indices in before.items():
         same = (after[:, :, None] == indices[:, None, :]).any(dim=2) & there
         share = float(same.sum() / there.sum())
-        found.append(f"{share:.0%} are in the {name.removeprefix('Before: ')}")
-    return found
+        sentences.append(f"{share:.0%} are in the {name.removeprefix('Before: ')}")
+    return sentences
 
 
 def alignment(trained: TrainedRun) -> Html:
@@ -128,7 +130,7 @@ def alignment(trained: TrainedRun) -> Html:
         "two principal components of all views together). Where a group keeps its place from "
         f"one picture to the next, the views agree on it. {coloured.capitalize()}."
     )
-    return joined(
+    return concatenated(
         [
             paragraph(text),
             figures(*drawn),

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from slifmr_pl.errors import UserFacingError
-from slifmr_pl.report.html.html import Html, code, details, joined, note, paragraph, table
+from slifmr_pl.report.html.html import Html, code, concatenated, details, note, paragraph, table
 from slifmr_pl.report.html.page import Section, page
 from slifmr_pl.report.inspection.inspection_page import notes_section, sizes_section
 from slifmr_pl.report.item_section import alignment, has_neighbourhoods, neighbourhoods
@@ -64,7 +64,7 @@ def as_page(run: Run, root: Path | None = None) -> Html:
         Section("Settings, and how to reproduce", _settings(run)),
     ]
     if absent:
-        sections.append(Section("Left out", joined(paragraph(one) for one in absent)))
+        sections.append(Section("Left out", concatenated(paragraph(one) for one in absent)))
     name = "" if trained is None else f"{type(trained.module).__name__}, "
     return page(f"Run {run.name}", name + _lead(run), sections)
 
@@ -88,7 +88,7 @@ def _result(run: Run) -> Html:
         score = "" if best["score"] is None else f" {best['score']:.4f}"
         parts.append(paragraph(f"Best epoch: {run.best_epoch}, with {best['monitor']}{score}."))
     if evaluation is None:
-        return joined([*parts, note("There is no test result: ", run.missing["test"])])
+        return concatenated([*parts, note("There is no test result: ", run.missing["test"])])
     names = list(dict.fromkeys(name.partition("@")[0] for name in evaluation.metrics))
     cutoffs = sorted({int(name.partition("@")[2]) for name in evaluation.metrics})
     rows = [
@@ -107,14 +107,14 @@ def _result(run: Run) -> Html:
         f"Test of the best checkpoint: full ranking, {len(evaluation.users):,} users, "
         f"{evaluation.masks} items masked"
     )
-    return joined([*parts, table(caption, ("metric", *(f"@{k}" for k in cutoffs)), rows)])
+    return concatenated([*parts, table(caption, ("metric", *(f"@{k}" for k in cutoffs)), rows)])
 
 
 def _data(trained: TrainedRun) -> Html:
     findings = trained.findings
     if findings is None:
         return paragraph("The data come from a data module of your own, not from a data folder.")
-    return joined([sizes_section(findings), notes_section(findings)])
+    return concatenated([sizes_section(findings), notes_section(findings)])
 
 
 def _settings(run: Run) -> Html:
@@ -144,4 +144,4 @@ def _settings(run: Run) -> Html:
         parts.append(details("Versions, hardware, code and data (run.json)", code(text)))
     else:
         parts.append(note("The record is missing: ", run.missing["record"]))
-    return joined(parts)
+    return concatenated(parts)

@@ -20,10 +20,10 @@ from slifmr_pl.datamodule import SlifMrDataModule, data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.models.base import RecommenderModule, load_model
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
-from slifmr_pl.report.html.pictures import ItemCards
+from slifmr_pl.report.html.item_cards import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspection, inspect
 from slifmr_pl.report.run import Run
-from slifmr_pl.runs.layout import CONFIG_FILE
+from slifmr_pl.runs.run_folders import CONFIG_FILE
 
 Integers = npt.NDArray[np.int64]
 LIST = 20  # items of a recommendation that are counted
@@ -84,7 +84,7 @@ class TrainedRun:
         """Training interactions of each item, int64 [I]."""
         return np.bincount(self.data.train.items, minlength=len(self.data.items))
 
-    def is_found(self, user: int) -> npt.NDArray[np.bool_]:
+    def is_hit(self, user: int) -> npt.NDArray[np.bool_]:
         """Which entries of a user's list are test items, bool [k]."""
         start, stop = self.relevant.offsets[user : user + 2]
         return np.isin(self.lists[user], self.relevant.items[start:stop])
@@ -119,21 +119,21 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    module_of_data = data_module(
+    datamodule = data_module(
         section,
         run.folder / CONFIG_FILE,
         kind=RecommendationDataModule,
         **({"root": str(folder)} if in_folder else {}),
     )
     findings = None
-    if isinstance(module_of_data, SlifMrDataModule):
-        findings, data = inspect(module_of_data)
+    if isinstance(datamodule, SlifMrDataModule):
+        findings, data = inspect(datamodule)
     else:
-        data = module_of_data.dataset()
+        data = datamodule.dataset()
     recorded = (run.record["data"] or {}).get("parts")
-    found = part_fingerprints(data)
-    if recorded != found:
-        changed = [name for name in found if (recorded or {}).get(name) != found[name]]
+    present = part_fingerprints(data)
+    if recorded != present:
+        changed = [name for name in present if (recorded or {}).get(name) != present[name]]
         raise RunError(
             f"the data have changed since the training: {', '.join(changed)}",
             expected="the data that the run was trained on",
@@ -141,5 +141,5 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             path=folder,
         )
     cards = ItemCards(data.items, data.item_table, folder)
-    masks = module_of_data.test_masks if run.evaluation is None else run.evaluation.masks
+    masks = datamodule.test_masks if run.evaluation is None else run.evaluation.masks
     return TrainedRun(module, data, findings, cards, masks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slifmr_pl.report.html.figures import curves, figures, histograms
-from slifmr_pl.report.html.html import Html, joined, note, paragraph, table
+from slifmr_pl.report.html.html import Html, concatenated, note, paragraph, table
 from slifmr_pl.report.run import Run, Series
 from slifmr_pl.report.trained import TrainedRun
 
@@ -61,7 +61,7 @@ def training(run: Run) -> Html:
             )
     best = run.best_epoch
     chosen = [] if best is None else [paragraph(f"The dotted line is at epoch {best}, the best.")]
-    return joined([*chosen, figures(*parts)])
+    return concatenated([*chosen, figures(*parts)])
 
 
 def rebuilds(history: Mapping[str, Series]) -> list[Rebuild]:
@@ -75,15 +75,15 @@ def rebuilds(history: Mapping[str, Series]) -> list[Rebuild]:
     epochs, edges = history["self_loop/edges"]
     overlaps = history["self_loop/overlap"][1]
     similarities = history["self_loop/similarity"][1]
-    found = []
+    rebuilt = []
     rows = zip([0.0, *edges], epochs, edges, overlaps, similarities, strict=False)
     for number, (before, epoch, after, overlap, similarity) in enumerate(rows):
         if number == 0 and overlap > 0:
             continue
         # J = kept / (before + after - kept), solved for what was kept.
         kept = round(overlap * (before + after) / (1 + overlap))
-        found.append(Rebuild(int(epoch), int(after), kept, int(before) - kept, similarity))
-    return found
+        rebuilt.append(Rebuild(int(epoch), int(after), kept, int(before) - kept, similarity))
+    return rebuilt
 
 
 def self_loop(run: Run, trained: TrainedRun | None) -> Html:
@@ -125,17 +125,17 @@ def self_loop(run: Run, trained: TrainedRun | None) -> Html:
         for step in steps
     ]
     header = ("after epoch", "edges", "kept", "new", "dropped", "mean similarity")
-    return joined([figures(*parts), table("Rebuilds of the correlation graph", header, rows)])
+    return concatenated([figures(*parts), table("Rebuilds of the correlation graph", header, rows)])
 
 
 def _similarities(trained: TrainedRun) -> Html:
     inputs, learned = trained.module.inputs, trained.module.learned_neighbours()
     assert inputs is not None
-    found = {"correlation": learned} if learned is not None else {}
-    found |= {f"{name}, frozen": graph for name, graph in inputs.graph.modalities.items()}
+    graphs = {"correlation": learned} if learned is not None else {}
+    graphs |= {f"{name}, frozen": graph for name, graph in inputs.graph.modalities.items()}
     series = {
         name: neighbours.weights[neighbours.indices >= 0].cpu().numpy().astype(np.float64)
-        for name, neighbours in found.items()
+        for name, neighbours in graphs.items()
     }
     if not series:
         return note("The best epoch had no correlation graph yet.")

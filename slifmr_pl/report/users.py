@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slifmr_pl.report.html.figures import Bar, bars, figures
-from slifmr_pl.report.html.html import Html, element, joined, note, paragraph, table
-from slifmr_pl.report.html.pictures import cards
+from slifmr_pl.report.html.html import Html, concatenated, element, note, paragraph, table
+from slifmr_pl.report.html.item_cards import cards
 from slifmr_pl.report.run import Run
 from slifmr_pl.report.trained import LIST, TrainedRun
 from slifmr_pl.runs.reading import Evaluation
@@ -47,7 +47,7 @@ def by_activity(run: Run, trained: TrainedRun) -> Html:
         ]
         rows.append((_range(activity[group]), f"{len(group):,}", *means))
     header = ("training interactions", "users", *names)
-    return joined([figures(*drawn), table("Users by activity", header, rows)])
+    return concatenated([figures(*drawn), table("Users by activity", header, rows)])
 
 
 def by_popularity(trained: TrainedRun) -> Html:
@@ -57,11 +57,11 @@ def by_popularity(trained: TrainedRun) -> Html:
         return note("The test part is empty.")
     users = np.repeat(np.arange(len(lists)), trained.relevant.counts)
     tested = trained.relevant.items
-    found = (lists[users] == tested[:, None]).any(axis=1)
+    is_hit = (lists[users] == tested[:, None]).any(axis=1)
     served = lists[trained.relevant.counts > 0]
     recommended = np.bincount(served[served >= 0], minlength=len(popularity))
     in_test = np.bincount(tested, minlength=len(popularity))
-    hits = np.bincount(tested[found], minlength=len(popularity))
+    hits = np.bincount(tested[is_hit], minlength=len(popularity))
     rows, entries = [], []
     for group in fifths(popularity):
         asked = int(in_test[group].sum())
@@ -86,7 +86,7 @@ def by_popularity(trained: TrainedRun) -> Html:
         x="share found",
     )
     header = ("training interactions", "items", "of training", "of test", "of lists", "found")
-    return joined([figures(figure), table("Items by popularity", header, rows)])
+    return concatenated([figures(figure), table("Items by popularity", header, rows)])
 
 
 def sample_users(trained: TrainedRun) -> Html:
@@ -116,14 +116,16 @@ def sample_users(trained: TrainedRun) -> Html:
         f"{len(drawn)} users drawn at random. Marked recommendations are in the user's test part; "
         f"known items ({trained.masks}) are left out, as in the test."
     )
-    return joined([paragraph(text), form, element("div", *examples, id="users")])
+    return concatenated([paragraph(text), form, element("div", *examples, id="users")])
 
 
 def fifths(values: Integers) -> list[Integers]:
     """Indices in five groups of rising value, equally large as far as equal values allow."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1], method="higher"))
     group = np.searchsorted(edges, values, side="left")
-    return [found for row in range(len(edges) + 1) if len(found := np.flatnonzero(group == row))]
+    return [
+        members for row in range(len(edges) + 1) if len(members := np.flatnonzero(group == row))
+    ]
 
 
 def _example(trained: TrainedRun, user: int) -> Html:
@@ -132,12 +134,12 @@ def _example(trained: TrainedRun, user: int) -> Html:
     known = history.items[start:stop]
     # What all have says little of a user; what few have comes first.
     rare = known[np.argsort(trained.popularity[known], kind="stable")][:_SHOWN].tolist()
-    found = trained.is_found(user)[:_SHOWN].tolist()
+    is_hit = trained.is_hit(user)[:_SHOWN].tolist()
     ranked = trained.lists[user, :_SHOWN].tolist()
-    recommended = [(item, hit) for item, hit in zip(ranked, found, strict=True) if item >= 0]
+    recommended = [(item, hit) for item, hit in zip(ranked, is_hit, strict=True) if item >= 0]
     name = trained.data.users.decode([user])[0]
     titles = [make.title(item) for item in [*rare, *(item for item, _ in recommended)]]
-    hits = sum(found)
+    hits = sum(is_hit)
     summary = (
         f"{len(known)} training interactions, {trained.relevant.counts[user]} in the test part, "
         f"{hits} of them among the first {len(recommended)}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.fingerprints import part_fingerprints
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 
 
 def data_record(data: Any) -> dict[str, Any] | None:

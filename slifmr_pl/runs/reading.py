@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from slifmr_pl.errors import RunError
-from slifmr_pl.runs.layout import CONFIG_FILE, RECORD_FILE, RESULT_FILES, USERS_FILES, Stage
+from slifmr_pl.runs.run_folders import CONFIG_FILE, RECORD_FILE, RESULT_FILES, USERS_FILES, Stage
 
 Content = TypeVar("Content")
 

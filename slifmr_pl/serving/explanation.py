@@ -1,10 +1,11 @@
 """Why a user gets an item: an exact decomposition of one score.
 
-The model is linear in its embeddings but for two factors, the attention over modalities and the
-unit length of the knowledge view. Taken at the values that they have, what reaches a user (or an
-item) in its last step of propagation is a sum over neighbours, and so is the score
+The model is linear in its embeddings but for two factors: the attention over modalities, and the
+length by which the knowledge view is divided. With both fixed at their present values, the vector
+of a user (or an item) is a sum of parts: its own embedding, and the messages that its neighbours
+pass on in the last layer of propagation. So the score is a sum, too:
 ⟨u*, i*⟩ = Σ_p ⟨p, i*⟩ = Σ_q ⟨u*, q⟩ with p the parts of u* and q the parts of i*. The regression's
-share of a score is a sum over the user's items, on either side.
+share of a score is a sum over the user's items, whichever side is split.
 
 p = parts, d = embedding size.
 """
@@ -19,16 +20,16 @@ from torch import Tensor
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.nn.item_views import entries_of
-from slifmr_pl.nn.last_step import LastStep
+from slifmr_pl.nn.last_layer import LastLayerMessages
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
-from slifmr_pl.regression.closed_form import RegressionFactors, append_regression
+from slifmr_pl.regression.item_regression import RegressionFactors, append_regression
 
 Kind = str
-"""Where a share comes from, see `Part`; a view of the user's own may give others."""
+"""Where a share comes from, see `ScoreShare`; a view of the user's own may give others."""
 
 
-class Part(NamedTuple):
-    """A share of a score.
+class ScoreShare(NamedTuple):
+    """One summand of a score.
 
     Attributes:
         kind: Where it comes from. "own": what the user or item has learned of itself; "item": an
@@ -54,7 +55,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """One score, twice as a sum.
+    """One score as a sum: once over the parts of the user, once over those of the item.
 
     Attributes:
         score: ⟨u*, i*⟩.
@@ -63,8 +64,8 @@ class Explanation:
     """
 
     score: float
-    user_parts: list[Part]
-    item_parts: list[Part]
+    user_parts: list[ScoreShare]
+    item_parts: list[ScoreShare]
 
 
 class _Summands(NamedTuple):
@@ -95,19 +96,19 @@ def explain(
         regression: Its factors, where it is part of the score.
     """
     views = network(graphs)
-    last = LastStep.of(network, graphs)
+    messages = LastLayerMessages.of(network, graphs)
     u, i = views.users[user].double(), views.items[item].double()
-    shared: list[Part] = []
+    shared: list[ScoreShare] = []
     if regression is not None:
         shared = _regression_parts(graphs, views, regression, user, item)
     return Explanation(
         float(u @ i) + sum(part.score for part in shared),
-        _sorted(shared + _scored(_user_summands(network, graphs, views, last, user), i)),
-        _sorted(shared + _scored(_item_summands(network, graphs, last, item), u)),
+        _sorted(shared + _scored(_user_summands(network, graphs, views, messages, user), i)),
+        _sorted(shared + _scored(_item_summands(network, graphs, messages, item), u)),
     )
 
 
-def _sorted(parts: list[Part]) -> list[Part]:
+def _sorted(parts: list[ScoreShare]) -> list[ScoreShare]:
     return sorted(parts, key=lambda part: -abs(part.score))
 
 
@@ -117,22 +118,22 @@ def _regression_parts(
     regression: RegressionFactors,
     user: int,
     item: int,
-) -> list[Part]:
+) -> list[ScoreShare]:
     own = regression._replace(users=regression.users[user : user + 1])
     dim = views.users.shape[1]
     factor = append_regression(views.users[user : user + 1], views.items, own)[0][0, dim:].double()
     items, _ = entries_of(_blocks(graphs).user_items.forward, user)
-    sent = regression.shared_factors[items].double()
-    # The factor is what the items send, on another scale.
-    scale = factor.norm() / sent.sum(0).norm().clamp_min(1e-12)
-    shares = (scale * (sent @ regression.items[item].double())).tolist()
+    summands = regression.shared_factors[items].double()
+    # The factor is the sum over the items, on another scale.
+    scale = factor.norm() / summands.sum(0).norm().clamp_min(1e-12)
+    shares = (scale * (summands @ regression.items[item].double())).tolist()
     return [
-        Part("regression", "interaction", row, None, share)
+        ScoreShare("regression", "interaction", row, None, share)
         for row, share in zip(items.tolist(), shares, strict=True)
     ]
 
 
-def _scored(parts: Iterator[_Summands], other: Tensor) -> list[Part]:
+def _scored(parts: Iterator[_Summands], other: Tensor) -> list[ScoreShare]:
     totals: dict[tuple[Kind, str, int | None, int | None], float] = {}
     for kind, view, rows, vectors, relations in parts:
         names = [None] * len(vectors) if rows is None else rows.tolist()
@@ -142,14 +143,14 @@ def _scored(parts: Iterator[_Summands], other: Tensor) -> list[Part]:
         ):
             key = kind, view, row, relation
             totals[key] = totals.get(key, 0.0) + score
-    return [Part(*key, score) for key, score in totals.items()]
+    return [ScoreShare(*key, score) for key, score in totals.items()]
 
 
 def _user_summands(
     network: SlifMrNetwork,
     graphs: Propagation,
     views: Representations,
-    last: LastStep,
+    messages: LastLayerMessages,
     user: int,
 ) -> Iterator[_Summands]:
     layers = network.config.interaction.layers
@@ -157,7 +158,7 @@ def _user_summands(
     yield _Summands("own", "interaction", None, own.unsqueeze(0))
     if layers > 0:
         items, values = entries_of(_blocks(graphs).user_items.forward, user)
-        yield _Summands("item", "interaction", items, values * last.items[items])
+        yield _Summands("item", "interaction", items, values * messages.items[items])
     if graphs.user_items is not None:
         items, values = entries_of(graphs.user_items.forward, user)
         fused = network.config.user_fusion * values * views.items[items]
@@ -165,17 +166,17 @@ def _user_summands(
 
 
 def _item_summands(
-    network: SlifMrNetwork, graphs: Propagation, last: LastStep, item: int
+    network: SlifMrNetwork, graphs: Propagation, messages: LastLayerMessages, item: int
 ) -> Iterator[_Summands]:
     layers, blocks = network.config.interaction.layers, _blocks(graphs)
     own = network.item_embedding[item] / (layers + 1)
     yield _Summands("own", "interaction", None, own.unsqueeze(0))
     if layers > 0:
         users, values = entries_of(blocks.item_users.forward, item)
-        yield _Summands("user", "interaction", users, values * last.users[users])
+        yield _Summands("user", "interaction", users, values * messages.users[users])
         if blocks.item_items is not None:
             items, values = entries_of(blocks.item_items.forward, item)
-            yield _Summands("correlation", "interaction", items, values * last.items[items])
+            yield _Summands("correlation", "interaction", items, values * messages.items[items])
     # Fused early, the other views enter with the item's own embedding.
     scale = 1 / (layers + 1) if network.fusion.early else 1.0
     yield from _view_summands(network, graphs, scale, item)

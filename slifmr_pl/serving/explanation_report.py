@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slifmr_pl.data.catalogue import Catalogue
-from slifmr_pl.serving.explanation import Explanation, Part
+from slifmr_pl.serving.explanation import Explanation, ScoreShare
 
 _MEANINGS = {
     "own": "what training has learned of it alone",
@@ -54,7 +54,7 @@ def as_dict(
         "score": explanation.score,
     }
     for side in ("user", "item"):
-        parts: list[Part] = getattr(explanation, f"{side}_parts")
+        parts: list[ScoreShare] = getattr(explanation, f"{side}_parts")
         totals: dict[tuple[str, str], float] = defaultdict(float)
         for part in parts:
             totals[part.kind, part.view] += part.score
@@ -68,7 +68,7 @@ def as_dict(
     return content
 
 
-def _named(part: Part, catalogue: Catalogue, titles: Mapping[str, str]) -> dict[str, Any]:
+def _named(part: ScoreShare, catalogue: Catalogue, titles: Mapping[str, str]) -> dict[str, Any]:
     name = relation = None
     if part.row is not None:
         vocabulary = {"user": catalogue.users, "fact": catalogue.entities}.get(
@@ -97,7 +97,7 @@ def print_explanation(content: dict[str, Any], top: int, console: Console) -> No
         top: Parts shown of each kind.
         console: Where to.
     """
-    item = _called(content["item"], content["title"])
+    item = _label(content["item"], content["title"])
     head = f"User {content['user']}, item {item}: score {content['score']:.4f}"
     console.print(escape(head), highlight=False)
     for side in ("user", "item"):
@@ -114,7 +114,7 @@ def print_explanation(content: dict[str, Any], top: int, console: Console) -> No
             ]
             for part in parts[:top]:
                 relation = f"{part['relation']} " if part["relation"] else ""
-                name = _called(part["id"], part["title"])
+                name = _label(part["id"], part["title"])
                 table.add_row(f"{part['score']:+.4f}", escape(f"  {relation}{name}"))
             if rest := parts[top:]:
                 score = sum(part["score"] for part in rest)
@@ -122,5 +122,5 @@ def print_explanation(content: dict[str, Any], top: int, console: Console) -> No
         console.print(table)
 
 
-def _called(name: str, title: str | None) -> str:
+def _label(name: str, title: str | None) -> str:
     return f"{name} ({title})" if title else name

@@ -35,7 +35,7 @@ from slifmr_pl.config.parts import class_path
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
-from slifmr_pl.models.ranking import require_vectors
+from slifmr_pl.models.ranking_module import require_vectors
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.serving.faiss_index import write_index
 from slifmr_pl.serving.model_card import model_card

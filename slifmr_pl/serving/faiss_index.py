@@ -44,8 +44,8 @@ def write_index(users: Tensor, items: Tensor, path: Path) -> dict[str, Any]:
     exact = (sample @ items.T).topk(k).indices
     queries = sample.contiguous().numpy()
     while True:
-        found = torch.from_numpy(index.search(queries, k)[1])
-        recall = float((found.unsqueeze(2) == exact.unsqueeze(1)).any(1).double().mean())
+        approximate = torch.from_numpy(index.search(queries, k)[1])
+        recall = float((approximate.unsqueeze(2) == exact.unsqueeze(1)).any(1).double().mean())
         if recall >= RECALL or index.nprobe == n_lists:
             break
         index.nprobe = min(2 * index.nprobe, n_lists)

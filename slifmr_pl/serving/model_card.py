@@ -12,8 +12,8 @@ from slifmr_pl import __version__
 from slifmr_pl.checkpoints.settings import RUN_TIME
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.runs.layout import RESULT_FILES, run_folder
 from slifmr_pl.runs.reading import read_result
+from slifmr_pl.runs.run_folders import RESULT_FILES, run_folder
 
 _TEST_FIRST = "Not measured: run `slifmr test` with this checkpoint, then export again."
 

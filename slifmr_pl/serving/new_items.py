@@ -19,7 +19,7 @@ from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.regression.profiles import Facts, SharedFacts, directions, facts_of
 
 FACT_DIMS = 128

@@ -22,7 +22,7 @@ from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.sparse.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
-from slifmr_pl.models.ranking import ScoreRanker, Vectors, require_vectors
+from slifmr_pl.models.ranking_module import ScoreRanker, Vectors, require_vectors
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
 from slifmr_pl.serving.raw_ids import RowLookup
 
@@ -82,10 +82,10 @@ class Recommender:
         self._module: RecommenderModule | None = None  # kept where scores are computed by it
         self._vectors: Vectors | None = None
         if module.gives_vectors:
-            found = module.representations()
-            self._vectors = Vectors(found.users.float().cpu(), found.items.float().cpu())
-            self._dim = module.representation_dim or found.items.shape[1]
-            self._encode = module.history_encoder(found)
+            vectors = module.representations()
+            self._vectors = Vectors(vectors.users.float().cpu(), vectors.items.float().cpu())
+            self._dim = module.representation_dim or vectors.items.shape[1]
+            self._encode = module.history_encoder(vectors)
         else:
             self._module = module
 
@@ -250,10 +250,10 @@ class Recommender:
         (user,) = self._user_ids.rows([user_id])
         items = torch.from_numpy(self._item_ids.rows(item_ids))
         if self._vectors is None:
-            found = self._scores(torch.tensor([user]))[0, items]
+            values = self._scores(torch.tensor([user]))[0, items]
         else:
-            found = self._vectors.items[items] @ self._vectors.users[user]
-        scores: list[float] = found.float().tolist()
+            values = self._vectors.items[items] @ self._vectors.users[user]
+        scores: list[float] = values.float().tolist()
         return scores
 
     def add_items(
@@ -345,6 +345,6 @@ class Recommender:
         return [self._list(*row) for row in zip(*best, strict=True)]
 
     def _list(self, values: Tensor, rows: Tensor) -> list[Recommendation]:
-        found = ~values.isneginf()
-        ids = self.items.decode(rows[found].numpy())
-        return [*map(Recommendation, ids, values[found].tolist())]
+        filled = ~values.isneginf()
+        ids = self.items.decode(rows[filled].numpy())
+        return [*map(Recommendation, ids, values[filled].tolist())]

@@ -53,7 +53,8 @@ def require_same_evaluation(runs: Sequence[Evaluation]) -> None:
         differing = [name for name in parts if parts[name] != others.get(name)]
         if differing:
             raise RunError(
-                f"{pair} have different data: {', '.join(differing)}{_why(first, other)}",
+                f"{pair} have different data: {', '.join(differing)}"
+                f"{_differing_filters(first, other)}",
                 expected="the same users, items, and training, validation and test interactions",
                 fix="train both with the same data.filters and data.split on the same files",
             )
@@ -72,7 +73,7 @@ def require_same_evaluation(runs: Sequence[Evaluation]) -> None:
             )
 
 
-def _why(first: Evaluation, other: Evaluation) -> str:
+def _differing_filters(first: Evaluation, other: Evaluation) -> str:
     one, two = (
         flat({key: run.data[key] for key in ("filters", "split")}) for run in (first, other)
     )
@@ -158,7 +159,7 @@ def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]
     one, two = (_flat_settings(run) for run in (first, other))
     if one["model"] != two["model"]:  # what only one of them has says nothing of the other
         one, two = (
-            {key: found for key, found in a.items() if key in b or not key.startswith("model.")}
+            {key: value for key, value in a.items() if key in b or not key.startswith("model.")}
             for a, b in ((one, two), (two, one))
         )
     keys = dict.fromkeys([*one, *two])

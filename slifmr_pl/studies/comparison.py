@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from slifmr_pl.errors import RunError
-from slifmr_pl.runs.layout import Stage
 from slifmr_pl.runs.reading import Evaluation
+from slifmr_pl.runs.run_folders import Stage
 from slifmr_pl.studies.comparable import (
     Group,
     differing_settings,
@@ -268,13 +268,13 @@ def _contrasts(
     result: dict[str, dict[str, Contrast]] = {}
     for index, row in enumerate(others):
         ends = interval(means[:, row] - means[:, 0], CONFIDENCE)
-        base, found = values[0].mean(axis=0), differences[index].mean(axis=0)
+        base, difference = values[0].mean(axis=0), differences[index].mean(axis=0)
         result[groups[row].name] = {
             name: Contrast(
-                difference=float(found[column]),
+                difference=float(difference[column]),
                 low=float(ends[0, column]),
                 high=float(ends[1, column]),
-                relative=float(found[column] / base[column]) if base[column] else None,
+                relative=float(difference[column] / base[column]) if base[column] else None,
                 t_test=t_test[index][column],
                 wilcoxon=wilcoxon[index][column],
                 randomisation=randomisation[index][column],

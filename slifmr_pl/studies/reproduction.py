@@ -14,8 +14,8 @@ from slifmr_pl.errors import RunError
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state
-from slifmr_pl.runs.layout import CONFIG_FILE
 from slifmr_pl.runs.reading import read_record, read_result, read_settings
+from slifmr_pl.runs.run_folders import CONFIG_FILE
 from slifmr_pl.studies.runs import exit_status, start
 
 Verdict = Literal["bit-equal", "within tolerance", "differs"]

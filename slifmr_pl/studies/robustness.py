@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slifmr_pl.config.files import composed
+from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.metrics.definitions import BUILT_IN
 from slifmr_pl.metrics.metric import UserMetric
-from slifmr_pl.models.ranking import DEFAULT_KS
+from slifmr_pl.models.ranking_module import DEFAULT_KS
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.reading import read_evaluation, read_settings
-from slifmr_pl.studies.runs import Job, fitted, in_parallel, tested
+from slifmr_pl.studies.runs import Job, ensure_fitted, ensure_tested, in_parallel
 from slifmr_pl.studies.statistics import mean_and_std
 
 GROUPS = 4  # of users, by activity
@@ -198,7 +198,9 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
             fix="take one of these",
         )
     clean = [(model, seed) for model in study.models for seed in study.seeds]
-    runs = dict(zip(clean, _each(study, [_job(study, *pair) for pair in clean], say), strict=True))
+    runs = dict(
+        zip(clean, _run_jobs(study, [_job(study, *pair) for pair in clean], say), strict=True)
+    )
     settings = {model.name: read_settings(runs[model, study.seeds[0]]) for model in study.models}
     wanted = [aspect for aspect in known if chosen is None or aspect.name in chosen]
     worse = [
@@ -210,7 +212,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
         for seed in study.seeds
     ]
     jobs = [_job(study, model, seed, aspect, level) for aspect, model, level, seed in worse]
-    runs_of = dict(zip(worse, _each(study, jobs, say), strict=True))
+    runs_of = dict(zip(worse, _run_jobs(study, jobs, say), strict=True))
     points = []
     for aspect in wanted:
         levels = aspect.levels if aspect.clean is None else (aspect.clean, *aspect.levels)
@@ -219,7 +221,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
                 for seed in study.seeds:
                     # An aspect that does not concern a model leaves the run on clean data.
                     run = runs_of.get((aspect, model, level, seed), runs[model, seed])
-                    metrics = tested(run, study.threads)
+                    metrics = ensure_tested(run, study.threads)
                     points.append(Point(model.name, aspect.name, f"{level:.0%}", seed, metrics))
     if chosen is None or "activity" in chosen:
         points += _activity(runs)
@@ -228,7 +230,9 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
 
 def _settings(model: Model, study: Study, section: str) -> dict[str, Any]:
     """What a model's configurations say in one section."""
-    return class_and_settings(composed(model.configs, study.settings).get(section), section)[1]
+    return class_and_settings(
+        merged_configuration(model.configs, study.settings).get(section), section
+    )[1]
 
 
 def _require_measured(study: Study) -> None:
@@ -324,13 +328,13 @@ def _job(
     )
 
 
-def _each(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
+def _run_jobs(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
     """Makes and tests the runs of some jobs, several at a time."""
 
-    def made(job: Job) -> Path:
-        run = fitted(job, study.threads)
+    def run_one(job: Job) -> Path:
+        run = ensure_fitted(job, study.threads)
         metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
-        say(f"{metric} {tested(run, study.threads)[metric]:.4f}  {place}")
+        say(f"{metric} {ensure_tested(run, study.threads)[metric]:.4f}  {place}")
         return run
 
-    return in_parallel(made, jobs, study.jobs)
+    return in_parallel(run_one, jobs, study.jobs)

@@ -18,10 +18,11 @@ from weakref import WeakSet
 
 from slifmr_pl.config import plugins
 from slifmr_pl.config.conversion import flat
-from slifmr_pl.config.files import composed
+from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.atomic_files import write_json
-from slifmr_pl.runs.layout import (
+from slifmr_pl.runs.reading import read_record, read_result
+from slifmr_pl.runs.run_folders import (
     CONFIG_FILE,
     METRICS_FILE,
     RECORD_FILE,
@@ -29,7 +30,6 @@ from slifmr_pl.runs.layout import (
     last_path,
     versions,
 )
-from slifmr_pl.runs.reading import read_record, read_result
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,7 +72,7 @@ def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subpro
     return start(["fit", *arguments], threads, job.folder / LOG_FILE)
 
 
-def fitted(job: Job, threads: int) -> Path:
+def ensure_fitted(job: Job, threads: int) -> Path:
     """Trains, unless a run in the job's folder has finished; a run that was stopped is resumed.
 
     Returns:
@@ -103,7 +103,7 @@ def _require_same_settings(job: Job) -> None:
         RunError: They differ.
     """
     path = job.folder / JOB_FILE
-    wanted = json.loads(json.dumps(composed(job.configs, job.settings), default=str))
+    wanted = json.loads(json.dumps(merged_configuration(job.configs, job.settings), default=str))
     if not path.is_file():
         write_json(path, wanted)
         return
@@ -129,7 +129,7 @@ def _stopped_at(folder: Path) -> Path | None:
     return last if last.is_file() else None
 
 
-def tested(run: Path, threads: int) -> dict[str, float]:
+def ensure_tested(run: Path, threads: int) -> dict[str, float]:
     """Test metrics of a finished run's best checkpoint, by `METRIC@K`; tests it if need be.
 
     Raises:

@@ -12,19 +12,19 @@ from typing import Any
 
 import yaml
 
-from slifmr_pl.config.files import composed
+from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.reading import read_settings
 from slifmr_pl.studies.runs import (
     Job,
-    fitted,
+    ensure_fitted,
+    ensure_tested,
     in_parallel,
     newest_record,
     newest_run,
     run_failed,
     start_fit,
-    tested,
     validated_epochs,
 )
 from slifmr_pl.studies.space import optuna
@@ -126,8 +126,8 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
     runs, values = [], []
     for seed in seeds:
         job = Job(own / f"seed{seed}", (sweep.out / BEST_FILE,), {"seed_everything": seed})
-        runs.append(fitted(job, sweep.threads))
-        values.append(tested(runs[-1], sweep.threads))
+        runs.append(ensure_fitted(job, sweep.threads))
+        values.append(ensure_tested(runs[-1], sweep.threads))
     result = {
         "trial": best["trial"],
         "value": best["value"],
@@ -337,7 +337,7 @@ def _relative_run(folder: Path, out: Path) -> str | None:
 def _write_best(best: Mapping[str, Any], sweep: Sweep) -> None:
     """Every setting of the best trial, ready for `fit --config`."""
     settings = read_settings(sweep.out / best["run"])
-    given = composed(sweep.configs, sweep.settings)
+    given = merged_configuration(sweep.configs, sweep.settings)
     settings["name"] = given.get("name", sweep.out.name)
     for key in ("default_root_dir", "enable_progress_bar", "enable_model_summary"):
         settings["trainer"].pop(key)

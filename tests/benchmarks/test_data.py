@@ -81,8 +81,8 @@ def test_kgat_files_are_read_back_with_ids_sorted_as_strings(tmp_path: Path) -> 
     assert (read.n_users, read.n_items) == (30, 20)
     user_ids, item_ids = (np.array(sorted(map(str, range(n)))).astype(int) for n in (30, 20))
     for part in ("train", "test"):
-        written, found = getattr(data, part), getattr(read, part)
-        pairs = set(zip(user_ids[found.users], item_ids[found.items], strict=True))
+        written, reread = getattr(data, part), getattr(read, part)
+        pairs = set(zip(user_ids[reread.users], item_ids[reread.items], strict=True))
         assert pairs == set(zip(written.users, written.items, strict=True))
 
 
@@ -108,9 +108,9 @@ def test_layout_is_read_by_the_package(tmp_path: Path) -> None:
     data = generate(30, 20, 200)
     write_layout(data, tmp_path)
     split = SplitConfig("given", ratios=(1.0, 0.0, 0.0))
-    found = build_dataset(read(tmp_path, "layout"), FilterConfig(), split)
-    assert (len(found.users), len(found.items)) == (30, 20)
-    assert (len(found.train), len(found.test)) == (len(data.train), len(data.test))
+    dataset = build_dataset(read(tmp_path, "layout"), FilterConfig(), split)
+    assert (len(dataset.users), len(dataset.items)) == (30, 20)
+    assert (len(dataset.train), len(dataset.test)) == (len(data.train), len(data.test))
 
 
 def test_knowledge_graph_has_its_size_and_both_directions() -> None:

@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from slifmr_pl.runs.layout import last_path
+from slifmr_pl.runs.run_folders import last_path
 from tests.tiny_runs import Metrics, demo_data, full_model, state, trainer
 
 

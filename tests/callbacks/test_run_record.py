@@ -88,7 +88,7 @@ def test_record_names_no_machine_and_nothing_of_the_environment(
         (signal.SIGTERM, "interrupted", "SIGTERMException"),
     ],
 )
-def test_run_that_ends_early_says_so(
+def test_record_of_a_run_that_ends_early_has_its_outcome(
     catalogue: Path,
     tmp_path: Path,
     how: BaseException | signal.Signals,

@@ -73,12 +73,12 @@ def finish(process: BaseProcess, seconds: float = 120.0) -> int | None:
 
 def last_checkpoint(root: Path) -> Path | None:
     """`last.ckpt` of the newest run that has one."""
-    found = [
+    saved = [
         path
         for path in root.glob("demo/version_*/checkpoints/last.ckpt")
         if path.stat().st_size  # a kill leaves it whole or absent, which the comparison shows
     ]
-    return max(found, key=lambda path: int(path.parts[-3].removeprefix("version_")), default=None)
+    return max(saved, key=lambda path: int(path.parts[-3].removeprefix("version_")), default=None)
 
 
 def outcome(root: Path) -> dict[str, Any]:
@@ -248,10 +248,10 @@ def main(args: Sequence[str] | None = None) -> int:
             trial = counts["runs"]
             root = base / f"trial-{trial}"
             killers[trial % 2].run(root, moments)
-            found = compare(root, unbroken[trial % 2])
+            faults = compare(root, unbroken[trial % 2])
             counts["runs"] += 1
-            counts["runs equal to the unbroken one"] += not found
-            for difference in found[:5]:
+            counts["runs equal to the unbroken one"] += not faults
+            for difference in faults[:5]:
                 print(f"trial {trial}, killed at {moments}: {difference}")
     for killer in killers:
         counts.update(killer.counts)

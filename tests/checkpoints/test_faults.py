@@ -19,7 +19,7 @@ from slifmr_pl.cli import main
 from slifmr_pl.errors import CheckpointError, DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.runs.atomic_files import write_whole
-from slifmr_pl.runs.layout import last_of_newest_run, last_path, new_run_folder
+from slifmr_pl.runs.run_folders import last_of_newest_run, last_path, new_run_folder
 from tests.checkpoints.faults import (
     EPOCHS,
     SPAWN,
@@ -220,9 +220,9 @@ def test_last_is_that_of_the_newest_run_that_began(tmp_path: Path, unbroken: Pat
     (folders[2] / "config.yaml").touch()  # it was refused
     assert last_of_newest_run(tmp_path) == last_path(folders[1])
     (folders[2] / "run.json").touch()
-    with pytest.raises(CheckpointError, match="version_2, ended before its first save") as found:
+    with pytest.raises(CheckpointError, match="version_2, ended before its first save") as refusal:
         last_of_newest_run(tmp_path)
-    assert f"--ckpt_path {last_path(folders[1])}" in str(found.value)
+    assert f"--ckpt_path {last_path(folders[1])}" in str(refusal.value)
 
 
 def test_run_that_never_trained_leaves_no_folder(arguments: list[str], tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_is_imported_is_kept_from_the_collector(
     assert counts[2] <= counts[1]  # once a process: what a run makes can be collected
 
 
-def test_a_collector_that_is_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_collector_that_is_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "slifmr_pl.cli.lightning", raising=False)
     gc.disable()
     try:

@@ -10,15 +10,15 @@ from slifmr_pl.graphs.correlation import CosineBuilder, IntoKnowledge
 from slifmr_pl.graphs.neighbours import NeighbourSearch
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.losses.terms import EmbeddingL2, RankingLoss
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.fusion import AttentiveFusion
+from slifmr_pl.nn.item_views import KnowledgeView
+from slifmr_pl.nn.network_config import (
     InteractionConfig,
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
     RegressionConfig,
 )
-from slifmr_pl.nn.fusion import AttentiveFusion
-from slifmr_pl.nn.item_views import KnowledgeView
 from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
@@ -106,8 +106,8 @@ def test_no_example_field_has_its_default(config: Any) -> None:
 
 def test_missing_keys_take_their_defaults() -> None:
     assert restored(NetworkConfig, {}, "network") == NetworkConfig()
-    found = restored(NetworkConfig, {"modality": {"layers": 2}}, "network")
-    assert found == NetworkConfig(modality=ModalityConfig(layers=2))
+    config = restored(NetworkConfig, {"modality": {"layers": 2}}, "network")
+    assert config == NetworkConfig(modality=ModalityConfig(layers=2))
 
 
 def test_unknown_key_names_the_close_match_and_where_it_stands() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from slifmr_pl.config import plugins
-from slifmr_pl.config.parts import Part, is_settings, made
+from slifmr_pl.config.parts import Part, is_settings, part_from_settings
 from slifmr_pl.errors import ConfigError
 
 
@@ -55,9 +55,9 @@ def test_a_part_remembers_its_arguments_in_plain_types() -> None:
     assert Open(a=1).settings["init_args"] == {"a": 1}
 
 
-def test_a_part_is_made_from_what_it_says_of_itself() -> None:
+def test_a_part_is_made_from_its_settings() -> None:
     part = Learned(0.5, inner=Learned(2.0))
-    again = made(Term, part.settings, "here")
+    again = part_from_settings(Term, part.settings, "here")
     assert isinstance(again, Learned)
     assert isinstance(again.inner, Learned)
     assert again.settings == part.settings
@@ -96,7 +96,7 @@ def test_arguments_that_are_not_plain_are_refused_where_they_are_written_down() 
 )
 def test_what_describes_no_part_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        made(Term, settings, "here")
+        part_from_settings(Term, settings, "here")
 
 
 def write_plugin(folder: Path, name: str) -> None:
@@ -115,18 +115,18 @@ def test_nothing_is_imported_that_the_user_has_not_named(
     monkeypatch.syspath_prepend(str(tmp_path))
     settings = {"class_path": "unnamed_plugin.Mine"}
     with pytest.raises(ConfigError, match="--plugins unnamed_plugin"):
-        made(Part, settings, "the checkpoint")
+        part_from_settings(Part, settings, "the checkpoint")
     assert not (tmp_path / "unnamed_plugin.imported").exists()
     monkeypatch.setattr(plugins, "_named", [])
     plugins.load(["unnamed_plugin"])
-    assert type(made(Part, settings, "the checkpoint")).__name__ == "Mine"
+    assert type(part_from_settings(Part, settings, "the checkpoint")).__name__ == "Mine"
     assert plugins.loaded() == {"unnamed_plugin": None}
     monkeypatch.delitem(sys.modules, "unnamed_plugin")
 
 
 def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(ConfigError, match="pip install no_such_package, then --plugins"):
-        made(Part, {"class_path": "no_such_package.Mine"}, "the checkpoint")
+        part_from_settings(Part, {"class_path": "no_such_package.Mine"}, "the checkpoint")
     with pytest.raises(ConfigError, match="pip install no_such_package, or put"):
         plugins.load(["no_such_package.inside"])
 
@@ -142,8 +142,9 @@ def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path: Path) -> None
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from slifmr_pl.config import plugins\n"
-        "from slifmr_pl.config.parts import Part, made\n"
-        "print(type(made(Part, {'class_path': 'installed_plugin.Mine'}, 'here')).__name__)\n"
+        "from slifmr_pl.config.parts import Part, part_from_settings\n"
+        "part = part_from_settings(Part, {'class_path': 'installed_plugin.Mine'}, 'here')\n"
+        "print(type(part).__name__)\n"
         "plugins.load_installed()\n"
         "print(plugins.loaded())\n"
     )

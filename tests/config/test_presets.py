@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.config.presets import configuration, presets, what_it_is
+from slifmr_pl.config.presets import configuration, presets, summary_of
 from slifmr_pl.errors import ConfigError
 
 
@@ -34,6 +34,6 @@ def test_absent_file_is_refused() -> None:
         configuration("runs/config.yaml")
 
 
-def test_presets_say_what_they_are() -> None:
-    assert what_it_is(presets()["model/ease"]) == "Baseline: EASE (Steck 2019), in closed form."
+def test_presets_have_a_description() -> None:
+    assert summary_of(presets()["model/ease"]) == "Baseline: EASE (Steck 2019), in closed form."
     assert list(presets())[:2] == ["base", "demo"]

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from slifmr_pl.config.files import composed, named_plugins, read_data_settings
+from slifmr_pl.config.files import merged_configuration, named_plugins, read_data_settings
 from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
 
@@ -39,7 +39,7 @@ def test_files_compose_whichever_way_they_name_a_class(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.yaml" for number in range(len(texts))]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
-    assert composed(files, {"model.x": 5, "data.root": "here"}) == {
+    assert merged_configuration(files, {"model.x": 5, "data.root": "here"}) == {
         "model": {"class_path": "a.B", "init_args": {"x": 5, "y": {"z": 1, "w": 2}}},
         "data": {"root": "here"},
     }

@@ -39,9 +39,9 @@ def same(found: Arrays) -> bool:
 def test_computed_once_and_read_from_then_on(tmp_path: Path) -> None:
     compute = Computation()
     for _ in range(3):
-        found = cached_arrays(tmp_path / "new" / "folder", "rows", KEY, compute)
-        assert same(found)
-        found["rows"][0] = 7  # the caller's own
+        arrays = cached_arrays(tmp_path / "new" / "folder", "rows", KEY, compute)
+        assert same(arrays)
+        arrays["rows"][0] = 7  # the caller's own
     assert compute.runs == 1
     (file,) = (tmp_path / "new" / "folder").iterdir()  # nothing half written stays behind
     assert file.name == "rows-0123456789abcdef.safetensors"

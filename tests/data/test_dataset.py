@@ -109,7 +109,7 @@ def test_fingerprint_follows_split_and_knowledge() -> None:
     assert len(prints) == 4
 
 
-def test_k_core_holds_and_the_rest_is_counted() -> None:
+def test_k_core_leaves_no_user_or_item_with_fewer_and_counts_what_it_drops() -> None:
     data = build_dataset(raw_data(), FilterConfig(k_core=7), SplitConfig())
     pairs = [named(data, part) for part in (data.train, data.valid, data.test)]
     users, items = zip(*set.union(*pairs), strict=True)

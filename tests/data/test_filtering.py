@@ -51,8 +51,8 @@ def test_earliest_time_and_its_lowest_label_are_kept(rows: list[tuple[int, int, 
     assert pairs == sorted(expected)
     assert kept.timestamps is not None
     assert kept.labels is not None
-    found = zip(kept.timestamps.tolist(), kept.labels.tolist(), strict=True)
-    assert dict(zip(pairs, found, strict=True)) == expected
+    timed_labels = zip(kept.timestamps.tolist(), kept.labels.tolist(), strict=True)
+    assert dict(zip(pairs, timed_labels, strict=True)) == expected
 
 
 @given(pairs=PAIRS)

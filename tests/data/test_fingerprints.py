@@ -15,11 +15,11 @@ def parts(catalogue: Path, use_knowledge: bool = True, cold: bool = True, seed: 
 
 
 def test_knowledge_is_no_part_of_them(catalogue: Path) -> None:
-    (with_it, found), (without, same) = parts(catalogue), parts(catalogue, use_knowledge=False)
+    (with_it, hashes), (without, same) = parts(catalogue), parts(catalogue, use_knowledge=False)
     assert with_it.fingerprint != without.fingerprint
-    assert found == same
-    assert list(found) == ["users", "items", "train", "valid", "test"]
-    assert len(set(found.values())) == 5
+    assert hashes == same
+    assert list(hashes) == ["users", "items", "train", "valid", "test"]
+    assert len(set(hashes.values())) == 5
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_first_item_in_order_keeps_a_contested_entity() -> None:
     assert knowledge.summary.unlinked_items == 1
 
 
-def test_an_item_outside_the_catalogue_contests_nothing() -> None:
+def test_an_item_outside_the_catalogue_takes_no_entity() -> None:
     knowledge = join_knowledge(
         Vocabulary(["2"]), graph(("m", "r", "x")), linked(("1", "m"), ("2", "m"))
     )
@@ -95,7 +95,7 @@ def test_entities_that_share_an_items_id_by_chance_stay_apart() -> None:
     assert knowledge.summary.renamed_entities == 1
 
 
-def test_a_new_name_never_meets_an_old_one() -> None:
+def test_a_renamed_entity_never_gets_the_id_of_another() -> None:
     knowledge = join_knowledge(
         Vocabulary(["1"]), graph(("1", "r", "entity:1")), linked(("1", "unused"))
     )

@@ -104,10 +104,10 @@ def test_is_positive_knows_every_pair() -> None:
     train = train_pairs()
     sampler = UniformSampler().built(UserItems.of(N_USERS + 1, train), N_ITEMS)
     users = torch.arange(N_USERS + 1)
-    found = sampler.is_positive(users, torch.arange(N_ITEMS).expand(len(users), -1))
+    is_positive = sampler.is_positive(users, torch.arange(N_ITEMS).expand(len(users), -1))
     expected = torch.zeros(N_USERS + 1, N_ITEMS, dtype=torch.bool)
     expected[train.users, train.items] = True
-    assert torch.equal(found, expected)
+    assert torch.equal(is_positive, expected)
 
 
 def test_run_with_an_own_sampler_resumes_in_the_middle_of_an_epoch(
@@ -130,8 +130,8 @@ def test_run_with_an_own_sampler_resumes_in_the_middle_of_an_epoch(
         trainer(tmp_path / "other", 2).fit(
             full_model(), datamodule=other, ckpt_path=tmp_path / "step=3.ckpt", weights_only=True
         )
-    expected, found = state(straight), state(resumed)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    expected, actual = state(straight), state(resumed)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 def test_own_sampler_is_named_in_a_configuration(catalogue: Path) -> None:

@@ -30,9 +30,9 @@ TRAIN = drawn(0.3, 1)
 
 
 def pairs(part: Interactions) -> Pairs:
-    found = list(zip(part.users.tolist(), part.items.tolist(), strict=True))
-    assert found == sorted(set(found)), "sorted and distinct, as every part is"
-    return set(found)
+    listed = list(zip(part.users.tolist(), part.items.tolist(), strict=True))
+    assert listed == sorted(set(listed)), "sorted and distinct, as every part is"
+    return set(listed)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])

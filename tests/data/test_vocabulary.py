@@ -29,7 +29,7 @@ def test_build_is_sorted_and_ignores_order(ids: list[str], seed: int) -> None:
 
 
 @given(ids=IDS, cut=st.integers(0, 30))
-def test_number_is_build_and_encode_in_one(ids: list[str], cut: int) -> None:
+def test_number_equals_build_and_then_encode(ids: list[str], cut: int) -> None:
     chunks = pa.chunked_array([ids[:cut], ids[cut:]], pa.string())
     for column in (ids, chunks):
         vocabulary, rows = Vocabulary.number(column)

@@ -15,7 +15,7 @@ from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.errors import ProcessError
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig
+from slifmr_pl.nn.network_config import KnowledgeConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 from tests.metrics.own_metrics import own_metrics
 from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, trainer

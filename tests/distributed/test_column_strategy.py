@@ -9,7 +9,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.network_config import NetworkConfig
 from tests.distributed.ddp_run import (
     VARIANTS,
     fit_and_predict,
@@ -69,10 +69,10 @@ def assert_same(found: Any, expected: Any, name: str) -> None:
 @every_variant
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_checkpoints_are_those_of_one_process(runs: Runs, variant: str, epoch: int) -> None:
-    expected, found = (checkpoint(run, epoch) for run in runs[variant])
-    assert_same(found["state_dict"], expected["state_dict"], "state_dict")
+    expected, actual = (checkpoint(run, epoch) for run in runs[variant])
+    assert_same(actual["state_dict"], expected["state_dict"], "state_dict")
     for name in ("state", "param_groups"):
-        moments, others = (one["optimizer_states"][0][name] for one in (expected, found))
+        moments, others = (one["optimizer_states"][0][name] for one in (expected, actual))
         assert_same(others, moments, f"optimizer.{name}")
 
 
@@ -80,10 +80,10 @@ def test_checkpoints_are_those_of_one_process(runs: Runs, variant: str, epoch: i
 def test_losses_metrics_and_lists_are_those_of_one_process(runs: Runs, variant: str) -> None:
     one, two = runs[variant]
     for file, tolerance in (("losses.json", 1e-5), ("metrics.json", 1e-9)):
-        expected, found = read(one / file), read(two / file)
-        assert found.keys() == expected.keys() == {"0", "1", "2"}
+        expected, actual = read(one / file), read(two / file)
+        assert actual.keys() == expected.keys() == {"0", "1", "2"}
         for epoch, values in expected.items():
-            assert found[epoch] == pytest.approx(values, rel=tolerance), (file, epoch)
+            assert actual[epoch] == pytest.approx(values, rel=tolerance), (file, epoch)
     assert [row for share in lists(two, 2) for row in share] == lists(one, 1)[0]
 
 
@@ -120,8 +120,8 @@ def test_metrics_of_a_checkpoint_are_the_same_for_one_and_two_processes(
     path = runs["early"][1] / "epochs" / "epoch=0.ckpt"
     noted = read(runs["early"][1] / "metrics.json")["0"]
     values = [noted[name] for name in sorted(noted)]
-    found = in_processes(2, validate, catalogue, tmp_path, path)
-    assert found == [values, values]
+    measured = in_processes(2, validate, catalogue, tmp_path, path)
+    assert measured == [values, values]
     assert validate(catalogue, tmp_path, path) == pytest.approx(values, rel=1e-12)
 
 
@@ -144,8 +144,8 @@ def refusal(catalogue: Path, out: Path, dim: int, settings: dict[str, Any]) -> s
 def test_what_cannot_be_shared_out_is_refused(
     catalogue: Path, cache: Path, tmp_path: Path, dim: int, settings: dict[str, Any], message: str
 ) -> None:
-    found = in_processes(2, refusal, catalogue, tmp_path, dim, settings)
-    assert all(message in text for text in found)
+    refusals = in_processes(2, refusal, catalogue, tmp_path, dim, settings)
+    assert all(message in text for text in refusals)
 
 
 def test_a_module_without_columns_is_refused(tmp_path: Path) -> None:

@@ -88,15 +88,15 @@ def test_predict_ranks_each_user_once_over_all_processes(runs: Runs) -> None:
     assert joined == lists(runs[1], 1)[0]
 
 
-def test_a_rank_that_goes_its_own_way_is_found_at_the_end_of_the_epoch(
+def test_a_rank_with_other_weights_is_reported_at_the_end_of_the_epoch(
     catalogue: Path, cache: Path, tmp_path: Path
 ) -> None:
-    found = in_processes(2, fit_corrupted, catalogue, tmp_path, 1)
-    assert found[0] == found[1]
-    assert found[0].startswith("epoch 1: ")
-    assert "item_embedding on rank 1 unlike rank 0" in found[0]
+    errors = in_processes(2, fit_corrupted, catalogue, tmp_path, 1)
+    assert errors[0] == errors[1]
+    assert errors[0].startswith("epoch 1: ")
+    assert "item_embedding on rank 1 unlike rank 0" in errors[0]
     # Other parameters drift apart only as far as their own gradients; the graph comes from rank 0.
-    assert "neighbours" not in found[0]
+    assert "neighbours" not in errors[0]
 
 
 @several

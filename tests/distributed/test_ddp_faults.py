@@ -19,7 +19,7 @@ from slifmr_pl.cli import main
 from slifmr_pl.errors import DivergenceError
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.optimizer import OptimizerConfig
-from slifmr_pl.runs.layout import last_path
+from slifmr_pl.runs.run_folders import last_path
 from tests.checkpoints.faults import rows_of, small_config
 from tests.distributed.ddp_run import VARIANTS, load, options, read
 from tests.processes import in_processes
@@ -108,7 +108,7 @@ def found(catalogue: Path, cache: Path, out: Path) -> Found:
     return in_processes(2, fits, catalogue, out)
 
 
-def test_all_save_when_the_clock_of_one_says_so(found: Found, out: Path) -> None:
+def test_all_processes_save_when_the_clock_of_one_asks_for_it(found: Found, out: Path) -> None:
     assert [of_rank["clock"]["steps"] for of_rank in found] == [[MOMENT, 53], [MOMENT, 53]]
     assert last_path(out / "clock" / "told-0").is_file()
     assert not (out / "clock" / "told-1").exists()
@@ -173,7 +173,7 @@ def runs(catalogue: Path, out: Path, checkpoint: Path) -> dict[str, dict[str, An
     }
 
 
-def test_an_epoch_is_the_same_whoever_goes_on_from_its_middle(
+def test_an_epoch_resumed_in_its_middle_equals_an_uninterrupted_one(
     found: Found, out: Path, catalogue: Path
 ) -> None:
     """Losses of the whole epoch, metrics, weights and graphs; sums differ in their order."""

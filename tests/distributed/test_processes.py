@@ -6,7 +6,7 @@ from torch import Tensor
 
 from slifmr_pl.distributed.processes import check_agreement, fingerprint, is_first_process
 from slifmr_pl.errors import ProcessError
-from tests.processes import in_processes, joined
+from tests.processes import in_process_group, in_processes
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_fingerprint_sees_one_changed_entry_and_two_exchanged_ones(tensor: Tenso
         assert fingerprint(flat) != number
 
 
-def test_fingerprint_of_nothing_and_of_signs() -> None:
+def test_fingerprint_of_an_empty_tensor_is_zero_and_signs_of_zero_count() -> None:
     assert fingerprint(torch.empty(0, 4)) == 0
     assert fingerprint(torch.tensor([0.0])) != fingerprint(torch.tensor([-0.0]))
 
@@ -68,18 +68,18 @@ def messages() -> list[str]:
     rank = int(os.environ["RANK"])
     graph, weights = torch.arange(12).view(4, 3), torch.ones(2, 2)
     check_agreement({"graph": graph, "weights": weights})
-    found = []
+    errors = []
     for corrupted in ((2,), (1, 2)):
         other = weights + 1e-6 * (rank in corrupted)
         with pytest.raises(ProcessError) as error:
             check_agreement({"graph": graph, "weights": other})
-        found.append(str(error.value))
-    return found
+        errors.append(str(error.value))
+    return errors
 
 
 def test_every_process_learns_which_tensor_differs_on_which_ranks() -> None:
-    results = in_processes(3, joined, messages)
-    assert all(found == results[0] for found in results)
+    results = in_processes(3, in_process_group, messages)
+    assert all(result == results[0] for result in results)
     one, two = results[0]
     assert "weights on rank 2 unlike rank 0" in one
     assert "weights on ranks 1, 2 unlike rank 0" in two

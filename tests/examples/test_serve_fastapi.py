@@ -39,8 +39,8 @@ def address(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             lines = []
             for line in process.stderr:
                 lines.append(line)
-                if found := re.search(r"running on (http://\S+)", line):
-                    yield found[1]
+                if address := re.search(r"running on (http://\S+)", line):
+                    yield address[1]
                     break
             else:
                 pytest.fail("".join(lines))
@@ -57,10 +57,10 @@ def test_lists_over_http_are_those_of_predict(address: str, checkpoint: Path) ->
     rows = pq.read_table(checkpoint.parent / FILE).to_pylist()
     for user in {row["user_id"] for row in rows[::100]}:
         expected = [row for row in rows if row["user_id"] == user]
-        found = ask(address, "recommendations", user_id=user, k=7)
-        assert [entry["item_id"] for entry in found] == [row["item_id"] for row in expected]
+        answer = ask(address, "recommendations", user_id=user, k=7)
+        assert [entry["item_id"] for entry in answer] == [row["item_id"] for row in expected]
         scores = [row["score"] for row in expected]
-        assert [entry["score"] for entry in found] == pytest.approx(scores, abs=1e-5)
+        assert [entry["score"] for entry in answer] == pytest.approx(scores, abs=1e-5)
 
 
 def test_blocked_and_seen_items_are_left_out(address: str, checkpoint: Path) -> None:
@@ -69,16 +69,16 @@ def test_blocked_and_seen_items_are_left_out(address: str, checkpoint: Path) -> 
     everything = ask(address, "recommendations", user_id=user, k=1000, exclude_seen=False)
     assert len(unseen) < len(everything) == ask(address, "health")["items"]
     blocked = [entry["item_id"] for entry in unseen[:2]]
-    found = ask(address, "recommendations", user_id=user, k=3, blocked=blocked)
-    assert found == unseen[2:5]
+    answer = ask(address, "recommendations", user_id=user, k=3, blocked=blocked)
+    assert answer == unseen[2:5]
 
 
 def test_similar_items_are_those_of_the_recommender(address: str, checkpoint: Path) -> None:
     recommender = Recommender.from_checkpoint(checkpoint)
     item = recommender.items.ids[4].as_py()
     (expected,) = recommender.similar_items([item], 5)
-    found = ask(address, "similar", item_id=item, k=5)
-    assert [entry["item_id"] for entry in found] == [place.item_id for place in expected]
+    answer = ask(address, "similar", item_id=item, k=5)
+    assert [entry["item_id"] for entry in answer] == [place.item_id for place in expected]
 
 
 @pytest.mark.parametrize(

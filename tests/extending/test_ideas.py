@@ -62,10 +62,10 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(
 ) -> None:
     folder, expected = straight[idea]
     module, _ = train(idea, catalogue, tmp_path, folder / "epochs" / "epoch=0.ckpt")
-    found = module.state_dict()
-    assert found.keys() == expected.keys()
+    actual = module.state_dict()
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert torch.equal(found[name], value), name
+        assert torch.equal(actual[name], value), name
     notes = [json.loads((place / "notes.json").read_text()) for place in (folder, tmp_path)]
     for kind in ("losses", "metrics"):
         assert notes[1][kind]["2"] == notes[0][kind]["2"]

@@ -375,14 +375,14 @@ def test_recipes_of_the_page_on_features_run(
 
 def test_kind_that_cannot_be_had_is_said(tmp_path: Path) -> None:
     package = "tests.extending.parts"
-    for kind, found in {
+    for kind, message in {
         "resnet": "class path such as",
         "no_such_package.Encoder": "cannot be imported",
         f"{package}.pooled_cnn.Absent": "not there",
         f"{package}.sounds.Sound": "no encoder",
         "a b.C": "kind is 'a b.C'",
     }.items():
-        with pytest.raises(FeatureError, match=found):
+        with pytest.raises(FeatureError, match=message):
             EncoderSpec(kind, "owner/model")
 
 

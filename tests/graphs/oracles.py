@@ -62,7 +62,7 @@ def interaction_matrix(
     )
 
 
-def joined(graph: InteractionGraph) -> Tensor:
+def dense_blocks(graph: InteractionGraph) -> Tensor:
     """The blocks of an interaction graph as one dense matrix."""
     blocks = (graph.user_items, graph.item_users, graph.item_items)
     for block in blocks:

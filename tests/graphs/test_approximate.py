@@ -45,14 +45,14 @@ def test_the_recall_asked_for_is_reached_and_logged(
     features: Tensor, exact: Neighbours, recall: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
-        found = approximate(features, recall)
+        approximation = approximate(features, recall)
     (line,) = (record for record in caplog.records if record.name.startswith("slifmr_pl"))
     rows, searched, lists, k, logged, sample = line.args
     assert "approximate" in line.message
     assert (rows, k, sample) == (1999, K, 1000)
     assert 1 <= searched <= lists
     assert logged >= recall
-    assert recall_of(found, exact) == pytest.approx(logged, abs=0.03)
+    assert recall_of(approximation, exact) == pytest.approx(logged, abs=0.03)
 
 
 def test_a_low_recall_searches_less(features: Tensor, exact: Neighbours) -> None:
@@ -61,21 +61,21 @@ def test_a_low_recall_searches_less(features: Tensor, exact: Neighbours) -> None
 
 def test_full_recall_equals_the_exact_search(features: Tensor, exact: Neighbours) -> None:
     # Rounding differs: rows whose similarities are told apart by rounding alone may be swapped.
-    found = approximate(features, 1.0)
-    torch.testing.assert_close(found.weights, exact.weights)
-    assert (found.indices == exact.indices).double().mean() > 0.99
+    approximation = approximate(features, 1.0)
+    torch.testing.assert_close(approximation.weights, exact.weights)
+    assert (approximation.indices == exact.indices).double().mean() > 0.99
 
 
 def test_similarities_are_those_of_the_rows_found(features: Tensor) -> None:
-    found = approximate(features, 0.5)
-    there = found.indices >= 0
-    other = features[found.indices.clamp_min(0)]
+    approximation = approximate(features, 0.5)
+    there = approximation.indices >= 0
+    other = features[approximation.indices.clamp_min(0)]
     similarities = torch.cosine_similarity(features.unsqueeze(1).expand_as(other), other, dim=2)
-    torch.testing.assert_close(found.weights[there], similarities[there])
-    assert bool((found.weights.diff(dim=1) <= 0).all())
-    assert not bool((found.indices == torch.arange(2000).unsqueeze(1)).any())
-    assert not bool((found.indices == 700).any())
-    assert bool((found.indices[700] == -1).all())
+    torch.testing.assert_close(approximation.weights[there], similarities[there])
+    assert bool((approximation.weights.diff(dim=1) <= 0).all())
+    assert not bool((approximation.indices == torch.arange(2000).unsqueeze(1)).any())
+    assert not bool((approximation.indices == 700).any())
+    assert bool((approximation.indices[700] == -1).all())
 
 
 def test_the_result_is_the_same_every_time_and_for_every_number_of_threads(
@@ -94,8 +94,8 @@ def test_the_result_is_the_same_every_time_and_for_every_number_of_threads(
 
 def test_fewer_rows_than_neighbours_are_searched_exactly() -> None:
     features = torch.rand(4, 3, generator=generator(1))
-    found, expected = approximate(features, 0.5, k=6), cosine_neighbours(features, 6)
-    assert torch.equal(found.indices, expected.indices)
+    approximation, expected = approximate(features, 0.5, k=6), cosine_neighbours(features, 6)
+    assert torch.equal(approximation.indices, expected.indices)
 
 
 def test_without_faiss_the_command_that_installs_it_is_named(

@@ -15,9 +15,9 @@ from tests.graphs.oracles import (
     close,
     correlation_of,
     dense,
+    dense_blocks,
     generator,
     interaction_matrix,
-    joined,
 )
 from tests.nn.catalogue import N_ENTITIES, N_ITEMS, N_USERS, catalogue, entries
 
@@ -70,11 +70,11 @@ def test_state_is_plain_and_gives_the_graph_back_through_a_file(graph: Heterogen
     torch.save(state, file)
     file.seek(0)
     again = HeterogeneousGraph.from_state(torch.load(file, weights_only=True))
-    expected, found = tensors_of(graph), tensors_of(again)
-    assert found.keys() == expected.keys()
+    expected, actual = tensors_of(graph), tensors_of(again)
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor), name
+        assert actual[name].dtype == tensor.dtype
+        assert torch.equal(actual[name], tensor), name
     assert (again.n_users, again.n_items) == (graph.n_users, graph.n_items)
     assert again.n_entities == graph.n_entities
     if graph.triples is None:
@@ -94,7 +94,7 @@ def test_before_the_first_feedback_every_view_is_the_data_alone(correlation: Edg
     graph = catalogue()
     epoch = GraphAssembler(graph, entries=ENTRIES).assemble(correlation, None)
     close(
-        joined(epoch.interaction).double(),
+        dense_blocks(epoch.interaction).double(),
         interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS),
     )
     for name, lists in graph.modalities.items():
@@ -109,7 +109,7 @@ def test_correlation_enters_each_view_with_its_own_weight() -> None:
     assembler = GraphAssembler(graph, entries=ENTRIES, knowledge_layers=2)
     epoch = assembler.assemble(correlation, attention)
     close(
-        joined(epoch.interaction).double(),
+        dense_blocks(epoch.interaction).double(),
         interaction_matrix(graph.users, graph.items, N_USERS, N_ITEMS, 0.3 * c),
     )
     for name, lists in graph.modalities.items():

@@ -17,22 +17,22 @@ def view(
 ) -> Tensor:
     corner = None if correlation is None else correlation.scaled(gamma)
     graph = InteractionGraph.build(users, items, N_USERS, N_ITEMS, corner)
-    return oracles.joined(graph)
+    return oracles.dense_blocks(graph)
 
 
 def test_equals_lightgcn_dense_graph() -> None:
-    found = view(USERS, ITEMS)
-    close(found.double(), oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS))
+    normalised = view(USERS, ITEMS)
+    close(normalised.double(), oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS))
     # By hand: user 1 has one item, item 1 has two users.
-    close(found[1, N_USERS + 1], torch.tensor(2.0).rsqrt())
+    close(normalised[1, N_USERS + 1], torch.tensor(2.0).rsqrt())
 
 
 def test_correlation_enters_the_items_corner_before_normalisation() -> None:
     correlation = correlation_of(N_ITEMS, seed=3)
-    found = view(USERS, ITEMS, correlation, gamma=0.3)
+    normalised = view(USERS, ITEMS, correlation, gamma=0.3)
     expected = oracles.interaction_matrix(USERS, ITEMS, N_USERS, N_ITEMS, 0.3 * dense(correlation))
-    close(found.double(), expected)
-    assert found[N_USERS + 5].any()  # an item that nobody has met gets neighbours
+    close(normalised.double(), expected)
+    assert normalised[N_USERS + 5].any()  # an item that nobody has met gets neighbours
 
 
 def test_is_symmetric_to_the_last_bit_for_any_order_of_interactions() -> None:
@@ -48,7 +48,7 @@ def test_dropped_interactions_are_dropped_both_ways_and_the_others_count_more() 
     correlation = correlation_of(N_ITEMS, seed=3)
     whole = InteractionGraph.build(USERS, ITEMS, N_USERS, N_ITEMS, correlation)
     dropped = whole.with_dropped_edges(0.4, generator(1))
-    matrix, before = oracles.joined(dropped), oracles.joined(whole)
+    matrix, before = oracles.dense_blocks(dropped), oracles.dense_blocks(whole)
     assert torch.equal(matrix[:N_USERS, N_USERS:], matrix[N_USERS:, :N_USERS].T)
     assert torch.equal(matrix[N_USERS:, N_USERS:], before[N_USERS:, N_USERS:])
     own, all_of_them = matrix[:N_USERS, N_USERS:], before[:N_USERS, N_USERS:]
@@ -56,7 +56,7 @@ def test_dropped_interactions_are_dropped_both_ways_and_the_others_count_more() 
     assert 0 < int(kept.sum()) < len(USERS)
     close(own[kept], all_of_them[kept] / 0.6)
     again = whole.with_dropped_edges(0.4, generator(1))
-    assert torch.equal(oracles.joined(again), matrix)
+    assert torch.equal(oracles.dense_blocks(again), matrix)
     close(
         dropped.transposed().user_items.forward.scipy.toarray(),
         dropped.user_items.forward.scipy.toarray(),

@@ -27,10 +27,10 @@ def test_item_graph_equals_the_dense_formula(weighted: bool) -> None:
         ):
             if index >= 0:
                 matrix[item, index] = weight if weighted else 1.0
-    found = dense(item_edges(lists, weighted=weighted))
-    close(found.double(), normalised(torch.maximum(matrix, matrix.T)))
-    assert torch.equal(found, found.T)
-    assert not found[[3, 8]].any()
+    graph = dense(item_edges(lists, weighted=weighted))
+    close(graph.double(), normalised(torch.maximum(matrix, matrix.T)))
+    assert torch.equal(graph, graph.T)
+    assert not graph[[3, 8]].any()
 
 
 def test_unweighted_graph_forgets_similarities_and_a_weighted_one_does_not() -> None:

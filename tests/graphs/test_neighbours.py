@@ -18,15 +18,15 @@ def reference_neighbours(
     """Pure Python in exact order: rows of features are ±1 or zero, so all norms are equal."""
     rows, all_indices, all_weights = features.tolist(), [], []
     for i, row in enumerate(rows):
-        found = []
+        ranked = []
         for j, other in enumerate(rows):
             dot = sum(a * b for a, b in zip(row, other, strict=True))
             if i != j and present[i] and present[j] and dot > 0:
-                found.append((-dot, j, dot / math.hypot(*row) / math.hypot(*other)))
-        found = sorted(found)[:k]
-        missing = k - len(found)
-        all_indices.append([j for _, j, _ in found] + [-1] * missing)
-        all_weights.append([weight for _, _, weight in found] + [0.0] * missing)
+                ranked.append((-dot, j, dot / math.hypot(*row) / math.hypot(*other)))
+        ranked = sorted(ranked)[:k]
+        missing = k - len(ranked)
+        all_indices.append([j for _, j, _ in ranked] + [-1] * missing)
+        all_weights.append([weight for _, _, weight in ranked] + [0.0] * missing)
     return all_indices, all_weights
 
 

@@ -147,9 +147,9 @@ def test_correlation_without_edges_keeps_a_weight_of_its_own_with_zero_gradient(
     assert torch.equal(
         graph.propagate(embeddings, weights), plain.propagate(embeddings, weights[:-1])
     )
-    _, found = gradients(graph.propagate, embeddings, weights)
-    assert not found[-1].any()
-    assert found[:-1].any()
+    _, gradient = gradients(graph.propagate, embeddings, weights)
+    assert not gradient[-1].any()
+    assert gradient[:-1].any()
 
 
 def test_items_without_triples_get_zero() -> None:

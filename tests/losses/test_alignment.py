@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from tests.graphs.oracles import close, generator
-from tests.processes import in_processes, joined
+from tests.processes import in_process_group, in_processes
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_parts_of_the_anchors_add_up_to_the_whole_loss(n: int, temperature: floa
     a, b, mask = shared_views(n)
     expected = info_nce(a, b, temperature, mask)
     gradients = torch.autograd.grad(3 * expected, (a, b))
-    for loss, *found in in_processes(3, joined, shares_of_a_loss, n, temperature):
+    for loss, *shares in in_processes(3, in_process_group, shares_of_a_loss, n, temperature):
         close(torch.tensor(loss), expected.detach())
-        for gradient, other in zip(found, gradients, strict=True):
+        for gradient, other in zip(shares, gradients, strict=True):
             close(torch.tensor(gradient), other.flatten())

@@ -10,8 +10,8 @@ from torch import Tensor
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import Alignment, LossData
-from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
+from slifmr_pl.nn.network_config import NetworkConfig
 from tests.graphs.oracles import close, generator
 from tests.nn.catalogue import (
     ALL_VIEWS,
@@ -104,8 +104,8 @@ def compute(
 
 def gradients(built: Built, loss: Tensor) -> dict[str, Tensor | None]:
     parameters = dict(built.network.named_parameters()) | dict(built.objective.named_parameters())
-    found = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
-    return dict(zip(parameters, found, strict=True))
+    values = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
+    return dict(zip(parameters, values, strict=True))
 
 
 def assert_same_gradients(
@@ -214,8 +214,8 @@ def test_losses_and_gradients_equal_a_loop_over_rows(
     expected = slow_losses(built, config, rows)
     assert losses.terms.keys() == expected.terms.keys()
     for name, value in expected.named().items():
-        found = losses.named()[name]
-        close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        actual = losses.named()[name]
+        close(actual, value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
     assert ("alignment" in losses.terms) == (config.alignment > 0)
     assert_same_gradients(gradients(built, losses.total), gradients(built, expected.total))
 
@@ -279,8 +279,8 @@ def test_losses_and_gradients_of_uneven_slices_average_to_those_of_the_batch(
     for name, value in whole.named().items():
         mean = sum(one.named()[name] for one in slices) / len(parts)
         close(mean, value, rtol=1e-4, atol=1e-5)
-    found = [gradients(built, one.total) for one in slices]
-    average = {name: sum(one[name] for one in found) / len(parts) for name in found[0]}
+    of_slices = [gradients(built, one.total) for one in slices]
+    average = {name: sum(one[name] for one in of_slices) / len(parts) for name in of_slices[0]}
     assert_same_gradients(average, gradients(built, whole.total))
 
 

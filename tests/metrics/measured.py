@@ -1,9 +1,12 @@
 """What the tests of metrics have in common: users with lists, and everything that is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from slifmr_pl.metrics.definitions import BUILT_IN, built_in_metrics
 from slifmr_pl.metrics.metric import UserMetric
@@ -66,6 +69,39 @@ def users_from_to(users: Users, first: int, last: int) -> Users:
         items[int(part[0]) : int(part[-1])],
         rows[first:last],
     )
+
+
+def values_of_two_processes(
+    new_metrics: Callable[[], RankingMetrics], users: Users, cuts: tuple[int, ...], folder: Path
+) -> Iterator[dict[str, Tensor]]:
+    """The values in each process: for every cut, rank 0 takes the users before it, rank 1 the rest.
+
+    `new_metrics` is a function of a module.
+    """
+    spawn(_evaluate_shards, (new_metrics, users, cuts, folder), nprocs=2)
+    for rank in range(2):
+        yield from torch.load(folder / f"rank{rank}.pt", weights_only=True)
+
+
+def _evaluate_shards(
+    rank: int,
+    new_metrics: Callable[[], RankingMetrics],
+    users: Users,
+    cuts: tuple[int, ...],
+    folder: Path,
+) -> None:
+    dist.init_process_group(
+        "gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=2
+    )
+    results = []
+    for cut in cuts:
+        first, last = ((0, cut), (cut, len(users[0])))[rank]
+        metrics = new_metrics()
+        if first < last:
+            metrics.update(*users_from_to(users, first, last))
+        results.append(metrics.compute())
+    torch.save(results, folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
 
 
 def popularity_of(n_items: int) -> Tensor:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("kind", BUILT_IN, ids=lambda kind: kind.name)
-def test_every_metric_says_what_it_is(kind: type[RankingMetric]) -> None:
+def test_every_metric_has_a_definition(kind: type[RankingMetric]) -> None:
     assert kind.name
     assert kind.title
     assert kind.formula
@@ -24,7 +24,7 @@ def test_every_metric_says_what_it_is(kind: type[RankingMetric]) -> None:
     [metric for metric in built_in_metrics() if isinstance(metric, UserMetric)],
     ids=lambda metric: metric.name,
 )
-def test_examples_hold(metric: UserMetric) -> None:
+def test_metrics_have_the_values_of_their_examples(metric: UserMetric) -> None:
     for example in metric.examples:
         hits = torch.tensor([example.hits]).bool()
         lists = RankedLists.of_hits(hits, torch.tensor([example.relevant]), [example.k])

@@ -9,25 +9,30 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-import torch.distributed as dist
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cosine_similarity
 
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.config import plugins
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.metrics.definitions import available_metrics, built_in_metrics
 from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
 from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranked_lists import RankedLists
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.models.ranking import RankingModule
+from slifmr_pl.models.ranking_module import RankingModule
 from slifmr_pl.module import SlifMrModule
-from tests.metrics.measured import Users, as_users, assert_same, random_users, users_from_to
+from tests.metrics.measured import (
+    Users,
+    as_users,
+    assert_same,
+    random_users,
+    users_from_to,
+    values_of_two_processes,
+)
 from tests.metrics.own_metrics import GiniOfExposure, IntraListDiversity, own_metrics
 from tests.models.tiny import inputs_of_matrix, random_matrix
 from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, trainer
@@ -115,30 +120,12 @@ def test_empty_lists_have_the_values_that_their_edges_say() -> None:
     assert math.isnan(nobody.compute()["gini@2"].item())
 
 
-def _evaluate_shards(rank: int, folder: Path, users: Users, cuts: tuple[int, ...]) -> None:
-    """One of two processes: for every cut, rank 0 takes the users before it, rank 1 the others."""
-    dist.init_process_group(
-        "gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=2
-    )
-    results = []
-    for cut in cuts:
-        first, last = ((0, cut), (cut, len(users[0])))[rank]
-        metrics = opened()
-        if first < last:
-            metrics.update(*users_from_to(users, first, last))
-        results.append(metrics.compute())
-    torch.save(results, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
-
-
 def test_two_processes_with_uneven_users_give_the_values_of_one(
     tmp_path: Path, users: Users, whole: dict[str, Tensor]
 ) -> None:
     cuts = (16, 1, 23)  # the last one leaves the second process without users
-    spawn(_evaluate_shards, (tmp_path, users, cuts), nprocs=2)
-    for rank in range(2):
-        for result in torch.load(tmp_path / f"rank{rank}.pt", weights_only=True):
-            assert_same(result, whole)
+    for values in values_of_two_processes(opened, users, cuts, tmp_path):
+        assert_same(values, whole)
 
 
 class Named(UserMetric):
@@ -183,7 +170,9 @@ class Pooled(CatalogueMetric):
         (Pooled(value=lambda sums: sums.sum()), r"Pooled.value is torch.float64 of shape \(\)"),
     ],
 )
-def test_a_metric_that_breaks_its_contract_is_told_how(metric: RankingMetric, message: str) -> None:
+def test_a_metric_that_breaks_its_contract_is_refused_with_the_reason(
+    metric: RankingMetric, message: str
+) -> None:
     def evaluate() -> None:
         metrics = RankingMetrics([metric], (1, 2), MetricInputs(torch.tensor([1, 1, 1])))
         metrics.update(*as_users([[0, 1], [1, 2]], [[2], [1]], 2))

@@ -3,11 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.metrics.definitions import built_in_metrics
@@ -22,6 +20,7 @@ from tests.metrics.measured import (
     popularity_of,
     random_users,
     users_from_to,
+    values_of_two_processes,
 )
 from tests.metrics.reference import catalogue_metrics, user_metrics
 
@@ -195,30 +194,12 @@ def test_states_are_no_part_of_checkpoints(users: Users) -> None:
     assert metric.state_dict() == {}
 
 
-def _evaluate_shards(rank: int, folder: Path, users: Users, cuts: tuple[int, ...]) -> None:
-    """One of two processes: for every cut, rank 0 takes the users before it, rank 1 the others."""
-    dist.init_process_group(
-        "gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=2
-    )
-    results = []
-    for cut in cuts:
-        first, last = ((0, cut), (cut, len(users[0])))[rank]
-        metric = new_metric()
-        if first < last:
-            metric.update(*users_from_to(users, first, last))
-        results.append(metric.compute())
-    torch.save(results, folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
-
-
 def test_two_processes_with_uneven_users_give_the_values_of_one(
     tmp_path: Path, users: Users, whole: dict[str, Tensor]
 ) -> None:
     cuts = (16, 1, 23)  # the last one leaves the second process without users
-    spawn(_evaluate_shards, (tmp_path, users, cuts), nprocs=2)
-    for rank in range(2):
-        for result in torch.load(tmp_path / f"rank{rank}.pt", weights_only=True):
-            assert_same(result, whole)
+    for values in values_of_two_processes(new_metric, users, cuts, tmp_path):
+        assert_same(values, whole)
 
 
 def test_no_user_with_relevant_items_is_an_error() -> None:

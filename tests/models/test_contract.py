@@ -16,7 +16,7 @@ from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.config import plugins
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import CheckpointError, ConfigError
-from slifmr_pl.graphs.inputs import ModelInputs
+from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ease import Ease
 from slifmr_pl.models.most_popular import MostPopular
@@ -79,9 +79,9 @@ def test_resumed_run_equals_the_uninterrupted_one(
 
 
 def predicted(trained: Trained, folder: Path) -> torch.Tensor:
-    found = trainer(folder, 1).predict(trained.module, datamodule=trained.data)
-    assert found is not None
-    return torch.cat([part.indices for part in found])
+    predictions = trainer(folder, 1).predict(trained.module, datamodule=trained.data)
+    assert predictions is not None
+    return torch.cat([part.indices for part in predictions])
 
 
 def test_checkpoint_alone_ranks_like_the_trained_model(trained: Trained, tmp_path: Path) -> None:
@@ -132,7 +132,9 @@ def test_somebody_new_and_similar_items_are_served_where_the_model_can(trained: 
             recommender.add_items(["new"], facts=[("new", "r", "e")])
 
 
-def test_export_holds_what_there_is(trained: Trained, tmp_path: Path) -> None:
+def test_export_has_vectors_or_lists_as_the_model_gives_them(
+    trained: Trained, tmp_path: Path
+) -> None:
     manifest = export(trained.checkpoint, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert type(trained.module).__name__ in card
@@ -195,8 +197,8 @@ def test_evaluation_may_differ_from_training_but_not_the_model(
     fit.save_checkpoint(tmp_path / "x.ckpt")
     run = trainer(tmp_path, 1)
     path = str(tmp_path / "x.ckpt")
-    found = run.test(Ease(20.0, ks=(3,)), datamodule=data, ckpt_path=path, verbose=False)[0]
-    assert "test/recall@3" in found
+    measured = run.test(Ease(20.0, ks=(3,)), datamodule=data, ckpt_path=path, verbose=False)[0]
+    assert "test/recall@3" in measured
     with pytest.raises(CheckpointError, match=r"l2 is 7\.0, and 20\.0 in the checkpoint"):
         run.test(Ease(7.0), datamodule=data, ckpt_path=path)
 

@@ -11,9 +11,9 @@ from tests.models.tiny import inputs_of_matrix, random_matrix
 
 def dense(matrix: np.ndarray, k: int, shrinkage: float) -> np.ndarray:
     """All similarities but the k largest of each row set to 0; those that are left are distinct."""
-    found = similar_items(sparse.csr_array(matrix), k, shrinkage)
+    neighbours = similar_items(sparse.csr_array(matrix), k, shrinkage)
     weights = np.zeros((matrix.shape[1], matrix.shape[1]))
-    for item, (columns, values) in enumerate(zip(*found, strict=True)):
+    for item, (columns, values) in enumerate(zip(*neighbours, strict=True)):
         weights[item, columns[columns >= 0]] = values[columns >= 0]
     return weights
 
@@ -37,9 +37,9 @@ def test_shrinkage_adds_to_the_denominator_of_each_pair() -> None:
 def test_the_k_most_similar_are_kept_and_ties_go_to_the_lower_item() -> None:
     # Item 0 shares its users with 1, 2 and 3 alike; item 4 is alone.
     matrix = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]], dtype=float)
-    found = similar_items(sparse.csr_array(matrix), 2, 0.0)
-    assert found.indices.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [-1, -1]]
-    assert found.weights[4].tolist() == [0, 0]
+    neighbours = similar_items(sparse.csr_array(matrix), 2, 0.0)
+    assert neighbours.indices.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [-1, -1]]
+    assert neighbours.weights[4].tolist() == [0, 0]
 
 
 def test_blocks_do_not_change_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:

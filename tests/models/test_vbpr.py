@@ -3,7 +3,7 @@ import torch
 
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.models.vbpr import Vbpr
 from tests.models.tiny import inputs_of_matrix, random_matrix
 

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from slifmr_pl.graphs.heterogeneous import HeterogeneousGraph
-from slifmr_pl.graphs.inputs import ItemFeatures, ModelInputs
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 
 
 def random_matrix(n_users: int, n_items: int) -> NDArray[np.float64]:

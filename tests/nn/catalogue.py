@@ -11,17 +11,17 @@ from slifmr_pl.graphs.correlation import (
     IntoModalities,
 )
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, HeterogeneousGraph, Propagation
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.graphs.neighbours import cosine_neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.triples import DirectedTriples
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.network import SlifMrNetwork
+from slifmr_pl.nn.network_config import (
     InteractionConfig,
     KnowledgeConfig,
     ModalityConfig,
     NetworkConfig,
 )
-from slifmr_pl.nn.network import SlifMrNetwork
 from tests.graphs.oracles import correlation_of, generator
 
 N_USERS, N_ITEMS, N_ENTITIES, N_RELATIONS, DIM = 20, 70, 80, 2, 6

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.sparse.column_parallel import Columns, unit_rows
+from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns, unit_rows
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
-from slifmr_pl.nn.config import NetworkConfig
 from slifmr_pl.nn.network import SlifMrNetwork
+from slifmr_pl.nn.network_config import NetworkConfig
 from tests.graphs.oracles import close
 from tests.nn.catalogue import (
     ALL_VIEWS,
@@ -25,7 +25,7 @@ from tests.nn.catalogue import (
     features,
     world,
 )
-from tests.processes import in_processes, joined
+from tests.processes import in_process_group, in_processes
 
 SOME_ROWS = torch.tensor([3, 7, 3]), torch.tensor([4, 69, 0]), torch.tensor([[9], [4], [1]])
 ALL_ROWS = torch.arange(19), torch.arange(19) * 3, torch.arange(57).view(19, 3)
@@ -38,8 +38,8 @@ CASES = {
 }
 
 
-def own_columns() -> Columns:
-    return Columns(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+def own_columns() -> EmbeddingColumns:
+    return EmbeddingColumns(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def build(config: NetworkConfig) -> World:
@@ -69,10 +69,10 @@ def compare_with_the_whole() -> int:
         parts.network.keep_columns(columns)
         for case, (loss, batch) in CASES.items():
             expected, gradients = losses_and_gradients(whole, loss, batch)
-            found, found_gradients = losses_and_gradients(parts, loss, batch)
+            losses, found_gradients = losses_and_gradients(parts, loss, batch)
             for term, other in expected.named().items():
                 close(
-                    found.named()[term], other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}")
+                    losses.named()[term], other, rtol=1e-5, atol=1e-5, msg=named(f"{name}, {case}")
                 )
             for parameter, gradient in gradients.items():
                 if parameter in parts.network.column_parameters:
@@ -93,7 +93,7 @@ def compare_with_the_whole() -> int:
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_losses_gradients_and_views_are_those_of_the_whole_network(processes: int) -> None:
-    compared = in_processes(processes, joined, compare_with_the_whole)
+    compared = in_processes(processes, in_process_group, compare_with_the_whole)
     assert len(set(compared)) == 1
     assert compared[0] > 80
 
@@ -116,7 +116,7 @@ def attention_of_columns() -> list[float]:
 
 def test_knowledge_attention_looks_at_all_columns() -> None:
     expected = attention_of(build(ALL_VIEWS))
-    first, second = in_processes(2, joined, attention_of_columns)
+    first, second = in_processes(2, in_process_group, attention_of_columns)
     assert first == second
     close(torch.tensor(first), expected)
 
@@ -128,13 +128,13 @@ def gradient_of_zeros() -> bool:
 
 
 def test_rows_of_zeros_have_no_gradient_that_is_not_finite() -> None:
-    assert in_processes(2, joined, gradient_of_zeros) == [True, True]
+    assert in_processes(2, in_process_group, gradient_of_zeros) == [True, True]
 
 
 def test_a_seed_gives_the_columns_of_the_whole_tables() -> None:
     whole = build(ALL_VIEWS)
     networks = []
-    for columns in (Columns(), Columns(0, 2), Columns(1, 2)):
+    for columns in (EmbeddingColumns(), EmbeddingColumns(0, 2), EmbeddingColumns(1, 2)):
         torch.manual_seed(3)
         networks.append(
             SlifMrNetwork(whole.graph, whole.network.config, entries=entries(), columns=columns)
@@ -151,14 +151,14 @@ def test_a_seed_gives_the_columns_of_the_whole_tables() -> None:
 
 def test_columns_that_cannot_be_shared_out_evenly_are_refused() -> None:
     with pytest.raises(ConfigError, match=f"{DIM} embedding columns for 4 processes"):
-        build(LIGHTGCN).network.keep_columns(Columns(0, 4))
+        build(LIGHTGCN).network.keep_columns(EmbeddingColumns(0, 4))
     with pytest.raises(ConfigError, match="a multiple of 4"):
-        SlifMrNetwork(build(LIGHTGCN).graph, LIGHTGCN, columns=Columns(0, 4))
+        SlifMrNetwork(build(LIGHTGCN).graph, LIGHTGCN, columns=EmbeddingColumns(0, 4))
 
 
 def test_columns_that_were_dropped_do_not_come_back() -> None:
     network = build(LIGHTGCN).network
-    network.keep_columns(Columns(0, 2))
-    network.keep_columns(Columns(0, 2))
+    network.keep_columns(EmbeddingColumns(0, 2))
+    network.keep_columns(EmbeddingColumns(0, 2))
     with pytest.raises(ConfigError, match="columns of process 0 of 2"):
-        network.keep_columns(Columns())
+        network.keep_columns(EmbeddingColumns())

@@ -69,7 +69,7 @@ def test_what_a_missing_modality_holds_does_not_matter(attention: bool) -> None:
         assert torch.equal(left, right)
 
 
-def test_all_parameters_get_finite_gradients_when_nothing_is_there() -> None:
+def test_all_parameters_get_finite_gradients_without_any_modality() -> None:
     module = fusion(attention=True)
     fused, _ = module(views(), torch.zeros_like(PRESENT))
     fused.sum().backward()

@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.nn.config import FusionPlace, InteractionConfig, ModalityConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations
+from slifmr_pl.nn.network_config import (
+    FusionPlace,
+    InteractionConfig,
+    ModalityConfig,
+    NetworkConfig,
+)
 from tests.graphs.oracles import close, dense, generator, interaction_matrix, normalised
 from tests.nn.catalogue import (
     ALL_VIEWS,
@@ -82,8 +87,8 @@ def dense_reference(built: World) -> tuple[Tensor, Tensor]:
     views, scores = [], []
     for name, lists in graph.modalities.items():
         s = torch.zeros(N_ITEMS, N_ITEMS)
-        for item, found in enumerate(lists.indices.tolist()):
-            s[item, [index for index in found if index >= 0]] = 1.0
+        for item, neighbours in enumerate(lists.indices.tolist()):
+            s[item, [index for index in neighbours if index >= 0]] = 1.0
         s = normalised(torch.maximum(s, s.T))
         s = (1 - GAMMA) * s + GAMMA * c
         h = torch.linalg.matrix_power(s, config.modality.layers) @ e_items
@@ -153,9 +158,9 @@ def test_wanted_rows_equal_the_full_forward_indexed_with_its_gradients(
     parameters = dict(built.network.named_parameters())
     full = built.network(built.graphs)
     part = built.network(built.graphs, users, items)
-    expected, found = tables(full), tables(part)
-    assert found.keys() == expected.keys()
-    for name, table in found.items():
+    expected, actual = tables(full), tables(part)
+    assert actual.keys() == expected.keys()
+    for name, table in actual.items():
         if name == "modality_attention":
             close(table, expected[name][:, items])
         else:

@@ -11,10 +11,10 @@ from tests.graphs.backends import every_backend
 from tests.graphs.oracles import (
     close,
     correlation_of,
+    dense_blocks,
     edges_of,
     generator,
     gradients,
-    joined,
     sparse_matrix,
 )
 
@@ -51,7 +51,7 @@ def test_mean_of_layers_equals_matrix_powers(
     correlation = correlation_of(N, seed=1) if with_correlation else None
     corner = None if correlation is None else correlation.scaled(0.5)
     graph = InteractionGraph.build(*PAIRS, N_USERS, N, corner, backend=backend)
-    matrix = joined(graph)
+    matrix = dense_blocks(graph)
     users, items = (torch.randn(n, DIM, generator=generator(2)) for n in (N_USERS, N))
 
     def reference(users: Tensor, items: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from slifmr_pl.graphs.correlation import (
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
 from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.nn.config import InteractionConfig, NetworkConfig
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
+from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig
 from slifmr_pl.nn.views import NetworkData, View, ViewContext
 from tests.graphs.oracles import close, correlation_of, generator
 from tests.nn.catalogue import ALL_VIEWS, CONFIGS, N_ITEMS, World, catalogue, world
@@ -53,14 +53,14 @@ def assert_equal(built: World, fused: Propagation, plain: Propagation, dropout: 
         results = []
         for graphs in (fused, plain):
             views = built.network(graphs, *rows, generator(5) if dropout else None)
-            found = list(tables(views))
+            outputs = list(tables(views))
             total = sum(
                 (table * torch.randn(table.shape, generator=generator(seed))).sum()
-                for seed, table in enumerate(found)
+                for seed, table in enumerate(outputs)
             )
             gradients = torch.autograd.grad(total, parameters.values(), allow_unused=True)
-            results.append((found, gradients))
-        for a, b in zip(*(found for found, _ in results), strict=True):
+            results.append((outputs, gradients))
+        for a, b in zip(*(outputs for outputs, _ in results), strict=True):
             close(a, b, rtol=1e-4, atol=1e-5)
         for name, a, b in zip(parameters, *(g for _, g in results), strict=True):
             assert (a is None) == (b is None), name
@@ -210,12 +210,12 @@ def test_a_view_of_ones_own_enters_the_fused_item_with_its_weight(fusion: str) -
     assert view.name == "Twins"
     context = with_view.network.context(with_view.graphs)
     expected = without.network(without.graphs)
-    found = with_view.network(with_view.graphs)
+    actual = with_view.network(with_view.graphs)
     if fusion == "late":
-        close(found.items, expected.items + 0.3 * view(context), rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(found.items, expected.items)
-    assert torch.equal(found.views["Twins"], view(context))
-    assert found.views["knowledge"].shape == found.views["Twins"].shape
+        close(actual.items, expected.items + 0.3 * view(context), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(actual.items, expected.items)
+    assert torch.equal(actual.views["Twins"], view(context))
+    assert actual.views["knowledge"].shape == actual.views["Twins"].shape
     # What C_t adds to graphs of one's own: nothing, unless an entry says so.
     assert set(with_view.graphs.item_graphs) == {"Twins"}
 

@@ -108,12 +108,12 @@ def test_swap_makes_the_next_graph_current_and_twice_is_once() -> None:
 
 def test_search_of_the_neighbours_is_as_configured(caplog: pytest.LogCaptureFixture) -> None:
     config = replace(CONFIG, search=NeighbourSearch("approximate", recall=1.0))
-    found, expected = SelfLoop(config, DATA, DIM), SelfLoop(CONFIG, DATA, DIM)
+    actual, expected = SelfLoop(config, DATA, DIM), SelfLoop(CONFIG, DATA, DIM)
     expected.build_next(0, items(1), None)
     with caplog.at_level(logging.INFO, logger="slifmr_pl"):
-        found.build_next(0, items(1), None)
+        actual.build_next(0, items(1), None)
     assert "approximate" in caplog.text
-    assert torch.equal(found.next_neighbours, expected.next_neighbours)
+    assert torch.equal(actual.next_neighbours, expected.next_neighbours)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -227,7 +227,7 @@ def test_items_that_are_all_opposite_give_no_edges() -> None:
     assert len(loop.correlation()) == 0
 
 
-def test_switched_off_there_is_no_graph_and_no_state_but_attention_is_refreshed() -> None:
+def test_without_a_loop_attention_is_refreshed_and_there_is_no_graph() -> None:
     loop = SelfLoop(replace(CONFIG, enabled=False), DATA, DIM, attention(0))
     assert loop.correlation() is None
     assert loop.config.all_entries == []

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
-from slifmr_pl.regression.closed_form import ItemRegression, item_regression
+from slifmr_pl.regression.item_regression import ItemRegression, item_regression
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
 SOURCES = [Path(__file__)]
@@ -41,10 +41,10 @@ def equal(one: Neighbours, other: Neighbours) -> bool:
 def test_kept_neighbours_are_those_of_the_search(
     tmp_path: Path,
 ) -> None:
-    found = cosine_neighbours(FEATURES, 3, present=PRESENT, centre=True)
-    assert equal(search(tmp_path), found)
-    assert equal(search(tmp_path, fails), found)
-    assert equal(search(tmp_path, fails, memory_budget_mb=1), found)
+    neighbours = cosine_neighbours(FEATURES, 3, present=PRESENT, centre=True)
+    assert equal(search(tmp_path), neighbours)
+    assert equal(search(tmp_path, fails), neighbours)
+    assert equal(search(tmp_path, fails, memory_budget_mb=1), neighbours)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def solved(folder: Path | None, compute: Any = item_regression, **changes: Any) 
 def test_kept_regressions_are_those_that_would_be_solved_again(
     tmp_path: Path,
 ) -> None:
-    found = solved(None)
-    assert all(map(torch.equal, solved(tmp_path), found))
-    assert all(map(torch.equal, solved(tmp_path, fails), found))
+    uncached = solved(None)
+    assert all(map(torch.equal, solved(tmp_path), uncached))
+    assert all(map(torch.equal, solved(tmp_path, fails), uncached))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slifmr_pl.graphs.inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.regression.profiles import SharedFacts, directions, facts_of, leading_directions
 from tests.graphs.oracles import generator

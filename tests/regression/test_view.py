@@ -5,9 +5,14 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import CheckpointError
-from slifmr_pl.graphs.inputs import ModelInputs
-from slifmr_pl.nn.config import KnowledgeConfig, ModalityConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.regression.closed_form import item_regression
+from slifmr_pl.graphs.model_inputs import ModelInputs
+from slifmr_pl.nn.network_config import (
+    KnowledgeConfig,
+    ModalityConfig,
+    NetworkConfig,
+    RegressionConfig,
+)
+from slifmr_pl.regression.item_regression import item_regression
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 from slifmr_pl.regression.view import RegressionView
 from tests.tiny_runs import demo_data
@@ -25,9 +30,9 @@ def inputs(catalogue: Path) -> ModelInputs:
 
 
 def solved(config: NetworkConfig, inputs: ModelInputs) -> Tensor:
-    found = RegressionView(config).solve(inputs)
-    assert found is not None
-    return found.shared_factors
+    solution = RegressionView(config).solve(inputs)
+    assert solution is not None
+    return solution.shared_factors
 
 
 @pytest.mark.parametrize("enabled", [[], ["modality"], ["knowledge"], ["modality", "knowledge"]])
@@ -67,7 +72,9 @@ def test_side_information_of_zero_regresses_interactions_alone(inputs: ModelInpu
 
 def bare(inputs: ModelInputs) -> ModelInputs:
     """As from a checkpoint: without features."""
-    return ModelInputs(inputs.graph, {}, inputs.fingerprint, inputs.vocabulary)
+    return ModelInputs(
+        inputs.graph, {}, inputs.fingerprint, inputs.vocabulary, features_are_absent=True
+    )
 
 
 def test_state_scores_alike_where_there_are_no_features(inputs: ModelInputs) -> None:
@@ -104,7 +111,7 @@ def test_regression_of_features_cannot_be_solved_without_them(inputs: ModelInput
     assert solved(NetworkConfig(**OFF), bare(inputs)).shape[0] == inputs.graph.n_items
 
 
-def test_disabled_view_has_nothing(inputs: ModelInputs) -> None:
+def test_disabled_regression_view_solves_nothing(inputs: ModelInputs) -> None:
     off = RegressionView(NetworkConfig(regression=RegressionConfig(enabled=False)))
     off.load(None)
     assert off.state is None

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.data.batches import EvalBatch
-from slifmr_pl.regression.closed_form import RegressionFactors
+from slifmr_pl.regression.item_regression import RegressionFactors
 from slifmr_pl.regression.view import WEIGHTS
 from slifmr_pl.regression.weight_search import best_weight
 from tests.graphs.oracles import generator
@@ -59,7 +59,7 @@ def weight(
     )
 
 
-def test_regression_that_knows_better_weighs_most_and_one_that_misleads_nothing() -> None:
+def test_better_regression_gets_the_highest_weight_and_a_misleading_one_zero() -> None:
     assert weight(noise=3.0, regression_noise=0.0) == max(WEIGHTS)
     assert weight(noise=0.0, regression_noise=0.0, sign=-1.0) == 0
 

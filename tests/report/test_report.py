@@ -51,7 +51,7 @@ def page_of(folder: Path, *options: str) -> str:
 def test_lists_are_those_that_the_test_counted(run: Run, trained: TrainedRun) -> None:
     assert run.evaluation is not None
     users = trained.data.users.encode(run.evaluation.users)
-    hits = np.array([trained.is_found(user).sum() for user in users])
+    hits = np.array([trained.is_hit(user).sum() for user in users])
     recall = run.evaluation.values[:, run.evaluation.columns.index("recall@20")]
     np.testing.assert_allclose(hits / trained.relevant.counts[users], recall)
 
@@ -60,8 +60,8 @@ def test_views_end_in_what_is_ranked_with(trained: TrainedRun) -> None:
     assert list(trained.views) == ["interactions", "image", "text", "knowledge", "fused"]
     dim = trained.module.representation_dim
     with torch.no_grad():
-        found = trained.module.representations()
-    assert torch.equal(trained.views["fused"], found.items[:, :dim])
+        representations = trained.module.representations()
+    assert torch.equal(trained.views["fused"], representations.items[:, :dim])
     assert len({view.shape for view in trained.views.values()}) == 1
 
 
@@ -192,7 +192,9 @@ def test_fifths_are_in_order_and_keep_equals_together() -> None:
     assert [len(group) for group in fifths(np.ones(7, np.int64))] == [7]
 
 
-def test_items_are_coloured_by_what_sorts_them_into_a_few_groups(trained: TrainedRun) -> None:
+def test_items_are_coloured_by_the_column_or_relation_that_groups_them_best(
+    trained: TrainedRun,
+) -> None:
     name, labels = grouping(trained.data, trained.cards)
     assert name in trained.data.relations.decode(range(len(trained.data.relations)))
     assert 1 < len({label for label in labels if label}) < len(labels) / 2
@@ -222,4 +224,4 @@ def test_similarities_equal_brute_force() -> None:
 def test_lists_of_users_without_test_items_are_empty(trained: TrainedRun) -> None:
     assert isinstance(trained.relevant, UserItems)
     without = np.flatnonzero(trained.relevant.counts == 0)
-    assert all(not trained.is_found(user).any() for user in without)
+    assert all(not trained.is_hit(user).any() for user in without)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from slifmr_pl.nn.config import NetworkConfig
+from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.serving.explanation import explain
 from tests.graphs.oracles import interaction_matrix
 from tests.nn.catalogue import CONFIGS, N_ITEMS, N_USERS, catalogue, world
@@ -17,10 +17,10 @@ def test_parts_of_either_side_add_up_to_the_score(config: NetworkConfig, correla
         views = built.network(built.graphs)
     # Also a user and an item without interactions, and an item without any modality.
     for user, item in ((3, 5), (N_USERS - 1, 5), (3, N_ITEMS - 1), (0, 0)):
-        found = explain(built.network, built.graphs, user, item)
+        explanation = explain(built.network, built.graphs, user, item)
         score = float(views.users[user] @ views.items[item])
-        assert found.score == pytest.approx(score, rel=1e-5)
-        for parts in (found.user_parts, found.item_parts):
+        assert explanation.score == pytest.approx(score, rel=1e-5)
+        for parts in (explanation.user_parts, explanation.item_parts):
             size = sum(abs(part.score) for part in parts)
             assert sum(part.score for part in parts) == pytest.approx(score, abs=1e-5 * size)
             assert len({part[:4] for part in parts}) == len(parts)
@@ -29,10 +29,10 @@ def test_parts_of_either_side_add_up_to_the_score(config: NetworkConfig, correla
 def test_parts_name_the_edges_of_every_graph() -> None:
     built = world(CONFIGS["all"])
     graph, item, user = catalogue(), 5, 3
-    found = explain(built.network, built.graphs, user, item)
+    explanation = explain(built.network, built.graphs, user, item)
     rows = {
-        (kind, view): {part.row for part in found.item_parts if part[:2] == (kind, view)}
-        for kind, view, *_ in found.item_parts
+        (kind, view): {part.row for part in explanation.item_parts if part[:2] == (kind, view)}
+        for kind, view, *_ in explanation.item_parts
     }
     assert rows["user", "interaction"] == set(graph.users[graph.items == item].tolist())
     assert built.correlation is not None
@@ -46,12 +46,12 @@ def test_parts_name_the_edges_of_every_graph() -> None:
         assert rows["modality", name] == linked - {-1}
     assert graph.triples is not None
     mine = graph.triples.heads == item
-    facts = {(part.relation, part.row) for part in found.item_parts if part.kind == "fact"}
+    facts = {(part.relation, part.row) for part in explanation.item_parts if part.kind == "fact"}
     tails = graph.triples.tails[mine].tolist()
     assert {(r, t) for r, t in facts if r is not None} >= set(
         zip(graph.triples.relations[mine].tolist(), tails, strict=True)
     )
-    own = {part.row for part in found.user_parts if part.kind == "item"}
+    own = {part.row for part in explanation.user_parts if part.kind == "item"}
     assert own == set(graph.items[graph.users == user].tolist())
 
 

@@ -61,9 +61,9 @@ def test_index_finds_what_the_manifest_says(exported: Path) -> None:
     faiss = importlib.import_module("faiss")
     tensors = load_file(exported / "embeddings.safetensors")
     index = faiss.read_index(str(exported / "items.faiss"))
-    found = index.search(tensors["users"], 20)[1]
+    approximate = index.search(tensors["users"], 20)[1]
     exact = np.argsort(-(tensors["users"] @ tensors["items"].T), axis=1)[:, :20]
-    hits = [len(set(a) & set(b)) / 20 for a, b in zip(found, exact, strict=True)]
+    hits = [len(set(a) & set(b)) / 20 for a, b in zip(approximate, exact, strict=True)]
     stated = json.loads((exported / "manifest.json").read_text())["faiss"]["recall@20"]
     assert stated == pytest.approx(np.mean(hits))
     assert stated >= 0.99

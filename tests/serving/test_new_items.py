@@ -17,7 +17,7 @@ def noisy_map(n_items: int, noise: float) -> tuple[torch.Tensor, torch.Tensor, t
     return features, noisy + 2, matrix
 
 
-def test_map_is_the_ridge_regression_of_its_strength() -> None:
+def test_feature_map_is_the_ridge_regression_of_its_strength() -> None:
     features, representations, _ = noisy_map(40, 2.0)
     fitted = fit_feature_map(features, representations)
     mean = representations.mean(0)
@@ -36,7 +36,7 @@ def test_explained_variance_is_that_of_items_left_out_one_by_one() -> None:
     assert fitted.explained == pytest.approx(explained, rel=1e-4)
 
 
-def test_map_finds_what_is_there_and_says_where_there_is_nothing() -> None:
+def test_feature_map_is_recovered_and_unrelated_features_explain_nothing() -> None:
     features, representations, matrix = noisy_map(300, 0.01)
     fitted = fit_feature_map(features, representations)
     torch.testing.assert_close(fitted.matrix.float(), matrix, atol=0.05, rtol=0)

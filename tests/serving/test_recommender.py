@@ -12,8 +12,8 @@ from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
 from slifmr_pl.models.base import catalogue_of
 from slifmr_pl.module import SlifMrModule
-from slifmr_pl.nn.config import InteractionConfig, NetworkConfig, RegressionConfig
-from slifmr_pl.regression.closed_form import append_regression
+from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig, RegressionConfig
+from slifmr_pl.regression.item_regression import append_regression
 from slifmr_pl.serving.recommender import Recommender
 from tests.tiny_runs import demo_data, full_model
 
@@ -30,9 +30,9 @@ def test_lists_are_those_of_predict(
     written = pq.read_table(checkpoint.parent / FILE).to_pylist()
     users = recommender.catalogue.users.ids.to_pylist()
     lists = [
-        found
+        recommendations
         for first in range(0, len(users), at_once)
-        for found in recommender.recommend(users[first : first + at_once], 7)
+        for recommendations in recommender.recommend(users[first : first + at_once], 7)
     ]
     rows = [(user, *place) for user, places in zip(users, lists, strict=True) for place in places]
     assert [row[:2] for row in rows] == [(row["user_id"], row["item_id"]) for row in written]
@@ -140,11 +140,11 @@ def grown(
     store = store_of(catalogue, tmp_path_factory.mktemp("store"))
     first = recommender.items.ids[0].as_py()
     facts = facts_of(recommender, first, "like the first")
-    found = recommender.add_items(
+    addition = recommender.add_items(
         ["like the first", "unknown"], stores={"text": store}, facts=[*facts, ("unknown", "r", "e")]
     )
-    assert found.unknown_facts == 1
-    assert found.explained < 1
+    assert addition.unknown_facts == 1
+    assert addition.explained < 1
     return recommender
 
 
@@ -225,7 +225,7 @@ def test_unusable_new_items_are_refused_and_nothing_changes(
     ],
     ids=["late", "early, fused users"],
 )
-def test_history_gives_what_the_items_of_a_user_send(
+def test_history_encoder_sums_the_messages_of_the_items(
     catalogue: Path, network: NetworkConfig
 ) -> None:
     """A known user without the share of the own embedding."""

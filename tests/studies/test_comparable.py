@@ -92,9 +92,9 @@ def test_models_are_named_first_and_settings_of_one_alone_are_left_out(run: Runs
         "C": run("c", settings={"model": knn}),
     }
     groups = [Group(name, (one,)) for name, one in runs.items()]
-    found = differing_settings(groups)
-    assert list(found) == ["model", "data.negatives"]
-    assert found["model"] == {"A": "SlifMrModule", "B": "Ease", "C": "ItemKnn"}
+    differing = differing_settings(groups)
+    assert list(differing) == ["model", "data.negatives"]
+    assert differing["model"] == {"A": "SlifMrModule", "B": "Ease", "C": "ItemKnn"}
     assert differing_settings(groups[1:]) == {
         "model": {"B": "Ease", "C": "ItemKnn"},
         "model.ks": {"B": [5], "C": [20]},

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from slifmr_pl.config.files import composed
+from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.studies.runs import (
     Job,
+    ensure_fitted,
     finished_run,
-    fitted,
     in_parallel,
     newest_run,
     validated_epochs,
@@ -50,12 +50,12 @@ def test_epochs_are_read_while_they_are_written(tmp_path: Path) -> None:
     assert list(validated_epochs(tmp_path, "val/ndcg@20", -1)) == []
 
 
-def test_a_run_that_fails_is_shown_with_what_it_said(tmp_path: Path) -> None:
+def test_error_of_a_failed_run_shows_the_end_of_its_log(tmp_path: Path) -> None:
     """In a process of its own, as all runs are."""
     config = tmp_path / "config.yaml"
     config.write_text("model: {no_such_key: 1}\n")
     with pytest.raises(RunError) as failed:
-        fitted(Job(tmp_path / "job", (config,), {"data.root": "nowhere"}), threads=1)
+        ensure_fitted(Job(tmp_path / "job", (config,), {"data.root": "nowhere"}), threads=1)
     assert "no_such_key" in str(failed.value)
     assert "log.txt" in str(failed.value)
 
@@ -98,14 +98,14 @@ def test_runs_of_other_settings_are_refused(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("model: {top_k: 5}\n")
     job = Job(tmp_path / "job", (config,), {"data.root": "here", "trainer.max_epochs": 3})
-    write_json(job.folder / "job.json", composed(job.configs, job.settings))
+    write_json(job.folder / "job.json", merged_configuration(job.configs, job.settings))
     done = record(job.folder, 0, "finished")
-    assert fitted(job, threads=1) == done
+    assert ensure_fitted(job, threads=1) == done
     config.write_text("# the same\nmodel:\n  top_k: 5\n")
-    assert fitted(job, threads=1) == done
+    assert ensure_fitted(job, threads=1) == done
     config.write_text("model: {top_k: 6}\n")
     with pytest.raises(RunError, match=r"model\.top_k was 5 and is 6"):
-        fitted(job, threads=1)
+        ensure_fitted(job, threads=1)
 
 
 def test_run_that_was_stopped_goes_on_and_one_that_failed_begins_anew(
@@ -124,7 +124,7 @@ def test_run_that_was_stopped_goes_on_and_one_that_failed_begins_anew(
         last = record(job.folder, 0, outcome) / "checkpoints" / "last.ckpt"
         last.parent.mkdir()
         last.touch()
-        assert fitted(job, threads=1) == job.folder / "run" / "version_1"
+        assert ensure_fitted(job, threads=1) == job.folder / "run" / "version_1"
         assert started.pop() == (last if goes_on else None)
 
 
@@ -139,7 +139,7 @@ def test_signal_stops_the_processes_that_run(tmp_path: Path, signum: signal.Sign
         "from pathlib import Path\nfrom slifmr_pl.studies import runs\n"
         f"sys.executable = {str(sleeper)!r}\n"
         f"job = runs.Job(Path({str(tmp_path / 'job')!r}), (), {{}})\n"
-        "runs.in_parallel(lambda job: runs.fitted(job, 1), [job], 1)\n"
+        "runs.in_parallel(lambda job: runs.ensure_fitted(job, 1), [job], 1)\n"
     )
     study = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     pid = tmp_path / "pid"

@@ -35,15 +35,15 @@ def share(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """A type of argument: names between commas, at least one."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
+    """A type of argument: names separated by commas, at least one."""
+    listed = [name.strip() for name in text.split(",") if name.strip()]
+    if not listed:
         raise argparse.ArgumentTypeError(f"there is no name in {text!r}")
-    return found
+    return listed
 
 
 def metric_names(text: str) -> list[str]:
-    """A type of argument: metrics between commas, each as METRIC@K."""
+    """A type of argument: metrics separated by commas, each as METRIC@K."""
     given = names(text)
     for name in given:
         metric, _, cutoff = name.partition("@")
@@ -99,7 +99,7 @@ def group(text: str) -> tuple[str, list[Path]]:
     return name, [Path(run) for run in runs.split(",") if run]
 
 
-def lettered(runs: Sequence[Path]) -> list[tuple[str, list[Path]]]:
+def groups_of_one(runs: Sequence[Path]) -> list[tuple[str, list[Path]]]:
     """Runs as groups of one, called A, B, C and so on."""
     letters = string.ascii_uppercase
     return [
@@ -167,14 +167,14 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
 
 def load_plugins(options: argparse.Namespace) -> None:
     """Imports the plug-ins that a command, its configurations and its runs name."""
-    from slifmr_pl.config.files import composed, named_plugins
+    from slifmr_pl.config.files import merged_configuration, named_plugins
     from slifmr_pl.config.plugins import load_from_here, load_installed
 
     files = list(getattr(options, "configs", []))
     runs = [*getattr(options, "runs", [])]
     runs += [run for _, of_group in getattr(options, "group", []) for run in of_group]
     files += [file for run in runs if (file := run / "config.yaml").is_file()]
-    in_files = [name for file in files for name in named_plugins(composed([file]))]
+    in_files = [name for file in files for name in named_plugins(merged_configuration([file]))]
     load_from_here([*options.plugins, *in_files])
     load_installed()
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from slifmr_pl.cli.commands.arguments import add_runs, at_least, console, lettered
+from slifmr_pl.cli.commands.arguments import add_runs, at_least, console, groups_of_one
 
 HELP = "compare tested runs: means, confidence intervals, paired significance tests"
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
     groups = [
         Group(name, tuple(read_evaluation(run, options.stage) for run in runs))
-        for name, runs in (*lettered(options.runs), *options.group)
+        for name, runs in (*groups_of_one(options.runs), *options.group)
     ]
     comparison = compare(groups, options.metrics, resamples=options.resamples, seed=options.seed)
     print_comparison(comparison, console())

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from slifmr_pl.cli.commands.arguments import add_runs, lettered
+from slifmr_pl.cli.commands.arguments import add_runs, groups_of_one
 
 HELP = "write a page about a run, or one that compares several"
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.report.run import read_run
     from slifmr_pl.report.run_page import as_page
 
-    groups = [*lettered(options.runs), *options.group]
+    groups = [*groups_of_one(options.runs), *options.group]
     if not groups:
         raise RunError(
             "no run is named",

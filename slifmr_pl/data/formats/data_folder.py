@@ -36,12 +36,12 @@ def read(root: Path, format: FormatName | Reader = "auto") -> RawData:
     root = Path(root)
     if not isinstance(format, Reader):
         _require_there(root, BUILT_IN[format].reads_files if format != "auto" else False)
-        format = recognised(root) if format == "auto" else BUILT_IN[format]()
+        format = recognised_reader(root) if format == "auto" else BUILT_IN[format]()
     _require_there(root, format.reads_files)
     return format.read(root)
 
 
-def recognised(root: Path) -> Reader:
+def recognised_reader(root: Path) -> Reader:
     """The one reader that recognises a folder.
 
     Raises:

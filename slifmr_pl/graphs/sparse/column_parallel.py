@@ -1,13 +1,15 @@
 """Columns of the embedding tables, shared out over processes.
 
-Every product with a constant graph treats each column alike and apart, so that a process can
-propagate the columns that it holds with no word to the others. What they exchange is small: sums
-over all columns, such as scores, and the views of a batch where a function needs whole rows.
+A product with a constant graph computes each column of the result from the same column of the
+table. So a process can propagate the columns that it holds without the others. What processes
+exchange is small: sums over all columns, such as scores, and the views of a batch where a function
+needs whole rows.
 
-A tensor is then one of two kinds. *Parts* [..., d/N] belong to this process's columns. Everything
-else is *common*: each process computes the same from the same. Every process also computes the
-whole loss, so that a gradient is right if it is complete for common tensors, and for parts that of
-the own columns. The three methods of `Columns` keep that; N = processes, d = embedding size.
+A tensor is one of two kinds. *Parts* [..., d/N] hold this process's columns. Everything else is
+*common*: every process computes the same values. Every process computes the whole loss, so the
+gradient of a common tensor has to be complete, and that of parts has to be complete for this
+process's columns. Three methods of `EmbeddingColumns` see to that: `sum_of`, `gathered` and
+`with_summed_gradients`. N = processes, d = embedding size.
 """
 
 from dataclasses import dataclass
@@ -20,8 +22,8 @@ from slifmr_pl.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns that this process holds; by default all.
+class EmbeddingColumns:
+    """The columns of the embedding tables that this process holds; by default all.
 
     Attributes:
         rank: This process.
@@ -74,7 +76,7 @@ class Columns:
         return _apply(_SumGradients, common, self)
 
 
-def unit_rows(parts: Tensor, columns: Columns) -> Tensor:
+def unit_rows(parts: Tensor, columns: EmbeddingColumns) -> Tensor:
     """Rows divided by their Euclidean length over all columns; rows of zeros stay.
 
     Args:
@@ -87,7 +89,9 @@ def unit_rows(parts: Tensor, columns: Columns) -> Tensor:
     return parts / columns.with_summed_gradients(lengths.clamp_min(1e-12))
 
 
-def _apply(function: type[torch.autograd.Function], tensor: Tensor, columns: Columns) -> Tensor:
+def _apply(
+    function: type[torch.autograd.Function], tensor: Tensor, columns: EmbeddingColumns
+) -> Tensor:
     if columns.count == 1:
         return tensor
     result: Tensor = function.apply(tensor, columns)
@@ -102,7 +106,7 @@ def _total(tensor: Tensor) -> Tensor:
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parts: Tensor, columns: Columns) -> Tensor:
+    def forward(ctx: Any, parts: Tensor, columns: EmbeddingColumns) -> Tensor:
         return _total(parts)
 
     @staticmethod
@@ -112,7 +116,7 @@ class _Sum(torch.autograd.Function):
 
 class _SumGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, common: Tensor, columns: Columns) -> Tensor:
+    def forward(ctx: Any, common: Tensor, columns: EmbeddingColumns) -> Tensor:
         return common.view_as(common)
 
     @staticmethod
@@ -122,7 +126,7 @@ class _SumGradients(torch.autograd.Function):
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parts: Tensor, columns: Columns) -> Tensor:
+    def forward(ctx: Any, parts: Tensor, columns: EmbeddingColumns) -> Tensor:
         ctx.columns = columns
         parts = parts.contiguous()
         every = [torch.empty_like(parts) for _ in range(columns.count)]

@@ -16,7 +16,7 @@ from torch.nn.functional import embedding_bag
 
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.graphs.sparse.reference import ReferenceGraph, edge_dropout_factors
+from slifmr_pl.graphs.sparse.reference_products import ReferenceGraph, edge_dropout_factors
 
 SparseBackend = Literal["auto", "csr", "torch_sparse"]
 INT32_MAX = 2**31 - 1
@@ -327,7 +327,7 @@ def spmm(graph: SparseGraph | ReferenceGraph, dense: Tensor, rows: Tensor | None
 
 
 def computes_single_rows(rows: Tensor) -> bool:
-    """Whether products of single rows are computed as such, see `spmm`."""
+    """Whether a product computes the wanted rows alone, see `spmm`."""
     return rows.device.type == "cpu"
 
 

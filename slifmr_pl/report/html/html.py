@@ -26,10 +26,10 @@ def element(tag: str, *content: str, **attributes: str | int | float) -> Html:
     )
     if tag in _VOID:
         return Html(f"<{tag}{named}>")
-    return Html(f"<{tag}{named}>{joined(content)}</{tag}>")
+    return Html(f"<{tag}{named}>{concatenated(content)}</{tag}>")
 
 
-def joined(parts: Iterable[str]) -> Html:
+def concatenated(parts: Iterable[str]) -> Html:
     """Several pieces one after the other."""
     return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in parts))
 
@@ -81,7 +81,7 @@ def table(
 
 
 def details(summary: str, *content: str) -> Html:
-    """Content that is shown on a click, and on paper."""
+    """Content that is shown on a click, and in print."""
     return element("details", element("summary", summary), *content)
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from slifmr_pl.errors import StorageError
-from slifmr_pl.report.html.html import Html, element, joined
+from slifmr_pl.report.html.html import Html, concatenated, element
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> Html:
         element("main", *chapters),
         element("script", Html(script)),
     )
-    return joined([Html("<!doctype html>\n"), element("html", head, body, lang="en"), Html("\n")])
+    return concatenated(
+        [Html("<!doctype html>\n"), element("html", head, body, lang="en"), Html("\n")]
+    )
 
 
 def write_page(path: Path, document: Html) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from slifmr_pl.report.html.figures import Bar, bars, curves, figures
-from slifmr_pl.report.html.html import Html, element, joined, paragraph, table
+from slifmr_pl.report.html.html import Html, concatenated, element, paragraph, table
+from slifmr_pl.report.html.item_cards import ItemCards
 from slifmr_pl.report.html.page import Section, page
-from slifmr_pl.report.html.pictures import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspected, Inspection
 from slifmr_pl.report.inspection.interaction_findings import Degrees
 from slifmr_pl.report.inspection.knowledge_findings import KnowledgeFindings
@@ -132,7 +132,7 @@ def _coverage(findings: Inspection) -> Html:
         for c in findings.coverage
         if c.decoded is not None and c.decoded < c.items - c.missing
     ]
-    return joined([table("Items of the catalogue", header, rows, numbers=False), *checked])
+    return concatenated([table("Items of the catalogue", header, rows, numbers=False), *checked])
 
 
 def _knowledge(findings: Inspection, knowledge: KnowledgeFindings) -> Html:
@@ -161,7 +161,7 @@ def _knowledge(findings: Inspection, knowledge: KnowledgeFindings) -> Html:
     linked = paragraph(
         f"{summary.linked_items:,} of {findings.summary.items:,} items occur in a triple."
     )
-    return joined([linked, figures(figure, reach), relations])
+    return concatenated([linked, figures(figure, reach), relations])
 
 
 def _links(inspected: Inspected, knowledge: KnowledgeFindings, cards: ItemCards) -> Html:
@@ -207,4 +207,4 @@ def _links(inspected: Inspected, knowledge: KnowledgeFindings, cards: ItemCards)
         caption = f"Entities with several items: {len(conflicts)} of {knowledge.conflicts}"
         header = ("entity", "item that keeps it", "items that lose the link")
         parts.append(table(caption, header, conflicts, numbers=False))
-    return joined(parts)
+    return concatenated(parts)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.report.html.pictures import holds_pictures
+from slifmr_pl.report.html.item_cards import holds_pictures
 
 Integers = npt.NDArray[np.int64]
 _FACTS = 3  # that are shown of an item

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction import FileModality, InputError
-from feature_extraction.items.files import locate_file, names_by_item, open_files
 from feature_extraction.items.images import decode_image
+from feature_extraction.items.input_files import locate_file, names_by_item, open_files
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
-from slifmr_pl.report.html.pictures import holds_pictures
+from slifmr_pl.report.html.item_cards import holds_pictures
 
 _DECODED = 2000  # most pictures that are decoded to see whether they are whole
 

@@ -72,8 +72,8 @@ def test_own_reader_is_configured_in_yaml_and_comes_back_from_the_run(tmp_path: 
     module = data_module(settings)
     assert isinstance(module.format, LikesReader)
     assert module.format.settings == {"class_path": CLASS, "init_args": {"sep": "|", "skip": 0}}
-    found = json.loads(json.dumps(inspect(module).findings.settings))
-    assert found["format"]["init_args"] == {"sep": "|", "skip": 0}
+    inspected = json.loads(json.dumps(inspect(module).findings.settings))
+    assert inspected["format"]["init_args"] == {"sep": "|", "skip": 0}
     with pytest.raises(ConfigError, match="sepp"):
         data_module({**settings, "format": {"class_path": CLASS, "init_args": {"sepp": "|"}}})
 

@@ -128,8 +128,8 @@ def test_exported_features_come_back(config: Path, catalogue: Path, tmp_path: Pa
     module = demo_data(catalogue)
     ids = module.data.items.ids.to_pylist()
     expected = module.stores["image"].aligned(ids)
-    found = FeatureStore.open(tmp_path / "back" / "features" / "image").aligned(ids)
-    for one, other in zip(expected, found, strict=True):
+    read_back = FeatureStore.open(tmp_path / "back" / "features" / "image").aligned(ids)
+    for one, other in zip(expected, read_back, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not expected[1].all()
 

@@ -9,7 +9,7 @@ from feature_extraction import Encoder, EncoderSpec, Item
 from feature_extraction.encoders.devices import load_encoder
 from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import Job, Prepared
-from feature_extraction.items.files import open_files
+from feature_extraction.items.input_files import open_files
 
 CPU = torch.device("cpu")
 

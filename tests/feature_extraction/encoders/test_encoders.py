@@ -37,7 +37,7 @@ from feature_extraction.encoders.devices import resolve_device
 from feature_extraction.encoders.model_files import identify
 from feature_extraction.encoders.preparation import InputPreparation, stack
 from feature_extraction.encoders.spec import Pooling, Precision
-from feature_extraction.items.files import open_files
+from feature_extraction.items.input_files import open_files
 from tests.feature_extraction.conftest import (
     BERT_TOKENS,
     CLIP_DIM,
@@ -91,8 +91,8 @@ def test_pooling_equals_a_hand_computation_on_each_text_alone(
         with torch.no_grad():
             hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
         expected.append(hidden[0] if pooling == "cls" else hidden.sum(0) / len(hidden))
-    found = encoded_texts(EncoderSpec("bert", str(bert_folder), pooling=pooling), texts)
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
+    vectors = encoded_texts(EncoderSpec("bert", str(bert_folder), pooling=pooling), texts)
+    torch.testing.assert_close(vectors, torch.stack(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_clip_text_is_the_projection_of_the_end_token(clip_folder: Path) -> None:
@@ -101,9 +101,9 @@ def test_clip_text_is_the_projection_of_the_end_token(clip_folder: Path) -> None
     with torch.no_grad():
         hidden = model.text_model(**tokens).last_hidden_state[0, -1]
     expected = hidden @ model.text_projection.weight.T
-    found = encoded_texts(EncoderSpec("clip-text", str(clip_folder)), ["red", "longer"])
-    assert found.shape == (2, CLIP_DIM)
-    torch.testing.assert_close(found[0], expected.detach(), rtol=1e-5, atol=1e-6)
+    vectors = encoded_texts(EncoderSpec("clip-text", str(clip_folder)), ["red", "longer"])
+    assert vectors.shape == (2, CLIP_DIM)
+    torch.testing.assert_close(vectors[0], expected.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_clip_image_is_the_projection_of_the_class_token(clip_folder: Path) -> None:
@@ -299,12 +299,12 @@ def sentence_folder(copied: dict[str, Path]) -> Path:
 
 
 def test_sentence_transformer_follows_its_own_files(sentence_folder: Path) -> None:
-    found = encoded_texts(EncoderSpec("sentence-transformer", str(sentence_folder)), ["HAT", "x"])
+    vectors = encoded_texts(EncoderSpec("sentence-transformer", str(sentence_folder)), ["HAT", "x"])
     model = AutoModel.from_pretrained(sentence_folder)
     tokens = AutoTokenizer.from_pretrained(sentence_folder)("red hat", return_tensors="pt")
     with torch.no_grad():
         expected = normalize(model(**tokens).last_hidden_state[0].amax(0), dim=0)
-    torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(vectors[0], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -357,14 +357,14 @@ def test_siglip_texts_are_padded_to_all_positions_as_it_was_trained(
     tmp_path: Path, bert_folder: Path
 ) -> None:
     folder = saved_siglip(tmp_path / "siglip", bert_folder)
-    found = encoded_texts(EncoderSpec("siglip-text", str(folder)), ["red hat", "blue"])
+    vectors = encoded_texts(EncoderSpec("siglip-text", str(folder)), ["red hat", "blue"])
     model = SiglipModel.from_pretrained(folder).eval()
     tokens = AutoTokenizer.from_pretrained(folder)(
         ["red hat", "blue"], padding="max_length", max_length=16, return_tensors="pt"
     )
     with torch.no_grad():
         expected = model.get_text_features(input_ids=tokens["input_ids"]).pooler_output
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(vectors, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_siglip_images_are_pooled_by_its_head(tmp_path: Path, bert_folder: Path) -> None:
@@ -388,8 +388,8 @@ def test_siglip2_of_any_size_takes_patches(tmp_path: Path) -> None:
     Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(folder)
     encoder = load(EncoderSpec("siglip-image", str(folder)))
     wide, high = (Image.radial_gradient("L").resize(s).convert("RGB") for s in ((64, 20), (20, 64)))
-    found = encoder(stack([one_of(encoder, wide), one_of(encoder, high)]))
-    torch.testing.assert_close(found[1:], encoder(pixels_of(encoder, high)))
+    vectors = encoder(stack([one_of(encoder, wide), one_of(encoder, high)]))
+    torch.testing.assert_close(vectors[1:], encoder(pixels_of(encoder, high)))
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "registers"])

@@ -13,7 +13,7 @@ import pytest
 from feature_extraction import FeatureError, InputError
 from feature_extraction.items import archives as module
 from feature_extraction.items.archives import Archives
-from feature_extraction.items.files import open_files
+from feature_extraction.items.input_files import open_files
 
 CONTENT = {f"deep/{number}.bin": bytes([number]) * 1000 * number for number in range(20)}
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from feature_extraction import InputError
-from feature_extraction.items.files import locate_file
 from feature_extraction.items.images import ASPECT_LIMIT, decode_image
+from feature_extraction.items.input_files import locate_file
 
 RED = (255, 0, 0)
 

@@ -20,7 +20,7 @@ from feature_extraction import (
     ItemInputs,
 )
 from feature_extraction import extract as extract_features
-from feature_extraction.items.files import Files, open_files
+from feature_extraction.items.input_files import Files, open_files
 from feature_extraction.stores import partial
 
 _TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")

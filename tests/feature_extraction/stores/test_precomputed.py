@@ -153,8 +153,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_features_are_refused(tmp_path: Path, name: str) -> None:
-    make, found = BAD[name]
-    with pytest.raises(FeatureError, match=found):
+    make, message = BAD[name]
+    with pytest.raises(FeatureError, match=message):
         make(tmp_path)
     assert not (tmp_path / "x").exists()
 

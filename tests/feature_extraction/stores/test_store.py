@@ -189,9 +189,9 @@ def test_processes_that_race_for_one_store_all_end_well(tmp_path: Path) -> None:
     ]
     for racer in racers:
         racer.start()
-    found = [results.get(timeout=60) for _ in range(20)]
+    read = [results.get(timeout=60) for _ in range(20)]
     for racer in racers:
         racer.join()
     assert [racer.exitcode for racer in racers] == [0, 0]
-    assert all(features == FEATURES.tolist() for features in found)
+    assert all(features == FEATURES.tolist() for features in read)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(map(str, range(10)))

@@ -27,12 +27,12 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 def test_verify_tells_coverage_norms_and_duplicates(store: FeatureStore) -> None:
-    found = verify(store.path)
-    assert "whole" in found
-    assert "39 of 40 items have features (97.5%)" in found
-    assert "1 ARE ZERO" in found
-    assert "3 items share their features with others, in 1 groups" in found
-    assert "'4', '8', '12'" in found
+    report = verify(store.path)
+    assert "whole" in report
+    assert "39 of 40 items have features (97.5%)" in report
+    assert "1 ARE ZERO" in report
+    assert "3 items share their features with others, in 1 groups" in report
+    assert "'4', '8', '12'" in report
 
 
 def test_verify_refuses_changed_values(store: FeatureStore) -> None:

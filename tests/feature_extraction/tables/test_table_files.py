@@ -97,7 +97,7 @@ def test_field_larger_than_a_megabyte_is_read(tmp_path: Path) -> None:
         ("a.xlsx", b"x", None, "suffix '.xlsx' is not known"),
     ],
 )
-def test_bad_file_names_what_and_where(
+def test_bad_file_is_refused_with_fault_and_row(
     tmp_path: Path, name: str, content: bytes, row: int | None, found: str
 ) -> None:
     path = write(tmp_path, name, content)

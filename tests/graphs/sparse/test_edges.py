@@ -95,10 +95,10 @@ def test_symmetrised_and_normalised_graphs_are_symmetric_to_the_last_bit(
     both = symmetrised(edges_of(matrix))
     assert torch.equal(dense(both), torch.maximum(matrix, matrix.T))
     result = symmetrically_normalised(both)
-    found = dense(result)
-    assert torch.equal(found, found.T)
-    assert found.isfinite().all()
-    close(found.double(), normalised(dense(both)))
+    normal = dense(result)
+    assert torch.equal(normal, normal.T)
+    assert normal.isfinite().all()
+    close(normal.double(), normalised(dense(both)))
 
 
 def test_nodes_without_edges_and_graphs_without_edges_have_no_nan() -> None:

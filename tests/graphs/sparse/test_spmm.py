@@ -119,10 +119,10 @@ def test_product_and_gradient_stay_float32_under_bfloat16_autocast(
     (wanted,) = torch.autograd.grad(expected.square().sum(), x)
     with torch.autocast("cpu", torch.bfloat16):
         result = spmm(graph, x, rows)
-        (found,) = torch.autograd.grad(result.square().sum(), x)
-    assert result.dtype == found.dtype == torch.float32
+        (gradient,) = torch.autograd.grad(result.square().sum(), x)
+    assert result.dtype == gradient.dtype == torch.float32
     assert torch.equal(result, expected)
-    assert torch.equal(found, wanted)
+    assert torch.equal(gradient, wanted)
 
 
 @every_backend
@@ -143,8 +143,8 @@ def test_gradient_that_is_not_contiguous_is_taken() -> None:
     matrix, x = matrix_and_input(False)
     graph = SparseGraph.build(edges_of(matrix), symmetric=False)
     x.requires_grad_()
-    (found,) = torch.autograd.grad(spmm(graph, x).T.contiguous().sum(), x)
-    close(found, matrix.sum(0).unsqueeze(1).expand(9, 5))
+    (gradient,) = torch.autograd.grad(spmm(graph, x).T.contiguous().sum(), x)
+    close(gradient, matrix.sum(0).unsqueeze(1).expand(9, 5))
 
 
 def test_columns_of_the_dense_operand_may_be_strided() -> None:

@@ -11,8 +11,8 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import StorageError
 from slifmr_pl.report.html.figures import Bar, bars, curves, histograms, scatter
 from slifmr_pl.report.html.html import Html, element, table
+from slifmr_pl.report.html.item_cards import ItemCards, thumbnail
 from slifmr_pl.report.html.page import Section, page, write_page
-from slifmr_pl.report.html.pictures import ItemCards, thumbnail
 
 EVIL = '"><script>alert(1)</script>&amp;'
 

@@ -71,8 +71,8 @@ def findings(folder: Path) -> Inspection:
 
 
 def said(findings: Inspection, part: str) -> Note:
-    (found,) = [note for note in notes(findings) if part in note.found]
-    return found
+    (note_of_part,) = [note for note in notes(findings) if part in note.found]
+    return note_of_part
 
 
 def test_sizes_and_spread(findings: Inspection) -> None:
@@ -134,7 +134,7 @@ def test_knowledge_graph(findings: Inspection) -> None:
     assert knowledge.conflicts == findings.summary.knowledge.contested_links == 1
 
 
-def test_links_are_sampled_with_what_shows_whether_they_are_right(findings: Inspection) -> None:
+def test_samples_of_links_come_with_facts_to_check_them_by(findings: Inspection) -> None:
     assert findings.knowledge is not None
     by_item = {sample.item: sample for sample in findings.knowledge.samples}
     assert set(by_item) == {"a", "A"}
@@ -170,12 +170,12 @@ def test_texts_tell_whether_links_can_be_right(tmp_path: Path, right: bool) -> N
     }
     for name, (header, rows) in tables.items():
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]))
-    found = look(tmp_path, split=SplitConfig())
-    assert found.knowledge is not None
-    agreement = found.knowledge.agreement
+    findings = look(tmp_path, split=SplitConfig())
+    assert findings.knowledge is not None
+    agreement = findings.knowledge.agreement
     assert agreement is not None
     assert (agreement.items, agreement.certain) == (n, right)
-    noted = any("words in common" in note.found for note in notes(found))
+    noted = any("words in common" in note.found for note in notes(findings))
     assert noted is not right
     if right:  # one of three words, always; at random, one time in twelve
         assert agreement.alike == pytest.approx(1 / 3)
@@ -201,15 +201,19 @@ def test_modality_that_training_would_refuse_is_said(folder: Path) -> None:
 def test_clean_data_have_no_notes(tmp_path: Path) -> None:
     rows = "".join(f"u{u},i{i}\n" for u in range(12) for i in range(12))
     (tmp_path / "interactions.csv").write_text("user_id,item_id\n" + rows)
-    found = inspect(SlifMrDataModule(str(tmp_path)))
-    assert notes(found.findings) == []
-    assert (found.findings.times, found.findings.knowledge, found.findings.coverage) == (
+    inspected = inspect(SlifMrDataModule(str(tmp_path)))
+    assert notes(inspected.findings) == []
+    assert (
+        inspected.findings.times,
+        inspected.findings.knowledge,
+        inspected.findings.coverage,
+    ) == (
         None,
         None,
         [],
     )
-    assert "Nothing odd" in as_page(found)
-    assert "12 users, 12 items" in as_text(found.findings)
+    assert "Nothing odd" in as_page(inspected)
+    assert "12 users, 12 items" in as_text(inspected.findings)
 
 
 def test_command_prints_and_writes(

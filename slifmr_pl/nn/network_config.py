@@ -72,7 +72,8 @@ class RegressionConfig:
 
     Attributes:
         enabled: Whether it takes part in the score.
-        weight: ω, its weight; 1 lets it spread a user's scores as much as the other views do.
+        weight: ω, its weight; at 1, its scores have the same standard deviation over the catalogue
+            as those of the other views, for every user.
             None: before each validation of `fit`, the best for a sample of the validation users
             is chosen among 0 and some values up to 1. Without validation it is 0.35.
         rank: Most eigenvectors to keep. User and item vectors grow by as many numbers, and

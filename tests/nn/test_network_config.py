@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.nn.config import (
+from slifmr_pl.nn.network_config import (
     InteractionConfig,
     KnowledgeConfig,
     ModalityConfig,

@@ -5,8 +5,12 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from slifmr_pl.regression import closed_form
-from slifmr_pl.regression.closed_form import RegressionFactors, append_regression, item_regression
+import slifmr_pl.regression.item_regression as regression
+from slifmr_pl.regression.item_regression import (
+    RegressionFactors,
+    append_regression,
+    item_regression,
+)
 from tests.graphs.oracles import generator
 
 N_USERS, N_ITEMS, RIDGE = 40, 25, 3.0
@@ -50,9 +54,9 @@ def factors(rank: int, **side: Any) -> RegressionFactors:
 
 
 def scores(rank: int, **side: Any) -> Tensor:
-    found = factors(rank, **side)
-    assert found.users.dtype == found.items.dtype == torch.float32
-    return found.users.double() @ found.items.double().T
+    solved = factors(rank, **side)
+    assert solved.users.dtype == solved.items.dtype == torch.float32
+    return solved.users.double() @ solved.items.double().T
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -62,13 +66,13 @@ def test_products_of_full_rank_are_the_regression_for_items_that_a_user_has_not(
 ) -> None:
     known, x = interactions(), profiles()
     side = [csr_array(x.numpy()) if sparse else x.numpy()]
-    found = scores(N_ITEMS, profiles=side, profile_weight=weight)
+    predicted = scores(N_ITEMS, profiles=side, profile_weight=weight)
     expected = ease(known, weight**0.5 * x.T)
     for user in range(N_USERS - 1):
         new = ~known[user]
-        ratio = expected[user, new].norm() / found[user, new].norm()
+        ratio = expected[user, new].norm() / predicted[user, new].norm()
         torch.testing.assert_close(
-            ratio * found[user, new], expected[user, new], rtol=1e-4, atol=1e-5
+            ratio * predicted[user, new], expected[user, new], rtol=1e-4, atol=1e-5
         )
 
 
@@ -84,8 +88,8 @@ def test_factor_of_a_history_is_that_of_a_user_who_has_it() -> None:
 
 @pytest.mark.parametrize("weight", [1e17, 1e-12])
 def test_extreme_weights_leave_finite_factors(weight: float) -> None:
-    found = factors(N_ITEMS, profiles=[profiles().numpy()], profile_weight=weight)
-    assert all(part.isfinite().all() for part in found[:3])
+    solved = factors(N_ITEMS, profiles=[profiles().numpy()], profile_weight=weight)
+    assert all(part.isfinite().all() for part in solved[:3])
 
 
 def test_item_without_interactions_is_scored_by_what_is_known_of_it_alone() -> None:
@@ -105,7 +109,7 @@ def test_large_catalogues_get_the_factors_of_small_ones(
 ) -> None:
     side = {"profiles": [profiles().numpy(), csr_array(profiles().numpy())], "profile_weight": 0.7}
     small = scores(rank, **side)
-    monkeypatch.setattr(closed_form, "_DENSE_ITEMS", 0)
+    monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
     torch.testing.assert_close(scores(rank, **side), small, rtol=1e-4, atol=1e-5)
     assert torch.equal(scores(rank, **side), scores(rank, **side))
 
@@ -122,11 +126,11 @@ def test_rank_above_what_there_is_keeps_all() -> None:
 
 
 def test_large_catalogue_with_one_user_has_no_regression(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed_form, "_DENSE_ITEMS", 0)
+    monkeypatch.setattr(regression, "_DENSE_ITEMS", 0)
     one = torch.tensor([0])
-    found = item_regression(one, one, 1, 5, rank=3, ridge=RIDGE).factors(one, one, 1)
-    assert found.users.shape == (1, 0)
-    assert found.items.shape == (5, 0)
+    solved = item_regression(one, one, 1, 5, rank=3, ridge=RIDGE).factors(one, one, 1)
+    assert solved.users.shape == (1, 0)
+    assert solved.items.shape == (5, 0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])

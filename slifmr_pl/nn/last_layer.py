@@ -1,7 +1,8 @@
-"""What reaches users and items in the last step of the interaction view.
+"""The messages that users and items pass on in the last layer of the interaction view.
 
-With X the embeddings that enter the view, its representations are Σ_{l≤L} A^l X ÷ (L+1): a share of
-X itself, and what the neighbours send, A · (Σ_{l<L} A^l X ÷ (L+1)).
+With X the embeddings that enter the view, its representations are Σ_{l≤L} A^l X ÷ (L+1). That is
+X ÷ (L+1) plus the messages of the neighbours, A · M with M = Σ_{l<L} A^l X ÷ (L+1). So M tells how
+much each neighbour adds to a representation, and what a user gets who was not in training.
 U = users, I = items, d = embedding size, L = layers of the interaction view.
 """
 
@@ -16,8 +17,8 @@ from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.propagation import propagate_mean
 
 
-class LastStep(NamedTuple):
-    """What each node sends: Σ_{l<L} A^l X ÷ (L+1); zeros without layers.
+class LastLayerMessages(NamedTuple):
+    """M, the message of each node: Σ_{l<L} A^l X ÷ (L+1); zeros without layers.
 
     Attributes:
         users: float32 [U, d].
@@ -28,8 +29,8 @@ class LastStep(NamedTuple):
     items: Tensor
 
     @classmethod
-    def of(cls, network: SlifMrNetwork, graphs: Propagation) -> "LastStep":
-        """From a network and the graphs that it propagates over."""
+    def of(cls, network: SlifMrNetwork, graphs: Propagation) -> "LastLayerMessages":
+        """The messages of a network over the graphs of an epoch."""
         layers = network.config.interaction.layers
         items: Tensor = network.item_embedding
         if network.fusion.early:
@@ -44,18 +45,19 @@ class LastStep(NamedTuple):
 
 
 @torch.no_grad()
-def sent_to_users(
+def messages_to_new_user(
     network: SlifMrNetwork, graphs: Propagation, views: Representations, graph: HeterogeneousGraph
 ) -> Tensor:
-    """What an item sends to a user who has nothing else.
+    """What each item adds to the representation of a user whom training has not seen.
 
-    A user of n items receives the sum over them ÷ √n. Without layers nothing is sent, and the
-    item's representation stands in for it: such a user is where the items are.
+    A user of n items is the sum of their messages ÷ √n. A view without layers passes no messages;
+    there the representation of the item itself is taken, so that users lie near their items.
 
     Args:
         network: With all columns.
-        graphs: What it propagates over.
-        views: What it gives; columns beyond the network's own, of the regression, are left out.
+        graphs: The matrices of the epoch.
+        views: The representations; columns beyond the embedding, those of the regression, are
+            left out.
         graph: The data set's graphs.
 
     Returns:
@@ -69,5 +71,5 @@ def sent_to_users(
         degrees += injection.edges.row_sums().detach().to(degrees)
     # An item that nobody has yet counts as one that this user alone has.
     scale = degrees.clamp_min(1).rsqrt()
-    sent = LastStep.of(network, graphs).items
-    return sent * scale.to(sent).unsqueeze(1)
+    messages = LastLayerMessages.of(network, graphs).items
+    return messages * scale.to(messages).unsqueeze(1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.losses.ranking import bpr_loss, sampled_softmax_loss
+from slifmr_pl.losses.ranking_losses import bpr_loss, sampled_softmax_loss
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The graphs of an epoch in ordinary autograd, see `slifmr_pl.graphs.sparse.reference`.
+"""The graphs of an epoch in ordinary autograd, see `slifmr_pl.graphs.sparse.reference_products`.
 
 U = users, I = items, d = embedding size, R = directed relations.
 """
@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.graphs.sparse.edges import Edges
-from slifmr_pl.graphs.sparse.reference import ReferenceGraph, edge_dropout_factors, weighted_sums
+from slifmr_pl.graphs.sparse.reference_products import (
+    ReferenceGraph,
+    edge_dropout_factors,
+    weighted_sums,
+)
 from slifmr_pl.graphs.triples import DirectedTriples
 
 

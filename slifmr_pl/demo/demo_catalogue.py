@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from slifmr_pl.demo.factors import DemoLatents, draw_activity, draw_choices, draw_latents
 from slifmr_pl.demo.facts import Triple, build_triples
-from slifmr_pl.demo.pictures import GREY_PALETTE
-from slifmr_pl.demo.texts import FOREIGN, ProductText, write_text
+from slifmr_pl.demo.product_pictures import GREY_PALETTE
+from slifmr_pl.demo.product_texts import FOREIGN, ProductText, write_text
 
 SIDES = (48, 64, 80, 96, 128)
 FIRST_TIMESTAMP = 1_700_000_000

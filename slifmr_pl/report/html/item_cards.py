@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from feature_extraction import InputError
-from feature_extraction.items.files import locate_file
 from feature_extraction.items.images import decode_image
+from feature_extraction.items.input_files import locate_file
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.report.html.html import Html, element
 
