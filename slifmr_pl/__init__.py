@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slifmr_pl.data.table_columns import FileRows
     from slifmr_pl.data.vocabulary import Vocabulary
     from slifmr_pl.datamodule import SlifMrDataModule
+    from slifmr_pl.explanation import Explanation, ScoreShare
     from slifmr_pl.graphs.correlation import (
         CorrelationBuilder,
         CorrelationData,
@@ -67,6 +68,7 @@ __all__ = [
     "CorrelationData",
     "CorrelationEntry",
     "Edges",
+    "Explanation",
     "FileRows",
     "FilterConfig",
     "FrozenFeatures",
@@ -102,6 +104,7 @@ __all__ = [
     "Recommender",
     "RecommenderModule",
     "RegressionConfig",
+    "ScoreShare",
     "SelfLoopConfig",
     "SlifMrDataModule",
     "SlifMrModule",
@@ -134,6 +137,7 @@ _MODULES = {
     "CorrelationData": "graphs.correlation",
     "CorrelationEntry": "graphs.correlation",
     "Edges": "graphs.sparse.edges",
+    "Explanation": "explanation",
     "FileRows": "data.table_columns",
     "FilterConfig": "data.dataset",
     "FrozenFeatures": "data.features",
@@ -169,6 +173,7 @@ _MODULES = {
     "Recommender": "serving.recommender",
     "RecommenderModule": "models.base",
     "RegressionConfig": "nn.network_config",
+    "ScoreShare": "explanation",
     "SelfLoopConfig": "nn.self_loop",
     "SlifMrDataModule": "datamodule",
     "SlifMrModule": "module",

@@ -15,6 +15,7 @@ from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.distributed.column_strategy import ColumnStrategy
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.explanation import Explanation, explain
 from slifmr_pl.graphs.correlation import CorrelationEntries
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
 from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
@@ -277,6 +278,10 @@ class SlifMrModule(RecommenderModule):
         context, views = self.network.context(self.propagation), self._views()
         side = {view.name: view(context) for view in self.network.side_views}
         return {"interactions": views.interaction, **side, "fused": views.items}
+
+    def explain(self, user: int, item: int) -> Explanation:
+        """The score of a user and an item as an exact sum, both by their rows."""
+        return explain(self.network, self.propagation, user, item, self.regression())
 
     def learned_neighbours(self) -> Neighbours | None:
         """The correlation graph; None before there is one."""

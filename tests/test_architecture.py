@@ -30,6 +30,7 @@ ROOMS = [
     "slifmr_pl.losses",
     "slifmr_pl.metrics",
     "slifmr_pl.regression",
+    "slifmr_pl.explanation",
     "slifmr_pl.distributed",
     "slifmr_pl.recommendation_datamodule",
     "slifmr_pl.datamodule",

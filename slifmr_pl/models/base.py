@@ -43,6 +43,7 @@ from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import CheckpointError, ConfigError
+from slifmr_pl.explanation import Explanation
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
@@ -191,11 +192,8 @@ class RecommenderModule(Part, RankingModule):
         """Neighbours of the items that training has found; None by default."""
         return None
 
-    def explain(self, user: int, item: int) -> Any:
+    def explain(self, user: int, item: int) -> Explanation:
         """Why an item has the score that it has for a user, both by their rows.
-
-        Returns:
-            A `slifmr_pl.serving.explanation.Explanation`.
 
         Raises:
             ConfigError: If the model does not explain its scores, which is the default.

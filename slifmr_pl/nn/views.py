@@ -132,7 +132,7 @@ class Contribution(NamedTuple):
     """Summands of a view's vector of one item, for explanations.
 
     Attributes:
-        kind: What the summands come from, see `slifmr_pl.serving.explanation.ScoreShare`.
+        kind: What the summands come from, see `slifmr_pl.explanation.ScoreShare`.
         rows: int64 [p], row of the item or entity of each summand; None for one without a row.
         vectors: float32 [p, d].
         relations: int64 [p], directed relation of each, where there is one.

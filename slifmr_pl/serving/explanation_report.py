@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slifmr_pl.data.catalogue import Catalogue
-from slifmr_pl.serving.explanation import Explanation, ScoreShare
+from slifmr_pl.explanation import Explanation, ScoreShare
 
 _MEANINGS = {
     "own": "what training has learned of it alone",

@@ -35,21 +35,14 @@ def run(options: argparse.Namespace) -> int:
     from feature_extraction.tables.table_files import read_table
     from slifmr_pl.cli.commands.arguments import console
     from slifmr_pl.models.base import catalogue_of, load_model
-    from slifmr_pl.module import SlifMrModule
     from slifmr_pl.runs.atomic_files import write_json
-    from slifmr_pl.serving.explanation import explain
     from slifmr_pl.serving.explanation_report import as_dict, print_explanation
 
     module = load_model(options.checkpoint)
     catalogue = catalogue_of(module, options.checkpoint)
     (user,) = catalogue.users.encode([options.user])
     (item,) = catalogue.items.encode([options.item])
-    if isinstance(module, SlifMrModule):
-        explanation = explain(
-            module.network, module.propagation, int(user), int(item), module.regression()
-        )
-    else:
-        explanation = module.explain(int(user), int(item))
+    explanation = module.explain(int(user), int(item))
     titles = {}
     if options.titles is not None:
         file, column = options.titles

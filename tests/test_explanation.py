@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from slifmr_pl.explanation import explain
 from slifmr_pl.nn.network_config import NetworkConfig
-from slifmr_pl.serving.explanation import explain
 from tests.graphs.oracles import interaction_matrix
 from tests.nn.catalogue import CONFIGS, N_ITEMS, N_USERS, catalogue, world
 
