@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from slifmr_pl.data.table_columns import FileRows
     from slifmr_pl.data.vocabulary import Vocabulary
     from slifmr_pl.datamodule import SlifMrDataModule
+    from slifmr_pl.errors import CheckpointError, ConfigError, DataError
     from slifmr_pl.explanation import Explanation, ScoreShare
     from slifmr_pl.graphs.correlation import (
         CorrelationBuilder,
         CorrelationData,
         CorrelationEntry,
         Injection,
+        IntoInteractions,
+        IntoKnowledge,
+        IntoModalities,
         Target,
     )
     from slifmr_pl.graphs.item_graphs import item_edges
@@ -64,9 +68,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AlignedView",
     "CatalogueMetric",
+    "CheckpointError",
+    "ConfigError",
     "CorrelationBuilder",
     "CorrelationData",
     "CorrelationEntry",
+    "DataError",
     "Edges",
     "Explanation",
     "FileRows",
@@ -77,6 +84,9 @@ __all__ = [
     "Injection",
     "InteractionConfig",
     "Interactions",
+    "IntoInteractions",
+    "IntoKnowledge",
+    "IntoModalities",
     "ItemFeatures",
     "ItemView",
     "KnowledgeConfig",
@@ -133,9 +143,12 @@ __all__ = [
 _MODULES = {
     "AlignedView": "losses.context",
     "CatalogueMetric": "metrics.metric",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
     "CorrelationBuilder": "graphs.correlation",
     "CorrelationData": "graphs.correlation",
     "CorrelationEntry": "graphs.correlation",
+    "DataError": "errors",
     "Edges": "graphs.sparse.edges",
     "Explanation": "explanation",
     "FileRows": "data.table_columns",
@@ -146,6 +159,9 @@ _MODULES = {
     "Injection": "graphs.correlation",
     "InteractionConfig": "nn.network_config",
     "Interactions": "data.interactions",
+    "IntoInteractions": "graphs.correlation",
+    "IntoKnowledge": "graphs.correlation",
+    "IntoModalities": "graphs.correlation",
     "ItemFeatures": "graphs.model_inputs",
     "ItemView": "nn.fusion",
     "KnowledgeConfig": "nn.network_config",

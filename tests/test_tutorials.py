@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "extending.md"]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
@@ -62,8 +62,8 @@ def says(printed: str, expected: str) -> bool:
     return re.search(r"(?s:.*)".join(part for part in parts if part), printed) is not None
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_tutorial_does_what_it_says(
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLIFMR_CACHE", str(tmp_path / "cache"))

@@ -76,7 +76,9 @@ def choose(args: list[str], defaults: Mapping[str, type]) -> Choice:
     plugins.load_installed()
     choice = Choice(given.rest, {}, {}, {})
     if given.packages:
-        choice.args.append(f"--plugins={json.dumps(given.packages)}")
+        helps = [n for n, arg in enumerate(choice.args) if arg.partition("=")[0].endswith(".help")]
+        place = helps[0] if helps else len(choice.args)  # behind `--x.help`, nothing is understood
+        choice.args.insert(place, f"--plugins={json.dumps(given.packages)}")
     for section in SECTIONS:
         names = given.in_files[section] + given.in_flags[section]  # flags win
         classes = [defaults[section], *(find_class(name, section) for name in names)]

@@ -305,6 +305,18 @@ def test_help_is_about_the_chosen_model(capsys: pytest.CaptureFixture[str]) -> N
     assert "--model.network" not in printed
 
 
+def test_help_is_about_a_part_of_a_plugin(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"{package}.py").write_text(TERM)
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--plugins", package, "--model.loss.terms.help", f"{package}.Spread"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "Scores of negatives that are far from zero" in printed
+    assert "Of the term. (type: float, default: 0.1)" in printed
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "expected"),
     [
