@@ -135,7 +135,10 @@ def test_run_with_an_own_sampler_resumes_in_the_middle_of_an_epoch(
 
 
 def test_own_sampler_is_named_in_a_configuration(catalogue: Path) -> None:
-    sampler = {"class_path": f"{__name__}.PopularitySampler", "init_args": {"power": 0.25}}
+    sampler = {
+        "class_path": f"{PopularitySampler.__module__}.PopularitySampler",
+        "init_args": {"power": 0.25},
+    }
     module = data_module({"root": str(catalogue), "sampler": sampler})
     assert isinstance(module.sampler, PopularitySampler)
     assert module.sampler.power == 0.25
