@@ -15,6 +15,7 @@ from feature_extraction.encoders.spec import Dtype, EncoderSpec, Pooling, Precis
 from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError, UserFacingError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
+from feature_extraction.pipes import STATUS, ends_quietly
 
 if TYPE_CHECKING:
     from feature_extraction.items.item_table import ItemTable
@@ -32,15 +33,22 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 if the input cannot be used as asked (argparse exits with 2 too).
     """
-    options = _parser().parse_args(args)
-    try:
-        with _log_to_stderr():
-            commands = {"extract": _extract, "import": _import, "show": _show, "verify": _verify}
-            commands[options.command](options)
-    except UserFacingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with ends_quietly():
+        options = _parser().parse_args(args)
+        try:
+            with _log_to_stderr():
+                commands = {
+                    "extract": _extract,
+                    "import": _import,
+                    "show": _show,
+                    "verify": _verify,
+                }
+                commands[options.command](options)
+        except UserFacingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return 0
+    return STATUS
 
 
 def _parser() -> argparse.ArgumentParser:

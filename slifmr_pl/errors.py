@@ -1,5 +1,6 @@
 """Errors of the training package; all carry found / expected / fix, with file and row."""
 
+import errno
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +34,11 @@ class DivergenceError(UserFacingError):
 class StorageError(UserFacingError):
     """A disk or a folder that does not take what has to be written."""
 
+    @staticmethod
+    def is_meant(error: OSError) -> bool:
+        """Whether the system says that something cannot be written; full disks and their like."""
+        return error.errno in _STORAGE
+
     @classmethod
     def of(cls, error: OSError, path: str | Path | None = None) -> Self:
         """What the system said about a file, by default the one that it named.
@@ -48,6 +54,13 @@ class StorageError(UserFacingError):
             "was saved before is whole, and `fit --ckpt_path last` goes on from it",
             path=path or error.filename,
         )
+
+
+_STORAGE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
 
 
 __all__ = [

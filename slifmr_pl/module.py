@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from slifmr_pl.checkpoints.data import check_data, data_state
@@ -29,6 +30,7 @@ from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring, VectorRanker
 from slifmr_pl.models.trainer import validation_sample
+from slifmr_pl.models.unused import unused_settings
 from slifmr_pl.nn.last_layer import messages_to_new_user
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.network_config import NetworkConfig
@@ -318,9 +320,15 @@ class SlifMrModule(RecommenderModule):
     # Training
 
     def on_fit_start(self) -> None:
-        """Solves the regression in one process for all."""
+        """Says which settings have no effect, and solves the regression in one process for all."""
         super().on_fit_start()
         assert self.inputs is not None
+        self._regression.check_memory(self.n_items)
+        unused = unused_settings(
+            self.network_config, self.self_loop_config, self.loss_config, self.inputs
+        )
+        for reason, names in unused.items():
+            rank_zero_warn(f"No effect: {', '.join(names)}, since {reason}.")
         if self.trainer.world_size > 1:
             strategy = self.trainer.strategy
             self._regression.broadcast_from_first(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 
+from slifmr_pl.config.bounds import require, require_counts, require_seed
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
@@ -35,10 +36,21 @@ logger = logging.getLogger(__name__)
 
 _SAMPLED_USERS = 2048
 
+TestMasks = Literal["train", "train+valid"]
+TestItems = Literal["all", "cold"]
+
 
 def default_cache() -> Path:
-    """`$SLIFMR_CACHE`, or `~/.cache/slifmr_pl`; keyed by content, so that all runs share it."""
-    return Path(os.environ.get("SLIFMR_CACHE", Path.home() / ".cache" / "slifmr_pl"))
+    """`$SLIFMR_CACHE`, or `slifmr_pl` below `$XDG_CACHE_HOME` or `~/.cache`.
+
+    What is in it is keyed by content, so that all runs share it.
+    """
+    own = os.environ.get("SLIFMR_CACHE")
+    if own:
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME", "")  # a relative one does not count, by its standard
+    folder = Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache"
+    return folder / "slifmr_pl"
 
 
 def data_module_of(trainer: pl.Trainer) -> "RecommendationDataModule":
@@ -86,7 +98,7 @@ class RecommendationDataModule(pl.LightningDataModule):
         perturbations: How training data are made worse, to see how much a model loses by
             it. What is masked in the ranking stays that of the data as they are.
         cache_dir: Where feature stores, neighbours and sorted triples are kept; default
-            `$SLIFMR_CACHE` or `~/.cache/slifmr_pl`.
+            `$SLIFMR_CACHE`, or `slifmr_pl` below `$XDG_CACHE_HOME` or `~/.cache`.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
         seed: Seed of batches and negatives.
 
@@ -110,14 +122,29 @@ class RecommendationDataModule(pl.LightningDataModule):
         negatives: int = 32,
         sampler: NegativeSampler | None = None,
         eval_batch_size: int = 1024,
-        test_masks: Literal["train", "train+valid"] = "train+valid",
-        test_items: Literal["all", "cold"] = "all",
+        test_masks: TestMasks = "train+valid",
+        test_items: TestItems = "all",
         perturbations: Perturbations = Perturbations(),
         cache_dir: str | None = None,
         memory_budget_mb: int = 256,
         seed: int = 2026,
     ) -> None:
         super().__init__()
+        require_counts(
+            "data",
+            1,
+            neighbours=neighbours,
+            batch_size=batch_size,
+            negatives=negatives,
+            eval_batch_size=eval_batch_size,
+            memory_budget_mb=memory_budget_mb,
+        )
+        require_seed("data", seed)
+        require(
+            "data",
+            ("test_masks", test_masks, test_masks in get_args(TestMasks), "train or train+valid"),
+            ("test_items", test_items, test_items in get_args(TestItems), "all or cold"),
+        )
         self.filters = filters
         self.split = split
         self.use_knowledge = use_knowledge
@@ -192,6 +219,7 @@ class RecommendationDataModule(pl.LightningDataModule):
         """Makes data and graphs, once, and looks whether there is something to measure on."""
         if self._inputs is None:
             logger.info("%s", self.data.summary)
+            logger.info("Cache (data.cache_dir): %s", self.cache)
             self._inputs = self.build_inputs()
             pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)

@@ -1,6 +1,7 @@
 """A data module of a user's own: arrays in memory, with facts and features."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
 from slifmr_pl.data.features import FrozenFeatures
 from slifmr_pl.data.perturbations import Perturbations
 from slifmr_pl.errors import ConfigError, DataError
-from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule, default_cache
 from tests.extending.parts.clusters_data import N_ITEMS, N_USERS, ClustersDataModule
 from tests.tiny_runs import every_epoch, full_model, state, trainer
 
@@ -146,3 +147,32 @@ def test_foreign_data_module_is_refused_in_words(tmp_path: Path) -> None:
     run = trainer(tmp_path, 1, RecommendationWriter(str(tmp_path)))
     with pytest.raises(ConfigError, match="Foreign"):
         run.predict(full_model(), datamodule=Foreign())
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "expected"),
+    [
+        ("/own", "/shared", "/own"),
+        (None, "/shared", "/shared/slifmr_pl"),
+        ("", "/shared", "/shared/slifmr_pl"),
+        (None, None, "/home/me/.cache/slifmr_pl"),
+        (None, "relative", "/home/me/.cache/slifmr_pl"),
+    ],
+)
+def test_cache_is_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, shared: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for name, value in (("SLIFMR_CACHE", own), ("XDG_CACHE_HOME", shared)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert default_cache() == Path(expected)
+
+
+def test_place_of_the_cache_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    logging.getLogger("slifmr_pl").propagate = True  # the command line has its own handler
+    clusters(tmp_path).setup("fit")
+    assert f"Cache (data.cache_dir): {tmp_path / 'cache'}" in caplog.text

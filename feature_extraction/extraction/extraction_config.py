@@ -1,5 +1,6 @@
 """How features are computed: nothing of it changes them."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -36,7 +37,7 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("devices", 1), ("workers", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not least <= value < math.inf:
                 raise FeatureError(
                     f"{name} is {value}", expected=f"at least {least}", fix=f"raise {name}"
                 )

@@ -1,11 +1,15 @@
 """Where the files of raw inputs are: in a folder, in archives, or as bytes that an item carries."""
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from feature_extraction.errors import FeatureError, InputError
 from feature_extraction.items.archives import ARCHIVE_SUFFIXES, Archives
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}", re.IGNORECASE)  # Path makes // one
 
 RawFile = Path | str | bytes
 """A file name, or the bytes of a file."""
@@ -68,7 +72,10 @@ class ArchiveFiles:
 
     def find(self, file: RawFile) -> bytes:
         """Return the bytes of a member, or bytes as they are."""
-        return file if isinstance(file, bytes) else self._archives.read(str(file))
+        if isinstance(file, bytes):
+            return file
+        refuse_address(str(file))
+        return self._archives.read(str(file))
 
     def names(self) -> Iterator[str]:
         """Return the names of all members."""
@@ -105,13 +112,24 @@ def locate_file(file: Path | str, root: Path | None, what: str = "image") -> Pat
         what: What the folder holds, for messages.
 
     Raises:
-        InputError: The path is absolute, or leads out of the folder by ``..`` or a link.
+        InputError: It is a web address, the path is absolute or written with backslashes, or it
+            leads out of the folder by ``..`` or a link.
     """
     path = Path(file)
     if root is None:
         return path
-    if path.is_absolute() or ".." in path.parts:
+    refuse_address(str(file))
+    if path.is_absolute():
+        if path.is_relative_to(root.absolute()):
+            below = path.relative_to(root.absolute())
+            raise InputError(
+                f"an absolute path: names count from the {what} folder (write {below})"
+            )
         raise InputError(f"outside the {what} folder")
+    if ".." in path.parts:
+        raise InputError(f"a path with .., which may lead outside the {what} folder")
+    if "\\" in str(file) and os.sep == "/" and not os.path.lexists(root / path):
+        raise InputError("a path with backslashes, which only Windows takes for folders (write /)")
     try:
         inside = (root / path).resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # link loop, too long, null byte
@@ -119,6 +137,19 @@ def locate_file(file: Path | str, root: Path | None, what: str = "image") -> Pat
     if not inside:
         raise InputError(f"outside the {what} folder")
     return root / path
+
+
+def refuse_address(name: str) -> None:
+    """Refuse what names no file but a place on the web.
+
+    Raises:
+        InputError: It does.
+    """
+    scheme = _ADDRESS.match(name)
+    if scheme is not None and scheme[1].lower() == "file":
+        raise InputError("a file:// address: write the name of the file alone")
+    if scheme is not None:
+        raise InputError("a web address: nothing is downloaded (download the files, and name them)")
 
 
 def names_by_item(files: Files, suffixes: Sequence[str]) -> dict[str, str]:

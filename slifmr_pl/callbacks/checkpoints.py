@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.distributed.agreement import largest
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.runs.run_folders import last_path
@@ -41,7 +42,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, minutes: float = 5.0) -> None:
-        if minutes < 0:
+        if not is_number(minutes, least=0):
             raise ConfigError(
                 f"last_checkpoint.minutes is {minutes}", expected="at least 0", fix="for example 5"
             )

@@ -18,6 +18,7 @@ from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.runs.atomic_files import write_json, write_whole
 
 _CHECK_EVERY = 50  # batches; each check of losses on a GPU waits for the GPU
+_GROWTH = 1e4  # no loss that is still learned from grows to so many times the first one
 
 
 class _Step(NamedTuple):
@@ -33,7 +34,7 @@ class _Step(NamedTuple):
 
 
 class FiniteLosses(Callback):
-    """Ends training at the first loss that is NaN or infinite.
+    """Ends training at the first loss that is NaN, infinite or 10,000 times the first one.
 
     In a single process on a CPU, each loss is checked before its gradients are computed, so the
     weights are still those that gave it. Otherwise a check makes the host wait for the device (and
@@ -49,13 +50,14 @@ class FiniteLosses(Callback):
     def __init__(self) -> None:
         self._folder = Path()
         self._batch: tuple[int, int, TrainBatch] | None = None
+        self._first: float | None = None  # loss
         self._unchecked: list[_Step] = []  # since the last check
         self._diverged: list[_Step] = []  # from the first wrong loss of any process
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets an earlier run."""
         self._folder = Path(trainer.strategy.broadcast(trainer.default_root_dir)) / "diverged"
-        self._unchecked, self._diverged = [], []
+        self._unchecked, self._diverged, self._first = [], [], None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -69,7 +71,7 @@ class FiniteLosses(Callback):
         """Checks the loss, or notes it for the next check.
 
         Raises:
-            DivergenceError: If it is not finite.
+            DivergenceError: If it is not finite, or far above the first one.
         """
         assert self._batch is not None
         losses = pl_module.losses if isinstance(pl_module, RecommenderModule) else None
@@ -82,7 +84,7 @@ class FiniteLosses(Callback):
         """Checks the losses since the last check, before the epoch is saved.
 
         Raises:
-            DivergenceError: If one is not finite.
+            DivergenceError: If one is not finite, or far above the first one.
         """
         self._check(trainer)
 
@@ -93,7 +95,7 @@ class FiniteLosses(Callback):
         if not isinstance(exception, DivergenceError):
             return
         together = bool(self._diverged)
-        self._diverged = self._diverged or self._unchecked[_first_not_finite(self._unchecked) :]
+        self._diverged = self._diverged or self._unchecked[self._first_wrong() :]
         rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
         try:
             self._write(rank, trainer.current_epoch, pl_module)
@@ -107,7 +109,7 @@ class FiniteLosses(Callback):
     def _check(self, trainer: pl.Trainer) -> None:
         if not self._unchecked:
             return
-        first = int(-largest(trainer, -_first_not_finite(self._unchecked)))
+        first = int(-largest(trainer, -self._first_wrong()))
         steps, self._unchecked = self._unchecked, []
         if first == len(steps):
             return
@@ -115,10 +117,13 @@ class FiniteLosses(Callback):
         number, step, _, losses = self._diverged[0]
         values = {name: float(value) for name, value in losses.items()}
         wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
+        total = next(iter(values.items()))
+        if not wrong and total[1] > self._limit:
+            wrong = [f"{total[0]} {total[1]:.3g}, and {self._first:.3g} in the first batch"]
         raise DivergenceError(
             f"training diverged in epoch {trainer.current_epoch}, batch {number} (step {step}): "
-            f"{', '.join(wrong) or 'a loss of another process is not finite'}",
-            expected="finite losses",
+            f"{', '.join(wrong) or 'a loss of another process is not finite, or too large'}",
+            expected="finite losses, below 10,000 times the first one",
             fix="train anew with a lower learning_rate; or go on from last.ckpt, "
             "which was saved before, with trainer.gradient_clip_val",
         )
@@ -142,14 +147,23 @@ class FiniteLosses(Callback):
         }
         write_json(self._folder / f"losses{rank}.json", record)
 
+    @property
+    def _limit(self) -> float:
+        """What no loss may exceed."""
+        return math.inf if self._first is None else _GROWTH * max(abs(self._first), 1.0)
 
-def _first_not_finite(steps: list[_Step]) -> int:
-    """Place of the first loss that is not finite; the number of losses if there is none."""
-    if not steps:
-        return 0
-    # One wait for the device.
-    totals = torch.stack([next(iter(step.losses.values())) for step in steps])
-    return [*totals.isfinite().tolist(), False].index(False)
+    def _first_wrong(self) -> int:
+        """Place of the first unchecked loss that is not finite or too large; else their number."""
+        if not self._unchecked:
+            return 0
+        # One wait for the device.
+        losses = [next(iter(step.losses.values())) for step in self._unchecked]
+        totals = torch.stack(losses).tolist()
+        if self._first is None and math.isfinite(totals[0]):
+            self._first = totals[0]
+        return [*(math.isfinite(loss) and loss <= self._limit for loss in totals), False].index(
+            False
+        )
 
 
 def _plain(value: float) -> float | str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl import models
 from slifmr_pl.checkpoints.format import STATE_KEY, read_checkpoint
@@ -28,6 +29,7 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+from slifmr_pl.runs.run_folders import CONFIG_FILE, run_folder
 
 DEFAULTS: dict[str, type] = {"model": SlifMrModule, "data": SlifMrDataModule}
 _KINDS: dict[str, type] = {"model": RecommenderModule, "data": RecommendationDataModule}
@@ -72,6 +74,10 @@ def choose(args: list[str], defaults: Mapping[str, type]) -> Choice:
         ConfigError: A file, plug-in or class is missing, or a setting is of an older version.
     """
     given = _read(args)
+    own = None if given.has_config else _configuration_of_run(args[:1], given.rest)
+    if own is not None:
+        rank_zero_info(f"Settings are those of the run, {own}, but for what flags say.")
+        given = _read([*args[:1], f"--config={own}", *args[1:]])
     plugins.load_from_here(given.packages)
     plugins.load_installed()
     choice = Choice(given.rest, {}, {}, {})
@@ -99,6 +105,7 @@ class _Given:
 
     rest: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
+    has_config: bool = False  # whether a configuration is named
     has_model: bool = False  # whether a file has settings of the model
     in_files: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
     in_flags: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
@@ -118,6 +125,7 @@ def _read(args: list[str]) -> _Given:
     given = _Given()
     for flag, value in _flags(args):
         section = flag.removeprefix("--").removesuffix(".class_path")
+        given.has_config |= flag in ("--config", "-c")
         if value is not None and flag in ("--config", "-c") and not value.startswith("{"):
             file = configuration(value)
             given.add_file(file)
@@ -198,6 +206,18 @@ def _checkpoint_in(args: list[str]) -> str | None:
     """The file that `--ckpt_path` names; None without one, and of `last`."""
     paths = [arg.partition("=")[2] for arg in args if arg.startswith("--ckpt_path=")]
     return paths[-1] if paths and Path(paths[-1]).is_file() else None
+
+
+def _configuration_of_run(subcommand: list[str], args: list[str]) -> Path | None:
+    """What the run of a checkpoint was configured with; None where it is not beside it.
+
+    A run that goes on is a new one, and says itself what it is configured with.
+    """
+    path = _checkpoint_in(args)
+    if path is None or subcommand == ["fit"]:
+        return None
+    file = run_folder(Path(path)) / CONFIG_FILE
+    return file if file.is_file() else None
 
 
 def _flags(args: list[str]) -> Iterator[tuple[str, str | None]]:

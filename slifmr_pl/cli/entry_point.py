@@ -14,10 +14,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from feature_extraction.pipes import STATUS, ends_quietly
 from slifmr_pl import __version__
 from slifmr_pl.cli.commands import GROUPS, module_name
 from slifmr_pl.cli.commands.arguments import add_plugins, load_plugins
-from slifmr_pl.errors import UserFacingError
+from slifmr_pl.errors import StorageError, UserFacingError
 
 if TYPE_CHECKING:
     from slifmr_pl.models.base import RecommenderModule
@@ -49,9 +50,18 @@ def main(
     Returns:
         Exit status: 0; 2 where input, configuration or the disk has to be mended, or a process is
         lost; 130 or 143 where SIGINT or SIGTERM stopped it; 1 where `reproduce` found numbers that
-        differ.
+        differ; 141 where nobody reads any more what it prints.
     """
-    given = sys.argv[1:] if args is None else args
+    with ends_quietly():
+        return _run(sys.argv[1:] if args is None else args, model, data)
+    return STATUS
+
+
+def _run(
+    given: list[str],
+    model: "type[RecommenderModule] | None",
+    data: "type[RecommendationDataModule] | None",
+) -> int:
     name = given[0] if given else ""
     if name in ("-h", "--help"):
         print(_overview())
@@ -117,6 +127,11 @@ def _run_ours(name: str, args: list[str]) -> int:
         status: int = command.run(options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not StorageError.is_meant(error):
+            raise
+        print(f"error: {StorageError.of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         print("Stopped; what was written before is whole.", file=sys.stderr)

@@ -1,6 +1,5 @@
 """How a command ends: what went wrong in words, and an exit status."""
 
-import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,12 +12,6 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from slifmr_pl.callbacks.graceful_stop import StoppedError
 from slifmr_pl.errors import StorageError, UserFacingError
-
-_STORAGE = {
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
-    if hasattr(errno, name)
-}
 
 
 @dataclass
@@ -56,7 +49,7 @@ def exit_status() -> Iterator[ExitStatus]:
             raise
         status.code = _interrupted(end.__context__)  # Lightning exits with 1 instead
     except OSError as error:
-        if error.errno not in _STORAGE:
+        if not StorageError.is_meant(error):
             raise
         status.code = _report(f"error: {StorageError.of(error)}", 2)
 

@@ -28,8 +28,10 @@ from slifmr_pl.checkpoints.io import AtomicCheckpointIO
 from slifmr_pl.checkpoints.settings import RUN_TIME
 from slifmr_pl.cli.choice import Choice, choose, saved_class
 from slifmr_pl.cli.exit_status import exit_status
+from slifmr_pl.cli.logger_errors import logger_refusal
 from slifmr_pl.cli.parser import SettingsParser, parameters, refusal
 from slifmr_pl.config import plugins
+from slifmr_pl.config.bounds import MAX_SEED
 from slifmr_pl.config.parts import class_path, is_settings
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
@@ -204,8 +206,10 @@ class SlifMrCLI(LightningCLI):
         """Builds data, model and trainer."""
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            refused = refusal(error)
+        except Exception as error:
+            refused = logger_refusal(error)
+            if refused is None and isinstance(error, ValueError):
+                refused = refusal(error)
             if refused is None:
                 raise
             raise refused from error
@@ -250,8 +254,11 @@ class SlifMrCLI(LightningCLI):
         """
         try:
             super()._run_subcommand(subcommand)
-        except RuntimeError as error:
-            lost = lost_process(error)
+        except Exception as error:
+            refused = logger_refusal(error)
+            if refused is not None:
+                raise refused from error
+            lost = lost_process(error) if isinstance(error, RuntimeError) else None
             if lost is None:
                 raise
             launcher = self.trainer.strategy.launcher
@@ -341,6 +348,12 @@ def _batch_seed(seed_everything: bool | int) -> int:
         raise ConfigError(
             f"seed_everything is {str(seed_everything).lower()}",
             expected="a whole number: batches, resume and results depend on it",
+            fix=f"for example --seed_everything {SEED}",
+        )
+    if not 0 <= seed_everything <= MAX_SEED:
+        raise ConfigError(
+            f"seed_everything is {seed_everything}",
+            expected=f"a whole number from 0 to {MAX_SEED}",
             fix=f"for example --seed_everything {SEED}",
         )
     return seed_everything

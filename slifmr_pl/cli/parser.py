@@ -111,10 +111,13 @@ class SettingsParser(LightningArgumentParser):
             key = (unknown[1] or unknown[2]).replace("-", "_")
             settings = {action.dest for action in parser._actions}
             near = get_close_matches(key, settings, n=1)
+        fix = "check names and values"
+        if "are required" in message:
+            fix = "give them as flags, or --config FILE; of a trained model, config.yaml of its run"
         raise ConfigError(
             message.strip(),
             expected=f"settings that `{program} --help` lists",
-            fix=f"did you mean {near[0]}?" if near else "check names and values",
+            fix=f"did you mean {near[0]}?" if near else fix,
         ) from ex
 
 

@@ -4,13 +4,14 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slifmr_pl.config.bounds import is_number, require, require_counts, require_seed
 from slifmr_pl.data import split as splitting
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.filtering import DistinctPairs, distinct_pairs, k_core, rated_at_least
@@ -19,7 +20,9 @@ from slifmr_pl.data.knowledge_join import Knowledge, Triples, join_knowledge, no
 from slifmr_pl.data.summary import DataSummary
 from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.errors import DataError
+
+SplitStrategy = Literal["ratio", "leave_one_out", "temporal", "given"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class FilterConfig:
     k_core: int = 0
     keep_cold_items: bool = False
 
+    def __post_init__(self) -> None:
+        rating = self.minimum_rating
+        holds = rating is None or is_number(rating)
+        require("data.filters", ("minimum_rating", rating, holds, "a number, or null"))
+        require_counts("data.filters", 0, k_core=self.k_core)
+
 
 @dataclass(frozen=True)
 class SplitConfig:
@@ -50,9 +59,18 @@ class SplitConfig:
         seed: Seed of whatever is random.
     """
 
-    strategy: Literal["ratio", "leave_one_out", "temporal", "given"] = "ratio"
+    strategy: SplitStrategy = "ratio"
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 2026
+
+    def __post_init__(self) -> None:
+        strategies = get_args(SplitStrategy)
+        require(
+            "data.split",
+            ("strategy", self.strategy, self.strategy in strategies, ", ".join(strategies)),
+        )
+        splitting.require_ratios(self.ratios)
+        require_seed("data.split", self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +135,6 @@ def build_dataset(
             without a knowledge graph.
         ConfigError: A config is out of range.
     """
-    _require_config(filters, split)
     kept = _filter(raw, filters, split.strategy, use_knowledge)
     users, items, pairs = kept.users, kept.items, kept.pairs
     labels, carved = _labels(pairs, split)
@@ -331,10 +348,3 @@ def _item_table(raw: RawData, items: Vocabulary) -> tuple[pa.Table | None, int, 
 
 def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64] | None:
     return table[name].to_numpy() if name in table.column_names else None
-
-
-def _require_config(filters: FilterConfig, split: SplitConfig) -> None:
-    splitting.require_ratios(split.ratios)
-    for name, number in (("k_core", filters.k_core), ("seed", split.seed)):
-        if number < 0:
-            raise ConfigError(f"{name} {number}", expected="0 or more", fix=f"set {name} to 0")

@@ -20,6 +20,7 @@ from feature_extraction import (
     extract,
 )
 from feature_extraction.items.input_files import names_by_item, open_files
+from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing
@@ -67,6 +68,11 @@ class ModalitySource:
     options: dict[str, Any] = field(default_factory=dict)
     store: str | None = None
     missing: Missing = "mask"
+
+    def __post_init__(self) -> None:
+        limit = self.max_length
+        holds = limit is None or is_number(limit, least=1, whole=True)
+        require("data.modalities.NAME", ("max_length", limit, holds, "at least 1 token, or null"))
 
     def spec(self, name: str, root: Path) -> EncoderSpec:
         """The encoder, for the modality `name` of the data folder `root`.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from slifmr_pl.config.bounds import MAX_SEED, is_number
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.knowledge_join import Triples, distinct_triples
@@ -40,6 +41,9 @@ class Perturbations:
     missing_features: Mapping[str, float] = field(default_factory=dict)
     seed: int = 2026
 
+    def __post_init__(self) -> None:
+        _require_shares(self)
+
 
 def perturbed(data: RecommendationData, how: Perturbations) -> RecommendationData:
     """The data with other training interactions and triples.
@@ -52,7 +56,6 @@ def perturbed(data: RecommendationData, how: Perturbations) -> RecommendationDat
     """
     if how == Perturbations(seed=how.seed):
         return data
-    _require_shares(how)
     train, triples = data.train, data.triples
     n_users, n_items = len(data.users), len(data.items)
     if how.train_share < 1:
@@ -180,7 +183,7 @@ def _require_shares(how: Perturbations) -> None:
     wrong = [f"{name} {share}" for name, share in shares.items() if not 0 <= share <= 1]
     if not 0 < how.train_share <= 1:
         wrong.append(f"train_share {how.train_share}")
-    if wrong or how.seed < 0:
+    if wrong or not is_number(how.seed, least=0, most=MAX_SEED, whole=True):
         raise ConfigError(
             f"data.perturbations: {', '.join(wrong) or f'seed {how.seed}'}",
             expected="shares from 0 to 1, a train_share above 0, and a seed of 0 or more",

@@ -128,7 +128,12 @@ def require_ratios(ratios: tuple[float, float, float]) -> None:
     Raises:
         ConfigError: They do not sum to 1, one is negative, or nothing is left to train on.
     """
-    if not math.isclose(sum(ratios), 1.0, abs_tol=1e-6) or min(ratios) < 0 or ratios[0] == 0:
+    if (
+        len(ratios) != 3
+        or not math.isclose(sum(ratios), 1.0, abs_tol=1e-6)
+        or min(ratios) < 0
+        or ratios[0] == 0
+    ):
         raise ConfigError(
             f"split ratios {list(ratios)}",
             expected="shares of train, valid and test that sum to 1, the first above 0",

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.approximate import approximate_topk
 from slifmr_pl.graphs.sparse.blocked_topk import ProductTopK
@@ -39,7 +40,7 @@ class NeighbourSearch:
     def __post_init__(self) -> None:
         for name, holds, expected in (
             ("method", self.method in ("exact", "approximate", "auto"), "exact, approximate, auto"),
-            ("exact_rows", self.exact_rows >= 0, "at least 0"),
+            ("exact_rows", is_number(self.exact_rows, least=0), "at least 0"),
             ("recall", 0 < self.recall <= 1, "above 0 and at most 1"),
         ):
             if not holds:

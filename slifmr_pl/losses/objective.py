@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.model_inputs import ItemFeatures
@@ -51,11 +52,11 @@ class LossConfig:
                 isinstance(self.ranking, LossTerm) or self.ranking in ("bpr", "softmax"),
                 "bpr, softmax or a LossTerm",
             ),
-            ("ranking_temperature", self.ranking_temperature > 0, "above 0"),
-            ("alignment", self.alignment >= 0, "at least 0"),
-            ("alignment_temperature", self.alignment_temperature > 0, "above 0"),
+            ("ranking_temperature", is_number(self.ranking_temperature, above=0), "above 0"),
+            ("alignment", is_number(self.alignment, least=0), "at least 0"),
+            ("alignment_temperature", is_number(self.alignment_temperature, above=0), "above 0"),
             ("alignment_pairs", self.alignment_pairs in ("anchor", "all"), "anchor or all"),
-            ("l2", self.l2 >= 0, "at least 0"),
+            ("l2", is_number(self.l2, least=0), "at least 0"),
             ("terms", all(isinstance(t, LossTerm) for t in self.terms), "a list of LossTerm"),
         ):
             if not holds:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -38,6 +39,7 @@ from slifmr_pl.checkpoints.validation import (
     check_tensors,
     require_finite,
 )
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.config.parts import Part, plain_value
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
@@ -49,6 +51,7 @@ from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
+from slifmr_pl.models.monitors import check_monitors
 from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
 from slifmr_pl.models.trainer import check_hardware, inputs_of
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
@@ -206,6 +209,12 @@ class RecommenderModule(Part, RankingModule):
 
     # Construction
 
+    def configure_callbacks(self) -> list[Callback]:
+        """None of its own; what comes first in a run, so that monitors are checked here."""
+        if self.trainer.state.fn == "fit":
+            check_monitors(self.trainer, self)
+        return []
+
     def setup(self, stage: str) -> None:
         """Takes graphs and features from the data module."""
         check_hardware(self.trainer)
@@ -287,7 +296,13 @@ class RecommenderModule(Part, RankingModule):
             ConfigError: If the model has none.
         """
         rate = getattr(self, "learning_rate", None)
-        if not isinstance(rate, int | float):
+        if rate is not None and not is_number(rate, above=0):
+            raise ConfigError(
+                f"the learning_rate of {type(self).__name__} is {rate!r}",
+                expected="a number above 0",
+                fix="for example learning_rate 0.001",
+            )
+        if rate is None:
             raise ConfigError(
                 f"{type(self).__name__} has no learning_rate",
                 expected="a number, or an optimizer of its own",

@@ -24,6 +24,11 @@ class ClosedForm(RecommenderModule):
         """
         raise NotImplementedError
 
+    @property
+    def fits(self) -> bool:
+        """Whether it is built to learn, and not to be loaded."""
+        return self._trainer is not None and self._trainer.state.fn == "fit"
+
     def on_fit_start(self) -> None:
         """Refuses several processes, of which each would compute the same.
 

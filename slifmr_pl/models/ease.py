@@ -1,14 +1,20 @@
 """EASE: a linear autoencoder of the interactions, in closed form."""
 
+from math import isqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from slifmr_pl.config.bounds import is_number
+from slifmr_pl.config.memory import available_memory, require_memory
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.closed_form import ItemToItem
+
+# Bytes for every pair of items: B in float32; and beside it three float64 matrices to solve it.
+_TO_SCORE, _TO_FIT = 4, 4 + 3 * 8
 
 
 def ease_weights(interactions: Any, l2: float) -> Tensor:
@@ -45,7 +51,7 @@ class Ease(ItemToItem):
     weights: Tensor
 
     def __init__(self, l2: float = 250.0, **evaluation: Any) -> None:
-        if l2 <= 0:
+        if not is_number(l2, above=0):
             raise ConfigError(
                 f"Ease with l2 {l2}",
                 expected="a number above 0: without it the weights are not determined",
@@ -55,9 +61,22 @@ class Ease(ItemToItem):
         self.l2 = l2
 
     def build(self, inputs: ModelInputs) -> None:
-        """Makes room for B."""
+        """Makes room for B.
+
+        Raises:
+            ConfigError: If there is not enough memory for it, or for what is needed to solve it.
+        """
+        n_items = inputs.graph.n_items
+        bytes_a_pair = _TO_FIT if self.fits else _TO_SCORE
+        free = available_memory()
+        most = "" if free is None else f", or keep at most {isqrt(free // bytes_a_pair):,} items"
+        require_memory(
+            f"Ease of {n_items:,} items, a matrix of every pair of them,",
+            bytes_a_pair * n_items**2,
+            f"--model ItemKnn{most} (data.filters.k_core)",
+        )
         super().build(inputs)
-        self.register_buffer("weights", torch.zeros(inputs.graph.n_items, inputs.graph.n_items))
+        self.register_buffer("weights", torch.zeros(n_items, n_items))
 
     def learn(self, interactions: Any) -> None:
         """Solves for B."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
@@ -62,7 +63,7 @@ class ItemKnn(ItemToItem):
     similarities: Tensor
 
     def __init__(self, neighbours: int = 100, shrinkage: float = 10.0, **evaluation: Any) -> None:
-        if neighbours < 1 or shrinkage < 0:
+        if not is_number(neighbours, least=1, whole=True) or not is_number(shrinkage, least=0):
             raise ConfigError(
                 f"ItemKnn with {neighbours} neighbours and shrinkage {shrinkage}",
                 expected="at least 1 neighbour, and a shrinkage of 0 or more",

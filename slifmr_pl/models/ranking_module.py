@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.topk import TopK
@@ -134,7 +135,7 @@ class RankingModule(pl.LightningModule):
         recommendable: bool [I], items that `predict` may recommend; None for all.
 
     Raises:
-        ConfigError: If a metric has no name, or that of another one.
+        ConfigError: If a number is out of range, or a metric has no name or that of another one.
     """
 
     def __init__(
@@ -145,6 +146,17 @@ class RankingModule(pl.LightningModule):
         metrics: Sequence[RankingMetric] = (),
     ) -> None:
         super().__init__()
+        are_counts = all(is_number(k, least=1, whole=True) for k in ks)
+        require(
+            "model",
+            (
+                "ks",
+                list(ks),
+                are_counts and 0 < len(ks) == len(set(ks)),
+                "one or more distinct whole numbers of at least 1, such as [5, 10, 20, 50]",
+            ),
+        )
+        require_counts("model", 1, top_k=top_k, memory_budget_mb=memory_budget_mb)
         self.ks = tuple(ks)
         self.top_k = top_k
         self.memory_budget_mb = memory_budget_mb

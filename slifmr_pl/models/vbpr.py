@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
@@ -45,6 +46,11 @@ class Vbpr(RecommenderModule):
                 expected="an even number from 2 up",
                 fix="for example embedding_dim 64",
             )
+        require(
+            "model",
+            ("learning_rate", learning_rate, is_number(learning_rate, above=0), "above 0"),
+            ("l2", l2, is_number(l2, least=0), "at least 0"),
+        )
         super().__init__(**evaluation)
         self.width = embedding_dim // 2
         self.learning_rate, self.l2 = learning_rate, l2

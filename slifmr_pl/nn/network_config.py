@@ -127,6 +127,8 @@ class NetworkConfig:
             ("interaction.layers", self.interaction.layers, 0),
             ("modality.layers", self.modality.layers, 1),
             ("knowledge.layers", self.knowledge.layers, 1),
+            ("modality.weight", self.modality.weight, 0),
+            ("knowledge.weight", self.knowledge.weight, 0),
             ("regression.weight", self.regression.weight or 0, 0),
             ("regression.rank", self.regression.rank, 1),
             ("regression.ridge", self.regression.ridge, 1),

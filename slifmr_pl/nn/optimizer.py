@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from slifmr_pl.config.bounds import is_number, require
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -17,6 +19,11 @@ class OptimizerConfig:
 
     learning_rate: float = 5e-3
     fused: bool = True
+
+    def __post_init__(self) -> None:
+        rate = self.learning_rate
+        holds = is_number(rate, above=0)
+        require("model.optimizer", ("learning_rate", rate, holds, "a number above 0"))
 
 
 def adam(

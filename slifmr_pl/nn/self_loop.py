@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from slifmr_pl.config.bounds import is_number
 from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.correlation import (
     CorrelationBuilder,
@@ -63,13 +64,17 @@ class SelfLoopConfig:
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
-            ("neighbours", self.neighbours >= 1, "at least 1"),
-            ("gamma_interaction", self.gamma_interaction >= 0, "at least 0"),
+            ("neighbours", is_number(self.neighbours, least=1, whole=True), "at least 1"),
+            ("gamma_interaction", is_number(self.gamma_interaction, least=0), "at least 0"),
             ("gamma_modality", 0 <= self.gamma_modality <= 1, "between 0 and 1"),
-            ("gamma_knowledge", self.gamma_knowledge >= 0, "at least 0"),
+            ("gamma_knowledge", is_number(self.gamma_knowledge, least=0), "at least 0"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
-            ("warmup", self.warmup >= 1, "at least 1: epoch 0 has nothing to feed back"),
-            ("period", self.period >= 1, "at least 1"),
+            (
+                "warmup",
+                is_number(self.warmup, least=1, whole=True),
+                "at least 1: epoch 0 has nothing to feed back",
+            ),
+            ("period", is_number(self.period, least=1, whole=True), "at least 1"),
             (
                 "builder",
                 self.builder is None or isinstance(self.builder, CorrelationBuilder),

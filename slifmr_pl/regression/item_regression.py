@@ -132,6 +132,13 @@ def item_regression(
     return ItemRegression(*(tensor.float() for tensor in tensors))
 
 
+def regression_memory(n_items: int, rank: int) -> int:
+    """About how many bytes `item_regression` holds at a time, beside its arguments."""
+    if n_items <= _DENSE_ITEMS:
+        return 3 * 8 * n_items**2
+    return 8 * n_items * (2 * rank + 1 + rank)  # Lanczos vectors, and the eigenvectors of them
+
+
 def append_regression(
     users: Tensor, items: Tensor, regression: RegressionFactors
 ) -> tuple[Tensor, Tensor]:

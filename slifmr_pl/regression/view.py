@@ -5,11 +5,17 @@ from typing import Any
 
 import torch
 
+from slifmr_pl.config.memory import require_memory
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.errors import CheckpointError
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.nn.network_config import NetworkConfig
-from slifmr_pl.regression.item_regression import ItemRegression, RegressionFactors, item_regression
+from slifmr_pl.regression.item_regression import (
+    ItemRegression,
+    RegressionFactors,
+    item_regression,
+    regression_memory,
+)
 from slifmr_pl.regression.profiles import SharedFacts, facts_of, leading_directions
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -70,6 +76,24 @@ class RegressionView:
         self._solved = ItemRegression(state["shared_factors"].cpu(), state["residual_share"].cpu())
         if self.weight_is_chosen:
             self.weight = state["weight"]
+
+    def check_memory(self, n_items: int) -> None:
+        """Refuses a regression that is still to be solved and does not fit into memory.
+
+        Args:
+            n_items: I.
+
+        Raises:
+            ConfigError: If so.
+        """
+        config = self.config.regression
+        if config.enabled and self._solved is None:
+            require_memory(
+                f"the regression of {n_items:,} items in {config.rank} factors",
+                regression_memory(n_items, config.rank),
+                "lower model.network.regression.rank, or set model.network.regression.enabled "
+                "false",
+            )
 
     def broadcast_from_first(
         self, inputs: ModelInputs, broadcast: Callable[[Any], Any], is_first: bool

@@ -33,7 +33,7 @@ from safetensors.torch import save
 
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import ConfigError
+from slifmr_pl.errors import ConfigError, StorageError
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ranking_module import require_vectors
 from slifmr_pl.runs.atomic_files import write_json
@@ -67,6 +67,7 @@ def export(
         CheckpointError: If the checkpoint cannot be used, or holds no raw ids.
         ConfigError: If the folder holds something, an optional package is missing, or a model
             without vectors is to be indexed.
+        StorageError: If the folder or the disk does not take it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
@@ -82,8 +83,8 @@ def export(
     recommender = Recommender(module, catalogue_of(module, checkpoint))
     assert module.inputs is not None
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         catalogue = recommender.catalogue
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -110,6 +111,15 @@ def export(
         if out.exists():
             out.rmdir()
         partial.rename(out)
+    except (OSError, StorageError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error.found
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(
+            f"the export cannot be written ({reason})",
+            expected="a folder with enough space that this user may write to",
+            fix="free space or choose another folder; nothing of this attempt is left there",
+            path=out,
+        ) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -84,6 +84,24 @@ def test_test_prints_a_table_and_its_protocol(
     assert users.num_rows == record["metrics"]["test/n_users"]
 
 
+def test_checkpoint_alone_is_tested_with_the_settings_of_its_run(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    moved = best(tmp_path / "run")
+    assert main(["test", "--ckpt_path", moved]) == 0
+    config = tmp_path / "run" / "config.yaml"
+    assert f"Settings are those of the run, {config}" in caplog.text
+    recall = best(run).rpartition("recall")[2].removesuffix(".ckpt")
+    assert main(["validate", "--ckpt_path", moved, "--model.ks", "[20]"]) == 0
+    printed = capsys.readouterr().out
+    assert recall in printed
+    assert "@50" not in printed.rpartition("@20")[2]  # flags win
+    config.unlink()
+    assert main(["test", "--ckpt_path", moved]) == 2
+    assert "config.yaml of its run" in capsys.readouterr().err
+
+
 def test_validate_reproduces_the_value_in_the_name_of_the_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
 from slifmr_pl.data.formats import frames
 from slifmr_pl.data.interactions import Interactions
-from slifmr_pl.errors import ConfigError, DataError
+from slifmr_pl.errors import DataError
 
 STRATEGIES = ("ratio", "leave_one_out", "temporal", "given")
 
@@ -258,19 +258,6 @@ def test_links_without_a_graph_are_an_error() -> None:
     with pytest.raises(DataError, match="links without a knowledge graph"):
         build_dataset(raw, FilterConfig(), SplitConfig())
     assert len(build_dataset(raw, FilterConfig(), SplitConfig(), False).triples) == 0
-
-
-@pytest.mark.parametrize(
-    ("filters", "split"),
-    [
-        (FilterConfig(k_core=-1), SplitConfig()),
-        (FilterConfig(), SplitConfig(seed=-1)),
-        (FilterConfig(), SplitConfig(ratios=(0.5, 0.1, 0.1))),
-    ],
-)
-def test_config_out_of_range_is_an_error(filters: FilterConfig, split: SplitConfig) -> None:
-    with pytest.raises(ConfigError):
-        build_dataset(raw_data(), filters, split)
 
 
 @pytest.mark.parametrize("name", ["items", "links"])

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
+from slifmr_pl.config import memory
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.models import ease
 from slifmr_pl.models.ease import Ease, ease_weights
 from tests.models.tiny import inputs_of_matrix, random_matrix
+from tests.tiny_runs import demo_data, trainer
 
 
 def test_weights_solve_a_ridge_regression_of_each_item_on_the_others() -> None:
@@ -54,3 +59,25 @@ def test_a_user_without_history_scores_every_item_zero() -> None:
 def test_no_regularisation_is_refused() -> None:
     with pytest.raises(ConfigError, match="l2 0"):
         Ease(l2=0)
+
+
+def test_items_whose_pairs_do_not_fit_into_memory_are_refused_before_anything_is_solved(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free(size: int) -> None:
+        for module in (memory, ease):
+            monkeypatch.setattr(module, "available_memory", lambda: size)
+
+    data = demo_data(catalogue, modalities={}, use_knowledge=False)
+    data.setup("fit")
+    n_items = len(data.data.items)
+    free(28 * n_items**2 - 1)
+    with pytest.raises(ConfigError, match=f"Ease of {n_items} items") as refused:
+        trainer(tmp_path, 1).fit(Ease(), datamodule=data)
+    assert f"ItemKnn, or keep at most {n_items - 1} items" in refused.value.fix
+    Ease().build(data.model_inputs)  # to score, B alone is needed
+    free(28 * n_items**2)
+    trainer(tmp_path, 1).fit(Ease(), datamodule=data)
+    free(4 * n_items**2 - 1)
+    with pytest.raises(ConfigError, match="of memory"):
+        Ease().build(data.model_inputs)

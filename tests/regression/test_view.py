@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from slifmr_pl.errors import CheckpointError
+from slifmr_pl.config import memory
+from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.nn.network_config import (
     KnowledgeConfig,
@@ -117,3 +118,19 @@ def test_disabled_regression_view_solves_nothing(inputs: ModelInputs) -> None:
     assert off.state is None
     assert off.factors(inputs, CPU) is None
     assert not off.weight_is_chosen
+
+
+def test_regression_that_does_not_fit_into_memory_is_refused_before_it_is_solved(
+    inputs: ModelInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = RegressionView(NetworkConfig(regression=RegressionConfig(rank=256)))
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    view.check_memory(10_000)
+    with pytest.raises(
+        ConfigError, match=r"1,000,000 items in 256 factors needs 6.2 GB"
+    ) as refused:
+        view.check_memory(1_000_000)
+    assert "rank" in refused.value.fix
+    RegressionView(NetworkConfig(regression=RegressionConfig(enabled=False))).check_memory(10**9)
+    view.solve(inputs)
+    view.check_memory(1_000_000)

@@ -1,5 +1,6 @@
 import importlib
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,4 +123,21 @@ def test_missing_package_is_named_and_leaves_nothing(
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not there
     assert main(["export", str(checkpoint), str(tmp_path / "out"), flag]) == 2
     assert "pip install 'slifmr-pl[" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", [1 << 6, 1 << 11, 1 << 13])
+def test_disk_that_is_full_is_said_and_nothing_is_left(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: int
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        status = main(["export", str(checkpoint), str(tmp_path / "out")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 2
+    printed = capsys.readouterr().err
+    assert "the export cannot be written (File too large)" in printed
+    assert "fix: free space" in printed
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the findings, and writes them as a page and as JSON."""
+    """Writes the findings as a page and as JSON, and prints them."""
     from dataclasses import asdict
 
     from slifmr_pl.config.files import read_data_settings
@@ -48,10 +48,10 @@ def run(options: argparse.Namespace) -> int:
     section = read_data_settings(options.configs)
     inspected = inspect(data_module(section, *options.configs, root=str(options.root)))
     findings = inspected.findings
-    print(as_text(findings))
     name = options.root.resolve().name
     page, record = (options.out / f"{name}.{suffix}" for suffix in ("html", "json"))
     write_page(page, as_page(inspected))
     write_json(record, asdict(findings) | {"notes": [asdict(note) for note in notes(findings)]})
+    print(as_text(findings))
     print(f"\nWritten to {page} and {record}")
     return 0

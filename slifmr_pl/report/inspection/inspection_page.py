@@ -120,7 +120,13 @@ def _coverage(findings: Inspection) -> Html:
             f"{c.present:,}",
             f"{c.present / c.items:.1%}",
             f"{c.missing:,}",
-            "; ".join(f"{count:,} {reason}" for reason, count in c.unusable.items()) or "none",
+            "; ".join(
+                f"{count:,} {reason}, such as {c.examples[reason]}"
+                if reason in c.examples
+                else f"{count:,} {reason}"
+                for reason, count in c.unusable.items()
+            )
+            or "none",
         )
         for c in findings.coverage
     ]

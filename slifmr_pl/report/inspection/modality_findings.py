@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.report.html.item_cards import holds_pictures
 
+_WITH_DETAILS = ("cannot be decoded", "an absolute path")  # of the one file, in parentheses
 _DECODED = 2000  # most pictures that are decoded to see whether they are whole
 
 
@@ -32,6 +33,7 @@ class Coverage:
         missing: Items without an entry.
         unusable: Items whose entry gives nothing, by reason.
         decoded: Pictures that were decoded to see whether they are whole; None for other sources.
+        examples: An entry that gives nothing, by the same reasons.
         refused: Why `fit` would refuse the modality; empty where it would not.
     """
 
@@ -43,6 +45,7 @@ class Coverage:
     unusable: dict[str, int]
     decoded: int | None = None
     refused: str = ""
+    examples: dict[str, str] = field(default_factory=dict)
 
 
 def coverages(
@@ -125,15 +128,18 @@ def _of_columns(
     missing = int((~filled).sum())
     if not pictures:
         return Coverage(name, source, n_items, n_items - missing, missing, {})
-    unusable, decoded = _broken(table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), root)
+    unusable, examples, decoded = _broken(
+        table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), root
+    )
     present = n_items - missing - sum(unusable.values())
-    return Coverage(name, source, n_items, present, missing, unusable, decoded)
+    return Coverage(name, source, n_items, present, missing, unusable, decoded, examples=examples)
 
 
-def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], int]:
-    """Reasons why pictures are of no use, and how many were decoded to find out."""
+def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], dict[str, str], int]:
+    """Why pictures are of no use, an example of each, and how many were decoded to find out."""
     step = max(1, -(-len(paths) // _DECODED))
     reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     for number, path in enumerate(paths):
         try:
             file = locate_file(path, root)
@@ -142,5 +148,9 @@ def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], int]:
             elif not file.is_file():
                 raise InputError("file not found")
         except InputError as error:
-            reasons[str(error).partition(" (")[0]] += 1
-    return dict(reasons.most_common()), -(-len(paths) // step)
+            reason = str(error)
+            if reason.startswith(_WITH_DETAILS):
+                reason = reason.partition(" (")[0]
+            reasons[reason] += 1
+            examples.setdefault(reason, path)
+    return dict(reasons.most_common()), examples, -(-len(paths) // step)

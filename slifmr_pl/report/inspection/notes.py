@@ -225,7 +225,11 @@ def _modalities(findings: Inspection) -> _Candidates:
                 "masked: the other views carry them",
             )
         )
-        reasons = ", ".join(f"{count} {reason}" for reason, count in coverage.unusable.items())
+        reasons = "; ".join(
+            f"{count} {reason}"
+            + (f", such as {coverage.examples[reason]!r}" if reason in coverage.examples else "")
+            for reason, count in coverage.unusable.items()
+        )
         candidates.append(
             _warning(
                 sum(coverage.unusable.values()),

@@ -186,7 +186,9 @@ def test_modalities_by_column_or_as_configured(folder: Path, findings: Inspectio
     title, cover = findings.coverage
     assert (title.name, title.present, title.missing) == ("title", 2, 2)
     assert (cover.present, cover.missing, cover.unusable) == (1, 2, {"file not found": 1})
-    assert "1 file not found" in said(findings, "cover cannot be used").found
+    (missing_file,) = cover.examples.values()
+    said_of_it = said(findings, "cover cannot be used").found
+    assert f"1 file not found, such as {missing_file!r}" in said_of_it
     text = ModalitySource("bert", "any", columns=("title", "cover"))
     (configured,) = look(folder, modalities={"text": text}).coverage
     assert (configured.name, configured.present) == ("text", 2)
