@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.canonical import RawData
@@ -192,6 +192,8 @@ class RecommendationDataModule(pl.LightningDataModule):
         """Makes data and graphs, once, and looks whether there is something to measure on."""
         if self._inputs is None:
             logger.info("%s", self.data.summary)
+            for caution in self.data.summary.cautions:
+                rank_zero_only(logger.warning)("%s", caution)
             self._inputs = self.build_inputs()
             pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)

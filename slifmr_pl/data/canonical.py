@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import require_columns
+from slifmr_pl.data.summary import Caution
 from slifmr_pl.data.table_columns import (
     FileRows,
     id_column,
@@ -40,6 +41,8 @@ class RawData:
         kg: ``head_id``, ``relation_id``, ``tail_id`` string.
         links: ``item_id``, ``entity_id`` string.
         root: The folder.
+        notes: What was repaired, left out or not used.
+        cautions: What of it may mislead results.
     """
 
     interactions: pa.Table
@@ -47,6 +50,8 @@ class RawData:
     kg: pa.Table | None
     links: pa.Table | None
     root: Path
+    notes: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
     @classmethod
     def of(cls, tables: Mapping[Kind, pa.Table], root: Path) -> Self:

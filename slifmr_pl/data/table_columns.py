@@ -1,5 +1,6 @@
 """Turn columns of a table into ids, numbers and split names; say which row stands in the way."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import row_in_file
 from slifmr_pl.errors import DataError
+
+_TIMES = "numbers, ISO 8601 texts, dates or timestamps"
 
 SPLIT_NAMES = ("train", "valid", "test")
 """Names of the parts; the position of a name is its label (int8) everywhere."""
@@ -46,10 +49,10 @@ def text_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     Raises:
         DataError: The column holds lists or other nested values.
     """
-    column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = _plain(table[name])
     try:
+        if pa.types.is_fixed_size_binary(column.type):  # by chance it could be read as text
+            raise pa.ArrowInvalid("bytes")
         column = column.cast(pa.string())
         column.validate(full=True)  # a Parquet file may hold text that is not UTF-8
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -57,7 +60,9 @@ def text_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
         raise DataError(
             f"the column {name!r} holds {kind}",
             expected="text or numbers",
-            fix="write the column as text",
+            fix="write the value itself in place of the list or object"
+            if pa.types.is_nested(column.type)
+            else "write the column as text, for example with str(...)",
             path=place.path,
         ) from error
     return pc.fill_null(column, "") if column.null_count else column
@@ -97,51 +102,81 @@ def number_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArra
     """Read a column of finite numbers as float64.
 
     Raises:
-        DataError: A value is missing, not a number, NaN or infinite.
+        DataError: A value is missing, not a number, NaN or infinite; or the column holds times,
+            lists or other things that are no numbers.
     """
-    return _numbers(table, name, place, _as_floats, "number")
+    return _finite(table, name, place, _as_floats, "number", "numbers")
 
 
 def time_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     """Read a column of times as seconds since 1970, float64.
 
-    They are numbers already, timestamps of a Parquet file, or ISO 8601 texts, in UTC unless they
-    name another offset.
+    They are numbers already, dates or timestamps of a Parquet file, or ISO 8601 texts, each in UTC
+    unless it names another offset.
 
     Raises:
-        DataError: A value is missing or none of these.
+        DataError: A value is missing or none of these, or some are numbers and others texts.
     """
-    return _numbers(table, name, place, _as_seconds, "number or ISO 8601 time")
+    if pa.types.is_boolean(table[name].type):
+        _raise_for_type(table[name].type, name, _TIMES, place)
+    return _finite(table, name, place, _as_seconds, "number or ISO 8601 time", _TIMES)
 
 
-def _numbers(
+def _finite(
     table: pa.Table,
     name: str,
     place: FileRows,
     parsed: Callable[[pa.ChunkedArray], pa.ChunkedArray | None],
     what: str,
+    expected: str,
 ) -> pa.ChunkedArray:
-    column = table[name]
+    column = _plain(table[name])
     numbers = parsed(column)
+    mend = f"mend the value, or leave the column {name!r} out if it is not needed"
     if numbers is None:
+        if parsed(column.slice(0, 0)) is None:
+            _raise_for_type(column.type, name, expected, place)
         index = _first_unparsed(column, parsed)
-        _raise_at(
-            index,
-            place,
-            f"{name} is {column[index].as_py()!r}, which is no {what}",
-            f"a {what} in every row",
-            f"mend the value, or leave the column {name!r} out if it is not needed",
-        )
+        value = column[index].as_py()
+        found = f"{name} is {value!r}, which is no {what}"
+        if parsed(column.slice(index, 1)) is not None:
+            found = f"{name} is {value!r}, and {column[0].as_py()!r} in the first row"
+            what = "column of numbers alone or of ISO 8601 times alone, so a value of one kind"
+        elif isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value.strip()):
+            mend = f"write a point in place of the comma: {value.strip().replace(',', '.')}"
+        _raise_at(index, place, found, f"a {what} in every row", mend)
     finite = pc.fill_null(pc.is_finite(numbers), False)
     if (index := pc.index(finite, False).as_py()) >= 0:
-        _raise_at(
-            index,
-            place,
-            f"{name} is {table[name][index].as_py()!r}",
-            "a finite number in every row",
-            f"mend the value, or leave the column {name!r} out if it is not needed",
-        )
+        found = f"{name} is {column[index].as_py()!r}"
+        _raise_at(index, place, found, "a finite number in every row", mend)
     return numbers
+
+
+def _raise_for_type(kind: pa.DataType, name: str, expected: str, place: FileRows) -> NoReturn:
+    raise DataError(
+        f"the column {name!r} holds {kind}",
+        expected=expected,
+        fix="write the value itself in place of the list or object"
+        if pa.types.is_nested(kind)
+        else f"convert the column, or leave {name!r} out if it is not needed",
+        path=place.path,
+    )
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values themselves of a dictionary, such as a category, and of a named type."""
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    if pa.types.is_dictionary(column.type):
+        kind = column.type.value_type
+        # Arrow does not decode into views, which Polars has.
+        kind = pa.string() if kind == pa.string_view() else kind
+        chunks = [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks]
+        return pa.chunked_array(chunks, kind)
+    if getattr(column.type, "extension_name", "") == "arrow.uuid":
+        chunks = [pa.array(map(str, chunk.to_pylist()), pa.string()) for chunk in column.chunks]
+        return pa.chunked_array(chunks, pa.string())
+    return column
 
 
 def split_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
@@ -204,16 +239,31 @@ def _as_floats(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _as_seconds(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if not pa.types.is_timestamp(column.type):
-        numbers = _as_floats(column)
-        if numbers is not None:
-            return numbers
-        for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
-            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                return _as_seconds(column.cast(kind))
-        return None
-    micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
-    return pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
+    if pa.types.is_timestamp(column.type):
+        micro = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
+        return pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
+    numbers = _as_floats(column)
+    if numbers is not None:
+        return numbers
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if not _is_text(column.type):
+            return _as_seconds(column.cast(pa.timestamp("us")))
+        # Arrow parses times with an offset and times without one, but not both at once.
+        text = pc.replace_substring_regex(column.cast(pa.string()), " (UTC|GMT)$", "Z")
+        zoned = pc.match_substring_regex(text, "[0-9](Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
+        zoned = pc.and_(zoned, pc.match_substring(text, ":"))
+        none = pa.scalar(None, pa.string())
+        here = pc.if_else(zoned, none, text).cast(pa.timestamp("us"))
+        there = pc.if_else(zoned, text, none).cast(pa.timestamp("us", tz="UTC"))
+        return pc.coalesce(_as_seconds(here), _as_seconds(there))
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        is_one(kind)
+        for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
 
 
 def _first_unparsed(
