@@ -9,11 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.data.summary import Caution, Ratings
+from slifmr_pl.data.table_columns import WHOLE_FRACTION
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
-
-WHOLE_FRACTION = r"^([+-]?[0-9]+)\.0+$"
-"""A whole number that a program wrote as a fraction; the group is the number."""
 
 _ROUNDED = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 _NO_TEXTS = pa.array(["nan", "none", "n/a", "<na>", "null", "#n/a"])
@@ -92,8 +90,8 @@ def of_texts(items: pa.Table) -> Iterator[Caution]:
         )
         if name != "item_id" and len(empty):
             yield Caution(
-                f"{len(empty):,} items have the {name} {pc.min(empty).as_py()!r}",
-                "an encoder reads it as a word; leave the field empty where there is no text",
+                f"{len(empty):,} items have a {name} such as {pc.min(empty).as_py()!r}",
+                "an encoder reads it as words; leave the field empty where there is no text",
             )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -195,6 +195,30 @@ class Reader(Part, ABC):
         return self.open(path).read(path if path.is_dir() else path.parent)
 
 
+def renamed(table: pa.Table, ours: Mapping[str, str], path: Path) -> pa.Table:
+    """Give columns the names of ``RawData``.
+
+    Args:
+        table: Rows of a file.
+        ours: New names by those in the file; columns that are not there are none of its.
+        path: The file.
+
+    Raises:
+        DataError: Another column has a new name already.
+    """
+    names = [ours.get(name, name) for name in table.column_names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        theirs = next(column for column, name in ours.items() if name == twice)
+        raise DataError(
+            f"both {theirs!r}, which is mapped to {twice!r}, and {twice!r} itself",
+            expected="one of them",
+            fix=f"remove or rename {twice!r}, or leave the mapping out",
+            path=path,
+        )
+    return table.rename_columns(names)
+
+
 def unread_ratings(unused: Iterable[str]) -> list[Caution]:
     """Say which columns of interactions tell likes from others by their name, and are not read.
 
@@ -225,6 +249,7 @@ def table_pieces(
     path: Path,
     renamed: Callable[[pa.Table], pa.Table] = lambda table: table,
     sep: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[TablePiece]:
     """Read a table file (CSV, TSV, Parquet, JSON lines) in pieces.
 
@@ -232,13 +257,14 @@ def table_pieces(
         path: The file.
         renamed: Gives a piece the column names of ``RawData``.
         sep: Separator, if the suffix does not tell.
+        names: Of the columns of a text file without a header.
 
     Raises:
         TableError: The file cannot be read.
     """
-    first = 0
-    for table in stream_table(path, sep=sep):
-        yield TablePiece(renamed(table), FileRows(path, first))
+    first = 0 if names is None else -1  # rows are counted after a header
+    for table in stream_table(path, sep=sep, names=names):
+        yield TablePiece(renamed(table), FileRows(path, first, sep=sep))
         first += table.num_rows
 
 

@@ -30,17 +30,19 @@ class FileRows:
         path: Their file.
         first: How many rows of the file come before.
         lines: 1-based line of each row; None for what ``row_in_file`` finds by itself.
+        sep: Separator, if the suffix does not tell.
     """
 
     path: Path
     first: int = 0
     lines: Sequence[int] | None = None
+    sep: str | None = None
 
     def row(self, index: int) -> int | None:
         """The 1-based line or row in the file of row ``index`` (from 0) of the table."""
         if self.lines is not None:
             return self.lines[index]
-        return row_in_file(self.path, self.first + index)
+        return row_in_file(self.path, self.first + index, self.sep)
 
 
 def text_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
@@ -82,7 +84,10 @@ def id_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
         raise DataError(
             f"the id column {name!r} holds {kind}",
             expected="text or integers",
-            fix="write the ids as text",
+            fix="write the ids as text"
+            if pa.types.is_boolean(kind)
+            else "write the ids as text or whole numbers; `slifmr import table` does with "
+            "--whole-ids",
             path=place.path,
         )
     column = text_column(table, name, place)
@@ -96,6 +101,22 @@ def id_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
             "add the id or the row",
         )
     return column
+
+
+WHOLE_FRACTION = r"^([+-]?[0-9]+)\.0+$"
+"""A whole number that a program wrote as a fraction; the group is the number."""
+
+
+def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write ids such as 12.0 as 12, where all of them are whole numbers; others stay."""
+    column = _plain(column)
+    if pa.types.is_floating(column.type):
+        if pc.all(pc.equal(pc.floor(column), column)).as_py() is False:
+            return column
+        return column.cast(pa.int64()).cast(pa.string())
+    if not _is_text(column.type):
+        return column
+    return pc.replace_substring_regex(column, WHOLE_FRACTION, r"\1")
 
 
 def number_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:

@@ -218,7 +218,7 @@ BROKEN: dict[str, Broken] = {
     "spaces for tabs": foreign(
         "auto",
         {"toy.inter": "user_id:token item_id:token\n1 2\n"},
-        "'token item_id:token'",
+        "the fields seem to be separated by spaces: 'user_id:token item_id:token'",
         "toy.inter",
         1,
     ),

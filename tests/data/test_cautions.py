@@ -169,7 +169,7 @@ def test_texts_and_ids_that_stand_for_nothing_are_said(tmp_path: Path) -> None:
     )
     interactions = ROWS + "None,1\n"
     text = said(built(tmp_path, interactions=interactions, items=items))
-    assert "4 items have the title 'nan'" in text
+    assert "4 items have a title such as 'N/A'" in text
     assert "brand" not in text
     assert "user_id is 'None' in some rows" in text
 
@@ -190,3 +190,39 @@ def test_given_parts_with_few_common_users_are_said(tmp_path: Path) -> None:
     assert "2 of the 3 users of the test part have no training interaction, such as 'v0'" in said(
         data
     )
+
+
+def timed(times: str, share: float = 0.1) -> SlifMrDataModule:
+    rows = "".join(f"u{n % 2},{n},{time}\n" for n, time in enumerate(times))
+    root = write(Path(), {"interactions.csv": f"{HEADER},timestamp\n{rows}"})
+    split = SplitConfig("temporal", (0.9 - share, share, 0.1))
+    return SlifMrDataModule(str(root), split=split, cache_dir="cache")
+
+
+@pytest.mark.parametrize(
+    ("times", "stage", "why"),
+    [
+        ("0000000000", "fit", "have the same time as the last row before"),
+        ("0123456777", "fit", "have the same time as the last row before"),
+        ("0123456788", "test", "have the same time as the last row before"),
+        ("012", "fit", "a share of 0.1 of 3 rows is less than one"),
+    ],
+)
+def test_empty_part_of_a_split_by_time_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: str, stage: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserFacingError, match="part of the split is empty") as caught:
+        timed(times).setup(stage)
+    assert why in caught.value.found
+
+
+@pytest.mark.parametrize(("strategy", "why"), [("given", "the data put no row into test")])
+def test_empty_part_of_a_given_split_says_why(tmp_path: Path, strategy: str, why: str) -> None:
+    rows = f"{HEADER},split\na,1,train\na,2,valid\n"
+    root = write(tmp_path / "data", {"interactions.csv": rows})
+    module = SlifMrDataModule(
+        str(root), split=SplitConfig("given"), cache_dir=str(tmp_path / "cache")
+    )
+    with pytest.raises(UserFacingError, match=why):
+        module.setup("test")
