@@ -26,7 +26,9 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC_SUFFIXES, "\t")
 
 _SPREADSHEET = "export the sheet as CSV"
 _ARROW = "write it as Parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(…), …)"
-_RDF = "write the triples as a table of three columns head_id, relation_id, tail_id"
+_RDF = (
+    "RDF is not read: write the triples as a table of three columns head_id, relation_id, tail_id"
+)
 _UNPICKLED = (
     "nothing is unpickled; load it where it was made, and write it with "
     "to_parquet, or features with numpy.save"

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from feature_extraction.tables.json_lines import JSON_SUFFIXES, json_objects, js
 from feature_extraction.tables.text_files import BLOCK_BYTES, TextFile, plain_suffix
 
 _PARQUET_ROWS = 262_144
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_VALUE = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[a-z]+://.*")  # no name of a column
 
 
 def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = None) -> pa.Table:
@@ -125,13 +126,12 @@ def require_columns(
         mark = mistaken_separator(columns)
         if mark is not None:
             fix = mend_separator(mark)
-        elif option is not None and any(map(_NUMBER.fullmatch, columns)):
-            fix = (
-                "the first line seems to be a row and no header: add one, or `slifmr import table` "
-                "with --no-header --columns user_id,item_id,…"
-            )
+        elif option is not None and any(map(_VALUE.fullmatch, columns)):
+            fix = "the first line seems to be a row and no header: add one"
+            if name in ("user_id", "item_id"):
+                fix += ", or `slifmr import table` with --no-header --columns user_id,item_id,…"
         elif option is not None:
-            first = close[0] if close else "NAME"
+            first = shlex.quote(close[0]) if close else "NAME"
             others = f" (or {', '.join(close[1:])})" if close[1:] else ""
             fix = f"say what the file calls it with {option} {first}{others}"
             fix += f", or rename {close[0]!r} to {name!r}" if close else ", or add the column"
@@ -152,7 +152,9 @@ def nearest(name: str, names: Sequence[str]) -> list[str]:
         plain.setdefault(other.strip().lower(), other)
     close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
     synonyms = _SYNONYMS.get(name, ())
-    known = [other for other in plain if other in synonyms]
+    known = [other for other in plain if other == name or other in synonyms]
+    if known[:1] == [name]:
+        return [plain[name]]  # but for case and blanks
     return [plain[other] for other in dict.fromkeys([*known, *close])]
 
 

@@ -154,6 +154,8 @@ def _finite(
     column = _plain(table[name])
     numbers = parsed(column)
     mend = f"mend the value, or leave the column {name!r} out if it is not needed"
+    if expected == _TIMES:
+        mend = f"write seconds since 1970 or 2024-01-31T12:00:00Z, or leave {name!r} out"
     if numbers is None:
         if parsed(column.slice(0, 0)) is None:
             _raise_for_type(column.type, name, expected, place)
@@ -162,7 +164,8 @@ def _finite(
         found = f"{name} is {value!r}, which is no {what}"
         if parsed(column.slice(index, 1)) is not None:
             found = f"{name} is {value!r}, and {column[0].as_py()!r} in the first row"
-            what = "column of numbers alone or of ISO 8601 times alone, so a value of one kind"
+            what = "number in every row, or an ISO 8601 time"
+            mend = "write all values alike"
         elif isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", value.strip()):
             mend = f"write a point in place of the comma: {value.strip().replace(',', '.')}"
         _raise_at(index, place, found, f"a {what} in every row", mend)

@@ -88,7 +88,7 @@ def test_archive_of_several_tables_is_refused(tmp_path: Path) -> None:
     [
         ("r.xlsx", "export the sheet as CSV"),
         ("r.feather", "write it as Parquet"),
-        ("r.nt", "three columns head_id, relation_id, tail_id"),
+        ("r.nt", "RDF is not read: write the triples as a table of three columns head_id"),
         ("r.pt", "nothing is unpickled"),
         ("r.txt", "--sep"),
         ("r", "--sep"),
@@ -141,7 +141,7 @@ def test_separators_of_spreadsheets_are_named(
     [
         ("customer,asin,stars", "--user-column customer"),
         ("User_ID,Item_ID,Rating", "--user-column User_ID"),
-        ("user_id, item_id, rating", "--item-column  item_id"),
+        ("user_id, item_id, rating", "--item-column ' item_id'"),
         ("what,which,why", "--user-column NAME"),
         ("1,10,5", "--no-header --columns"),
     ],
@@ -160,6 +160,7 @@ def test_missing_column_names_the_option_and_the_nearest_names(
         ("kg", "kg.csv", "subject,predicate,object", "--head-column subject"),
         ("links", "l.csv", "item_id,uri", "--entity-column uri"),
         ("items", "i.csv", "asin,title", "--item-column asin"),
+        ("kg", "kg.tsv", "http://x/a\thttp://x/r\thttp://x/b", "a row and no header: add one"),
     ],
 )
 def test_columns_of_the_other_tables_have_options_too(
