@@ -269,9 +269,12 @@ def _as_seconds(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     numbers = _as_floats(column)
     if numbers is not None:
         return numbers
-    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if not _is_text(column.type):
-            return _as_seconds(column.cast(pa.timestamp("us")))
+    for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return _as_seconds(column.cast(kind))
+    if not _is_text(column.type):
+        return None
+    with suppress(pa.ArrowInvalid):
         # Arrow parses times with an offset and times without one, but not both at once.
         text = pc.replace_substring_regex(column.cast(pa.string()), " (UTC|GMT)$", "Z")
         zoned = pc.match_substring_regex(text, "[0-9](Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
