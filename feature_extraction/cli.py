@@ -273,10 +273,12 @@ def _import(options: argparse.Namespace) -> None:
         load_array,
         load_columns,
         load_tensor,
+        refuse_pickled,
         write_features,
     )
 
     path = options.features
+    refuse_pickled(path)
     in_table = path.suffix not in (".npy", ".safetensors")
     if in_table is not bool(options.columns) or in_table is not (options.items is None):
         raise FeatureError(

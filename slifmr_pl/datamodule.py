@@ -1,11 +1,13 @@
 """The data module of a data folder: files → features and graphs → batches."""
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
+from pytorch_lightning.utilities import rank_zero_only
 
 from feature_extraction import FeatureStore
 from feature_extraction.extraction.extraction_config import ExtractionConfig
@@ -17,6 +19,7 @@ from slifmr_pl.data.features import (
     ModalitySource,
     aligned_features,
     feature_stores,
+    unused_stores,
 )
 from slifmr_pl.data.formats.data_folder import FormatName, read
 from slifmr_pl.data.formats.frames import raw_data
@@ -26,6 +29,8 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.building import require_modalities
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
+
+logger = logging.getLogger(__name__)
 
 DataModule = TypeVar("DataModule", bound=RecommendationDataModule)
 
@@ -104,6 +109,12 @@ class SlifMrDataModule(RecommendationDataModule):
     def build_inputs(self) -> ModelInputs:
         """Graphs and features of the data folder."""
         require_modalities(self.perturbations, self.modalities)  # before an encoder runs
+        for store in unused_stores(self.root, self.modalities):
+            rank_zero_only(logger.warning)(
+                "the features in %s are not used; data.modalities: {%s: {store: features/%s}} "
+                "trains on them",
+                *(store, store.name, store.name),
+            )
         inputs = super().build_inputs()
         vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
         return inputs

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from slifmr_pl.config.bounds import require, require_counts, require_seed
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
@@ -220,16 +220,42 @@ class RecommendationDataModule(pl.LightningDataModule):
         if self._inputs is None:
             logger.info("%s", self.data.summary)
             logger.info("Cache (data.cache_dir): %s", self.cache)
+            for caution in self.data.summary.cautions:
+                rank_zero_only(logger.warning)("%s", caution)
             self._inputs = self.build_inputs()
             pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
-        part = {"fit": "valid", "validate": "valid", "test": "test"}.get(stage)
+        parts: dict[str, Literal["valid", "test"]]
+        parts = {"fit": "valid", "validate": "valid", "test": "test"}
+        part = parts.get(stage)
         if part is not None and not len(getattr(self.data, part)):
-            raise DataError(
-                f"the {part} part of the split is empty",
-                expected=f"at least one {part} interaction",
-                fix="change data.split or relax data.filters",
-                path=self.root,
+            raise self._empty(part)
+
+    def _empty(self, part: Literal["valid", "test"]) -> DataError:
+        """What an empty part of the split is due to, and what helps."""
+        strategy, data = self.split.strategy, self.unperturbed
+        share = self.split.ratios[1 if part == "valid" else 2]
+        rows = len(data.train) + len(data.valid) + len(data.test)
+        why, fix = "", "change data.split or relax data.filters"
+        if strategy == "given":
+            why = f": the data put no row into {part}"
+            fix = "add the part to the column split, or use another data.split.strategy"
+        elif strategy == "leave_one_out":
+            why = ": no user has three interactions"
+            fix = "relax data.filters, or use data.split.strategy ratio"
+        elif strategy == "temporal" and share * rows >= 1:
+            why = (
+                ": the rows that would be in it have the same time as the last row before, and "
+                "rows of the same time stay together"
             )
+            fix = "give finer times, or change data.split.ratios or data.split.strategy"
+        elif share * rows < 1:
+            why = f": a share of {share:g} of {rows} rows is less than one"
+        return DataError(
+            f"the {part} part of the split is empty{why}",
+            expected=f"at least one {part} interaction",
+            fix=fix,
+            path=self.root,
+        )
 
     @property
     def model_inputs(self) -> ModelInputs:

@@ -22,6 +22,34 @@ _CHECK_ROWS = 65_536  # rows that a check holds in memory at once
 _FLOATS = ("float16", "float32")
 
 
+_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib")
+_TO_ARRAY = {
+    ".npz": "take the array out: np.save('x.npy', np.load('x.npz')['NAME'])",
+    ".mat": "take the array out: np.save('x.npy', scipy.io.loadmat('x.mat')['NAME'])",
+    ".h5": "take the array out: np.save('x.npy', h5py.File('x.h5')['NAME'][:])",
+} | dict.fromkeys(
+    _PICKLED,
+    "load it where it was made, and np.save('x.npy', x), of a tensor x.cpu().numpy()",
+)
+
+
+def refuse_pickled(path: Path) -> None:
+    """Refuse files of features that are no array alone, by their suffix.
+
+    Raises:
+        FeatureError: Names what to save in its place.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _TO_ARRAY:
+        why = ", since nothing is unpickled" if suffix in _PICKLED else ""
+        raise FeatureError(
+            f"{suffix} is not read{why}",
+            expected=".npy or .safetensors with --items, or a table (.parquet) with --columns",
+            fix=_TO_ARRAY[suffix],
+            path=path,
+        )
+
+
 def load_array(path: Path) -> Features:
     """Open ``[n, d]`` numbers of a ``.npy`` file, memory-mapped.
 

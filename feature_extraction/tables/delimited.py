@@ -11,6 +11,7 @@ from typing import NoReturn
 from feature_extraction.errors import TableError
 from feature_extraction.tables.text_files import (
     BLOCK_BYTES,
+    COMPRESSED,
     TextFile,
     plain_suffix,
     raise_for_encoding,
@@ -23,6 +24,25 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC_SUFFIXES, "\t")
 """What stands between the fields, by suffix."""
 
 
+_SPREADSHEET = "export the sheet as CSV"
+_ARROW = "write it as Parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(…), …)"
+_RDF = (
+    "RDF is not read: write the triples as a table of three columns head_id, relation_id, tail_id"
+)
+_UNPICKLED = (
+    "nothing is unpickled; load it where it was made, and write it with "
+    "to_parquet, or features with numpy.save"
+)
+_FIXES = (
+    dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET)
+    | dict.fromkeys((".arrow", ".feather", ".ipc"), _ARROW)
+    | dict.fromkeys((".nt", ".ttl", ".rdf", ".owl", ".nq", ".n3", ".jsonld"), _RDF)
+    | dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _UNPICKLED)
+    | dict.fromkeys((".7z", ".rar", ".tar"), "unpack it, and give the table that is meant")
+)
+"""What to do with files that are no tables here, by suffix."""
+
+
 def separator_of(path: Path, sep: str | None) -> str:
     """The separator that the suffix implies, or the one given.
 
@@ -31,10 +51,16 @@ def separator_of(path: Path, sep: str | None) -> str:
     """
     sep = SEPARATORS.get(plain_suffix(path)) if sep is None else sep
     if sep is None:
+        suffix = plain_suffix(path)
         raise TableError(
-            f"the suffix {path.suffix!r} is not known",
-            expected=f"one of .parquet, .jsonl, {', '.join(SEPARATORS)}",
-            fix="rename the file, or give its separator",
+            f"the suffix {suffix!r} is not known" if suffix else "the name has no suffix",
+            expected=f".parquet, .csv, .tsv, .jsonl, .json, {', '.join(ATOMIC_SUFFIXES)}; the text "
+            f"ones also compressed as {', '.join(COMPRESSED)}",
+            fix=_FIXES.get(
+                suffix,
+                "write the table as .csv, .tsv or .parquet; `slifmr import "
+                "table` reads other names with --sep, such as --sep ','",
+            ),
             path=path,
         )
     if len(sep) != 1 or not sep.isascii() or sep in '"\r\n':
@@ -103,8 +129,36 @@ def read_header(path: Path, sep: str) -> list[str]:
             fix="write the file again, or remove it if it is not needed",
             path=path,
         )
+    if len(names) <= 2 and names[0].startswith("sep="):
+        raise TableError(
+            f"the first line is {sep.join(names)!r}, which tells a spreadsheet the separator",
+            expected="column names in the first line",
+            fix="remove the line" + ("" if names[0][4:5] in ("", sep) else f", and {_other_sep()}"),
+            path=path,
+            row=1,
+        )
     require_distinct(names, path)
     return names
+
+
+def _other_sep() -> str:
+    return "save the file with commas as .csv, or with tabs as .tsv"
+
+
+def mistaken_separator(names: Sequence[str]) -> str | None:
+    """What separates the names of a header that was read as one name; None if nothing does."""
+    if len(names) != 1:
+        return None
+    return next((mark for mark in ";|\t," if mark in names[0]), None)
+
+
+def mend_separator(mark: str) -> str:
+    """What to do about a separator that is not the one of the suffix."""
+    more = ", and with points in numbers" if mark == ";" else ""
+    return (
+        f"the columns seem to be separated by {mark!r}: {_other_sep()}{more}; "
+        f"`slifmr import table` takes --sep {mark!r}"
+    )
 
 
 def require_distinct(names: Sequence[str], path: Path) -> None:
@@ -157,7 +211,16 @@ def raise_for_content(path: Path, sep: str, columns: int, cause: Exception) -> N
     """
     raise_for_encoding(path)
     with closing(records(path, sep)) as rows:
-        for line, fields in rows:
+        for number, (line, fields) in enumerate(rows):
+            mark = mistaken_separator(fields) if columns == 1 and number == 0 else None
+            if mark is not None:
+                raise TableError(
+                    f"the header is one column {fields[0]!r}",
+                    expected=f"columns separated by {sep!r}",
+                    fix=mend_separator(mark),
+                    path=path,
+                    row=line,
+                ) from cause
             if len(fields) != columns:
                 raise wrong_width(path, sep, line, fields, columns) from cause
     raise TableError(
@@ -168,7 +231,7 @@ def raise_for_content(path: Path, sep: str, columns: int, cause: Exception) -> N
     ) from cause
 
 
-def require_closed_quotes(file: TextFile, sep: str, rows: int) -> None:
+def require_closed_quotes(file: TextFile, sep: str, rows: int, header: bool = True) -> None:
     """Refuse a stray quote, which Arrow lets swallow all lines up to the next one.
 
     Where rows and lines agree no field spans lines, and the costly strict pass is not needed.
@@ -177,10 +240,11 @@ def require_closed_quotes(file: TextFile, sep: str, rows: int) -> None:
         file: Read to its end.
         sep: Its separator.
         rows: How many Arrow found.
+        header: Whether a line of column names comes before them.
 
     Raises:
         TableError: A quote is broken.
     """
-    if is_quoted(file.path) and (file.lines != rows + 1 or not file.ends_line):
+    if is_quoted(file.path) and (file.lines != rows + header or not file.ends_line):
         with closing(records(file.path, sep)) as all_rows:
             deque(all_rows, maxlen=0)

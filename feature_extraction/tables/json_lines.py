@@ -1,16 +1,17 @@
-"""Read JSON Lines: one object a line, in blocks."""
+"""Read JSON Lines: one object a line, in blocks; also one array of objects, as a whole."""
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from feature_extraction.errors import TableError
-from feature_extraction.tables.text_files import line_blocks
+from feature_extraction.tables.text_files import line_blocks, plain_suffix
 
-JSON_SUFFIXES = (".jsonl", ".ndjson")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _ROWS = 65_536  # objects take far more memory than their lines
 
 
@@ -18,6 +19,8 @@ def json_objects(
     path: Path, parse: Callable[[str], Any] = json.loads
 ) -> Generator[tuple[list[int], list[dict[str, Any]]]]:
     """Yield the objects of a file, a block at a time; blank lines are skipped.
+
+    A ``.json`` file may hold one array of objects instead; it is read as a whole.
 
     Args:
         path: The file.
@@ -29,7 +32,15 @@ def json_objects(
     Raises:
         TableError: A line cannot be read, or is no object.
     """
-    for first, block in line_blocks(path):
+    blocks: Iterator[tuple[int, list[str]]] = line_blocks(path)
+    if plain_suffix(path) == ".json":
+        first_block = next(blocks, (1, []))
+        if first_block[1] and first_block[1][0].lstrip().startswith("["):
+            texts = [text for _, block in chain([first_block], blocks) for text in block]
+            yield from _array(path, "\n".join(texts))
+            return
+        blocks = chain([first_block], blocks)
+    for first, block in blocks:
         for start in range(0, len(block), _ROWS):
             texts = block[start : start + _ROWS]
             lines = [first + start + i for i, text in enumerate(texts) if text and text.strip()]
@@ -48,6 +59,30 @@ def json_table(objects: list[dict[str, Any]], names: list[str] | None = None) ->
     if names is None:
         names = list(dict.fromkeys(key for entry in objects for key in entry))
     return pa.table({name: _column([entry.get(name) for entry in objects]) for name in names})
+
+
+def _array(path: Path, text: str) -> Generator[tuple[list[int], list[dict[str, Any]]]]:
+    """The objects of an array, numbered from 1."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TableError(
+            f"the array cannot be read ({type(error).__name__}: {error})",
+            expected="one array of objects, or an object a line",
+            fix="mend the file",
+            path=path,
+        ) from error
+    wrong = next((n for n, entry in enumerate(found, start=1) if not isinstance(entry, dict)), None)
+    if wrong is not None:
+        raise TableError(
+            f"entry {wrong} of the array is no object: {json.dumps(found[wrong - 1])[:120]}",
+            expected="objects, such as [{'user_id': 'a', 'item_id': 'b'}, …]",
+            fix="write the table as records (in pandas to_json(orient='records'))",
+            path=path,
+            row=wrong,
+        )
+    if found:
+        yield list(range(1, len(found) + 1)), found
 
 
 def _object(path: Path, line: int, text: str, parse: Callable[[str], Any]) -> dict[str, Any]:

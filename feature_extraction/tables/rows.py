@@ -27,7 +27,7 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[
     Raises:
         TableError: The file cannot be read, or lacks a column.
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _parquet_rows(path, columns)
     if plain_suffix(path) in JSON_SUFFIXES:
         return _json_rows(path, columns)

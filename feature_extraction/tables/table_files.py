@@ -1,9 +1,12 @@
 """Read tables of any supported format with every text column as strings, or say what is wrong."""
 
 import difflib
-from collections.abc import Generator, Sequence
+import re
+import shlex
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +16,8 @@ import pyarrow.parquet as pq
 from feature_extraction.errors import TableError
 from feature_extraction.tables.delimited import (
     is_quoted,
+    mend_separator,
+    mistaken_separator,
     raise_for_content,
     read_header,
     records,
@@ -24,10 +29,11 @@ from feature_extraction.tables.json_lines import JSON_SUFFIXES, json_objects, js
 from feature_extraction.tables.text_files import BLOCK_BYTES, TextFile, plain_suffix
 
 _PARQUET_ROWS = 262_144
+_VALUE = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[a-z]+://.*")  # no name of a column
 
 
 def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = None) -> pa.Table:
-    """Read a Parquet, CSV, TSV, RecBole atomic or JSON Lines file, the text ones also gzipped.
+    """Read a Parquet, CSV, TSV, RecBole atomic or JSON file, the text ones also compressed.
 
     Columns of text files are always strings, so that an id such as ``007`` stays as it is; an
     empty field is an empty string. Parquet and JSON columns keep their types. Text is UTF-8, with
@@ -49,7 +55,7 @@ def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = No
     """
     path = Path(path)
     require_file(path)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         table = _read_parquet(path, sep)
     elif _is_json(path, sep):  # as a whole, since the last row may show what a column holds
         table = json_table([entry for _, block in json_objects(path) for entry in block])
@@ -59,7 +65,9 @@ def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = No
     return table
 
 
-def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
+def stream_table(
+    path: Path, *, sep: str | None = None, names: Sequence[str] | None = None
+) -> Generator[pa.Table]:
     """Read a table as ``read_table`` does, in parts that need little memory.
 
     Of a JSON Lines file every part has the columns and types that its own rows show.
@@ -67,6 +75,7 @@ def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
     Args:
         path: The file.
         sep: As given to ``read_table``.
+        names: Of the columns of a text file without a header.
 
     Yields:
         The rows in the order of the file; a part may have no rows.
@@ -76,42 +85,90 @@ def stream_table(path: Path, *, sep: str | None = None) -> Generator[pa.Table]:
     """
     path = Path(path)
     require_file(path)
-    if path.suffix == ".parquet":
+    is_text = not (path.suffix.lower() == ".parquet" or _is_json(path, sep))
+    if names is not None and not is_text:
+        raise TableError(
+            "names of columns for a file that has them",
+            expected="names for text files without a header only",
+            fix="leave --no-header and --columns out",
+            path=path,
+        )
+    if path.suffix.lower() == ".parquet":
         yield from _stream_parquet(path, sep)
     elif _is_json(path, sep):
         yield from (json_table(objects) for _, objects in json_objects(path))
     else:
-        yield from _stream_text(path, sep)
+        yield from _stream_text(path, sep, names)
 
 
-def require_columns(columns: Sequence[str], required: Sequence[str], path: Path) -> None:
+def require_columns(
+    columns: Sequence[str],
+    required: Sequence[str],
+    path: Path,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Raise ``TableError`` if a required column is not there.
 
     Args:
         columns: Column names that the file has.
         required: Column names that it must have.
         path: The file, for the message.
+        options: By required name, the option that says what the file calls it.
 
     Raises:
-        TableError: A column is missing; names those found and the closest one.
+        TableError: A column is missing; names those found and the closest ones.
     """
     for name in required:
         if name in columns:
             continue
-        close = difflib.get_close_matches(name, columns, n=1)
-        fix = f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}"
-        separators = [mark for mark in ";|\t," if mark in columns[0]] if len(columns) == 1 else []
-        if separators:
-            fix = (
-                f"the columns seem to be separated by {separators[0]!r}: save the file with commas "
-                "as .csv, or with tabs as .tsv"
-            )
+        close = nearest(name, columns)
+        option = options.get(name)
+        mark = mistaken_separator(columns)
+        if mark is not None:
+            fix = mend_separator(mark)
+        elif option is not None and any(map(_VALUE.fullmatch, columns)):
+            fix = "the first line seems to be a row and no header: add one"
+            if name in ("user_id", "item_id"):
+                fix += ", or `slifmr import table` with --no-header --columns user_id,item_id,…"
+        elif option is not None:
+            first = shlex.quote(close[0]) if close else "NAME"
+            others = f" (or {', '.join(close[1:])})" if close[1:] else ""
+            fix = f"say what the file calls it with {option} {first}{others}"
+            fix += f", or rename {close[0]!r} to {name!r}" if close else ", or add the column"
+        else:
+            fix = f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}"
         raise TableError(
             f"column {name!r} is missing; found {', '.join(map(repr, columns))}",
             expected=f"columns {', '.join(map(repr, required))}",
             fix=fix,
             path=path,
         )
+
+
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """Names that are most like one, whatever their case and the blanks around them."""
+    plain: dict[str, str] = {}
+    for other in names:
+        plain.setdefault(other.strip().lower(), other)
+    close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
+    synonyms = _SYNONYMS.get(name, ())
+    known = [other for other in plain if other == name or other in synonyms]
+    if known[:1] == [name]:
+        return [plain[name]]  # but for case and blanks
+    return [plain[other] for other in dict.fromkeys([*known, *close])]
+
+
+_SYNONYMS = {
+    "user_id": ("customer", "customer_id", "userid", "user", "reviewerid", "uid", "session_id"),
+    "item_id": ("asin", "parent_asin", "movieid", "item", "itemid", "product_id", "venue_id"),
+    "rating": ("stars", "score", "overall", "label", "rate"),
+    "timestamp": ("time", "date", "unixreviewtime", "created_at", "datetime"),
+    "head_id": ("head", "subject", "source", "s", "h"),
+    "relation_id": ("relation", "predicate", "property", "p", "r"),
+    "tail_id": ("tail", "object", "target", "o", "t"),
+    "entity_id": ("entity", "freebase_id", "uri", "qid"),
+}
+"""What other files call the columns, in small letters."""
 
 
 def require_file(path: Path) -> None:
@@ -154,7 +211,7 @@ def row_in_file(path: Path, index: int, sep: str | None = None) -> int | None:
         Parquet file; None if the file has no such row.
     """
     path = Path(path)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return index + 1
     if _is_json(path, sep):
         with closing(json_objects(path)) as objects:
@@ -221,26 +278,49 @@ def _read_text(path: Path, sep: str | None) -> pa.Table:
     return table
 
 
-def _stream_text(path: Path, sep: str | None) -> Generator[pa.Table]:
+def _stream_text(
+    path: Path, sep: str | None, without_header: Sequence[str] | None = None
+) -> Generator[pa.Table]:
     sep = separator_of(path, sep)
-    names = read_header(path, sep)
+    if without_header is None:
+        names = read_header(path, sep)
+    else:
+        names = list(without_header)
+        require_distinct(names, path)
+        _require_width(path, sep, names)
     rows = 0
     with TextFile(path) as file:
         try:
-            with pa_csv.open_csv(file, **_csv_options(path, sep, names)) as reader:
+            options = _csv_options(path, sep, names, header=without_header is None)
+            with pa_csv.open_csv(file, **options) as reader:
                 yield reader.schema.empty_table()
                 for batch in reader:
                     rows += batch.num_rows
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowException, OSError) as error:
             yield _without_rows(names, path, sep, error)
-        require_closed_quotes(file, sep, rows)
+        require_closed_quotes(file, sep, rows, header=without_header is None)
 
 
-def _csv_options(path: Path, sep: str, names: list[str]) -> dict[str, Any]:
+def _require_width(path: Path, sep: str, names: list[str]) -> None:
+    with closing(records(path, sep)) as rows:
+        line, fields = next(rows, (0, names))
+    if len(fields) != len(names):
+        raise TableError(
+            f"{len(fields)} fields: {sep.join(fields)[:120]!r}",
+            expected=f"{len(names)} fields, as there are names: {', '.join(names)}",
+            fix=f"name the columns in their order, separated by commas, {len(fields)} in all",
+            path=path,
+            row=line,
+        )
+
+
+def _csv_options(path: Path, sep: str, names: list[str], header: bool = True) -> dict[str, Any]:
     quoted = is_quoted(path)
     return {
-        "read_options": pa_csv.ReadOptions(block_size=BLOCK_BYTES),
+        "read_options": pa_csv.ReadOptions(
+            block_size=BLOCK_BYTES, column_names=None if header else names
+        ),
         "parse_options": pa_csv.ParseOptions(
             delimiter=sep, quote_char='"' if quoted else False, newlines_in_values=quoted
         ),

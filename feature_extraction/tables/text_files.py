@@ -1,35 +1,51 @@
 """Read text files in blocks: compressed if their name says so, and checked while they pass."""
 
+import bz2
 import gzip
 import io
+import lzma
+import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
+
+import pyarrow as pa
 
 from feature_extraction.errors import TableError
 
 BLOCK_BYTES = 16 << 20
 """What is held of a text file at a time; no line may be longer."""
 
-_GZIP = b"\x1f\x8b"
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Suffixes of files that are unpacked as they are read; a ``.zip`` holds one file."""
+
+_PACKED = {  # what a compressed file begins with, and what unpacks it
+    ".gz": (b"\x1f\x8b", "gzip"),
+    ".bz2": (b"BZh", "bzip2"),
+    ".xz": (b"\xfd7zXZ\x00", "xz"),
+    ".zst": (b"\x28\xb5\x2f\xfd", "zstd"),
+    ".zip": (b"PK\x03\x04", "zip"),
+}
 # What a file begins with that is no text, whatever its name says.
 _SIGNATURES = {
     b"PAR1": ("a Parquet file", "rename it to end in .parquet"),
-    b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or export it as CSV"),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it with `zstd -d`"),
-    b"BZh": ("compressed by bzip2", "unpack it with `bunzip2`"),
+    b"PK\x03\x04": (
+        "a zip archive or a spreadsheet",
+        "export a spreadsheet as CSV; give a zip archive of one table a name such as r.csv.zip",
+    ),
     b"\x89PNG": ("a PNG picture", "check the path"),
 }
 
 
 def plain_suffix(path: Path) -> str:
-    """The suffix that tells the format: ``.csv`` of ``a.csv`` and of ``a.csv.gz``."""
-    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    """The suffix that tells the format: ``.csv`` of ``a.csv``, ``a.csv.gz`` and ``a.CSV``."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
 class TextFile(io.RawIOBase):
-    """The bytes of a text file, decompressed if its name ends in ``.gz``; read once, forwards.
+    """The bytes of a text file, unpacked if its name says so (``COMPRESSED``); read once, forwards.
 
     Args:
         path: The file.
@@ -50,10 +66,8 @@ class TextFile(io.RawIOBase):
         self.ends_line = True
         self._line_bytes = 0
         with path.open("rb") as file:
-            _require_as_named(path, file.read(4))
-        self._file: BinaryIO = path.open("rb")  # closed by `close`
-        if path.suffix == ".gz":
-            self._file = cast("BinaryIO", gzip.GzipFile(fileobj=self._file))
+            _require_as_named(path, file.read(6))
+        self._file = _unpacked(path)  # closed by `close`
 
     def readable(self) -> bool:
         """It is."""
@@ -63,13 +77,10 @@ class TextFile(io.RawIOBase):
         """Read and check as much as fits; 0 at the end."""
         try:
             data = self._file.read(len(buffer))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TableError(
-                f"the compressed file is damaged ({error})",
-                expected="a whole gzip file",
-                fix="copy or download it again; `gzip -t` checks it",
-                path=self.path,
-            ) from error
+        except (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            if self.path.suffix.lower() not in COMPRESSED:
+                raise
+            _raise_damaged(self.path, error)
         buffer[: len(data)] = data
         if data:
             self._check(data)
@@ -156,16 +167,72 @@ def _decoded(data: bytes, encoding: str, path: Path, first: int) -> str:
         ) from error
 
 
+def _unpacked(path: Path) -> BinaryIO:
+    """The opened bytes of a file, unpacked if its name says so."""
+    suffix = path.suffix.lower()
+    if suffix == ".zst":
+        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    if suffix == ".zip":
+        return _only_member(path)
+    opened: dict[str, Callable[[Path], Any]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
+    return cast("BinaryIO", opened[suffix](path) if suffix in opened else path.open("rb"))
+
+
+def _only_member(path: Path) -> BinaryIO:
+    try:
+        with zipfile.ZipFile(path) as archive:  # the member keeps the file open
+            names = [
+                entry.filename
+                for entry in archive.infolist()
+                if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
+            ]
+            if len(names) == 1:
+                return cast("BinaryIO", archive.open(names[0]))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        _raise_damaged(path, error)
+    raise TableError(
+        f"the archive holds {len(names)} files ({', '.join(names[:5])})",
+        expected="one table",
+        fix="unpack it, and give the table that is meant",
+        path=path,
+    )
+
+
+def _raise_damaged(path: Path, error: Exception) -> NoReturn:
+    suffix = path.suffix.lower()
+    kind = _PACKED[suffix][1]
+    check = "unzip" if kind == "zip" else kind
+    raise TableError(
+        f"the compressed file is damaged ({error})",
+        expected=f"a whole {kind} file",
+        fix=f"copy or download it again; `{check} -t` checks it",
+        path=path,
+    ) from error
+
+
 def _require_as_named(path: Path, start: bytes) -> None:
-    compressed = start.startswith(_GZIP)
-    if compressed != (path.suffix == ".gz"):
-        plain = path.name.removesuffix(".gz")
+    suffix = path.suffix.lower()
+    found = next((end for end, (mark, _) in _PACKED.items() if start.startswith(mark)), None)
+    if suffix in COMPRESSED and found != suffix:
+        kind = _PACKED[suffix][1]
+        plain = path.name[: -len(suffix)]
         raise TableError(
-            "the file is compressed by gzip" if compressed else "the file is not compressed",
-            expected="a plain text file" if compressed else "a gzip file, as its name says",
-            fix=f"rename it to {plain}.gz" if compressed else f"rename it to {plain}",
+            "the file is not compressed" if found is None else f"this is {_PACKED[found][1]}",
+            expected=f"a {kind} file, as its name says",
+            fix=f"rename it to {plain}{found or ''}",
+            path=path,
+        )
+    if suffix not in COMPRESSED and found not in (None, ".zip"):
+        raise TableError(
+            f"the file is compressed by {_PACKED[found][1]}",
+            expected="a plain text file",
+            fix=f"rename it to {path.name}{found}",
             path=path,
         )
     for signature, (what, fix) in _SIGNATURES.items():
-        if start.startswith(signature):
+        if suffix != ".zip" and start.startswith(signature):
             raise TableError(f"this is {what}", expected="a text file", fix=fix, path=path)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import require_columns
+from slifmr_pl.data.summary import Caution
 from slifmr_pl.data.table_columns import (
     FileRows,
     id_column,
@@ -28,6 +29,11 @@ INTERACTION_COLUMNS = ("user_id", "item_id", "rating", "timestamp", "split")
 KG_COLUMNS = ("head_id", "relation_id", "tail_id")
 LINK_COLUMNS = ("item_id", "entity_id")
 
+_OPTIONS = {
+    name: f"`slifmr import table` and its --{name.removesuffix('_id')}-column"
+    for name in ("user_id", *KG_COLUMNS, *LINK_COLUMNS)
+}
+
 
 @dataclass(frozen=True, eq=False)
 class RawData:
@@ -40,6 +46,8 @@ class RawData:
         kg: ``head_id``, ``relation_id``, ``tail_id`` string.
         links: ``item_id``, ``entity_id`` string.
         root: The folder.
+        notes: What was repaired, left out or not used.
+        cautions: What of it may mislead results.
     """
 
     interactions: pa.Table
@@ -47,6 +55,8 @@ class RawData:
     kg: pa.Table | None
     links: pa.Table | None
     root: Path
+    notes: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
     @classmethod
     def of(cls, tables: Mapping[Kind, pa.Table], root: Path) -> Self:
@@ -109,7 +119,7 @@ def unused_columns(kind: Kind, table: pa.Table) -> list[str]:
 
 
 def _interactions(table: pa.Table, place: FileRows) -> pa.Table:
-    require_columns(table.column_names, ("user_id", "item_id"), place.path)
+    require_columns(table.column_names, ("user_id", "item_id"), place.path, _OPTIONS)
     if "split" in table.column_names and "x_label" in table.column_names:
         raise DataError(
             "both columns split and x_label",
@@ -128,7 +138,7 @@ def _interactions(table: pa.Table, place: FileRows) -> pa.Table:
 
 
 def _items(table: pa.Table, place: FileRows) -> pa.Table:
-    require_columns(table.column_names, ("item_id",), place.path)
+    require_columns(table.column_names, ("item_id",), place.path, _OPTIONS)
     columns = {"item_id": id_column(table, "item_id", place)}
     for name in table.column_names:
         if name != "item_id":
@@ -138,7 +148,7 @@ def _items(table: pa.Table, place: FileRows) -> pa.Table:
 
 def _ids_of(names: tuple[str, ...]) -> Callable[[pa.Table, FileRows], pa.Table]:
     def ids(table: pa.Table, place: FileRows) -> pa.Table:
-        require_columns(table.column_names, names, place.path)
+        require_columns(table.column_names, names, place.path, _OPTIONS)
         return pa.table({name: id_column(table, name, place) for name in names})
 
     return ids

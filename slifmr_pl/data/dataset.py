@@ -1,9 +1,9 @@
 """From raw tables to what trains: filtered, numbered, split, joined with knowledge, accounted."""
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.config.bounds import is_number, require, require_counts, require_seed
+from slifmr_pl.data import cautions
 from slifmr_pl.data import split as splitting
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.filtering import DistinctPairs, distinct_pairs, k_core, rated_at_least
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.knowledge_join import Knowledge, Triples, join_knowledge, no_knowledge
-from slifmr_pl.data.summary import DataSummary
+from slifmr_pl.data.summary import Caution, DataSummary, Ratings
 from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
@@ -117,6 +118,8 @@ class _Kept:
     below_minimum_rating: int
     duplicates: int
     outside_k_core: int
+    ratings: Ratings | None
+    cautions: list[Caution]
 
 
 def build_dataset(
@@ -150,6 +153,10 @@ def build_dataset(
     item_table, missing, outside = _item_table(raw, items)
     given_unused = split.strategy != "given" and "split" in raw.interactions.column_names
     without = [len(users) - _distinct(part.users) for part in (train, valid, test)]
+    found = [*_cautions(kept, raw, filters), *raw.cautions]
+    for name, part in (("validation", valid), ("test", test)):
+        given = split.strategy == "given"
+        found += cautions.of_parts(train.users, part.users, name, users, given, raw.root)
     summary = DataSummary(
         interactions_read=raw.interactions.num_rows,
         below_minimum_rating=kept.below_minimum_rating,
@@ -170,6 +177,8 @@ def build_dataset(
         items_without_metadata=missing,
         metadata_outside_catalogue=outside,
         knowledge=knowledge.summary,
+        ratings=kept.ratings,
+        cautions=tuple(found),
     )
     digest = hashlib.sha256()
     for vocabulary in (users, items, knowledge.entities, knowledge.relations):
@@ -202,13 +211,18 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
     with ThreadPoolExecutor() as pool:
         numbered = pool.map(Vocabulary.number, (table["user_id"], table["item_id"]))
     (all_users, users), (all_items, items) = numbered
-    _require_overlap(all_items, raw.items, "items", raw.root)
-    if use_knowledge:
-        _require_overlap(all_items, raw.links, "links", raw.root)
+    found: list[Caution] = []
+    for name, other, lacking in (
+        ("items", raw.items, "have neither text nor picture"),
+        ("links", raw.links if use_knowledge else None, "have no knowledge"),
+    ):
+        if other is not None:
+            found += cautions.overlap(all_items, other["item_id"], name, lacking, raw.root)
     times = _floats(table, "timestamp") if strategy != "ratio" else None
     given = _given_labels(raw) if strategy == "given" else None
+    ratings = _floats(table, "rating")
     if filters.minimum_rating is not None:
-        rated = rated_at_least(_floats(table, "rating"), filters.minimum_rating)
+        rated = rated_at_least(ratings, filters.minimum_rating)
         users, items = users[rated], items[rated]
         times = None if times is None else times[rated]
         given = None if given is None else given[rated]
@@ -233,22 +247,20 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
         below_minimum_rating=below,
         duplicates=duplicates,
         outside_k_core=len(distinct) - len(pairs),
+        ratings=None if ratings is None or not len(ratings) else cautions.ratings_of(ratings),
+        cautions=found,
     )
 
 
-def _require_overlap(interacted: Vocabulary, table: pa.Table | None, name: str, root: Path) -> None:
-    """Refuses a table about items of which none is in an interaction."""
-    if table is None or not len(table):
-        return
-    ids = table["item_id"]
-    if not pc.any(pc.is_in(ids, interacted.ids)).as_py():
-        raise DataError(
-            f"no item of the {name} is in an interaction: {ids[0].as_py()!r} stands there, "
-            f"{interacted.ids[0].as_py()!r} in the interactions",
-            expected="the same ids of items in both",
-            fix="write the ids alike in both files (007 is not 7, and 12.0 is not 12)",
-            path=root,
-        )
+def _cautions(kept: _Kept, raw: RawData, filters: FilterConfig) -> Iterator[Caution]:
+    """What may be wrong with the tables themselves."""
+    if kept.ratings is not None and filters.minimum_rating is None:
+        yield from cautions.of_ratings(kept.ratings)
+    yield from kept.cautions
+    yield from cautions.of_ids(kept.users.ids, "user_id")
+    yield from cautions.of_ids(kept.items.ids, "item_id")
+    if raw.items is not None:
+        yield from cautions.of_texts(raw.items)
 
 
 def _cold_items(raw: RawData, filters: FilterConfig) -> pa.ChunkedArray | None:
@@ -322,7 +334,9 @@ def _knowledge(raw: RawData, items: Vocabulary, use_knowledge: bool) -> Knowledg
     if not use_knowledge:
         return no_knowledge(items)
     if raw.kg is not None:
-        return join_knowledge(items, raw.kg, raw.links)
+        knowledge = join_knowledge(items, raw.kg, raw.links)
+        _require_linked(knowledge, raw)
+        return knowledge
     if raw.links is not None:
         raise DataError(
             "links without a knowledge graph",
@@ -331,6 +345,25 @@ def _knowledge(raw: RawData, items: Vocabulary, use_knowledge: bool) -> Knowledg
             path=raw.root,
         )
     return no_knowledge(items)
+
+
+def _require_linked(knowledge: Knowledge, raw: RawData) -> None:
+    """Refuses a knowledge graph that says nothing of any item, whatever the filters keep."""
+    if not knowledge.summary.triples or knowledge.summary.linked_items:
+        return
+    assert raw.kg is not None
+    ours, where = raw.interactions["item_id"], "the interactions"
+    if raw.links is not None:
+        ours, where = raw.links["entity_id"], "the links"
+    entities = pa.chunked_array([*raw.kg["head_id"].chunks, *raw.kg["tail_id"].chunks])
+    if not pc.any(pc.is_in(pc.unique(ours), pc.unique(entities))).as_py():
+        raise DataError(
+            f"no item is in a fact of the knowledge graph: {entities[0].as_py()!r} stands "
+            f"there, {ours[0].as_py()!r} in {where}",
+            expected="items in facts, by their own ids or through links",
+            fix="write the ids alike in both files, add links, or set use_knowledge to false",
+            path=raw.root,
+        )
 
 
 def _item_table(raw: RawData, items: Vocabulary) -> tuple[pa.Table | None, int, int]:

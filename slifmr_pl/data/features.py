@@ -1,5 +1,6 @@
 """Item features of a data folder: extracted once into feature stores, or taken from ready ones."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_extraction import (
     EncoderSpec,
@@ -26,6 +28,8 @@ from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,22 @@ def feature_stores(
     return {name: opened[name] for name in modalities}
 
 
+def unused_stores(root: Path, modalities: Mapping[str, ModalitySource]) -> list[Path]:
+    """Feature stores in ``features/`` of a data folder that no modality reads.
+
+    Args:
+        root: The data folder.
+        modalities: Sources by modality.
+    """
+    used = {
+        Path(_located(source.store, root)).resolve()
+        for source in modalities.values()
+        if source.store is not None
+    }
+    there = sorted(file.parent for file in root.glob("features/*/manifest.json"))
+    return [store for store in there if store.resolve() not in used]
+
+
 @dataclass(frozen=True, eq=False)
 class FrozenFeatures:
     """Features of one modality for the items of a catalogue; row i is of item i.
@@ -178,7 +198,26 @@ def aligned_features(
     """A store's features in the order of the items, see `FeatureStore.aligned`.
 
     They are kept in a file of the cache, so that the processes of a machine share its pages.
+
+    Raises:
+        DataError: The store is of none of the items.
     """
+    known = pc.is_in(items.ids, pa.array(store.ids, pa.string()))
+    inside = pc.sum(known).as_py() or 0
+    if store.ids and not inside:
+        raise DataError(
+            f"none of the {len(items):,} items has features: {store.ids[0]!r} stands there, "
+            f"{items.ids[0].as_py()!r} in the interactions",
+            expected="features of these items",
+            fix="write the ids alike in both (007 is not 7, and 12.0 is not 12)",
+            path=store.path,
+        )
+    if inside < len(items) / 2:
+        other = items.ids[pc.index(known, False).as_py()].as_py()
+        logger.warning(
+            "%s: only %s of the %s items have features; %r has none, %r stands there",
+            *(store.path, f"{inside:,}", f"{len(items):,}", other, store.ids[0]),
+        )
 
     def aligned() -> Arrays:
         features, present = store.aligned(items.ids.to_pylist())

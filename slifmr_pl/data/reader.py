@@ -2,8 +2,8 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,10 +21,17 @@ from slifmr_pl.data.canonical import (
     require_rows,
     unused_columns,
 )
+from slifmr_pl.data.summary import Caution
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+_SHOWN_FILES = 20
+_LIKE_RATINGS = (
+    *("label", "labels", "ratings", "rate", "score", "scores", "stars", "overall", "like", "liked"),
+    *("is_like", "feedback", "event", "event_type", "action", "behavior", "behaviour"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +71,13 @@ class Source:
             the columns are those of ``RawData``, and the values as the file has them.
         features: By name of the modality; `import` makes feature stores of them.
         notes: What was repaired, left out or not used, for the user; complete once all is read.
+        cautions: What of it may mislead results; likewise.
     """
 
     tables: dict[Kind, pa.Table | Iterable[TablePiece]]
     features: Mapping[str, FeatureArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    cautions: list[Caution] = field(default_factory=list)
 
     def pieces(self, kind: Kind) -> Iterator[TablePiece]:
         """Yield the pieces of a table, each checked and in the form of ``RawData``.
@@ -101,6 +110,8 @@ class Source:
             require_rows(pa.table({}), place.path if place else Path())
         if unused:
             self.notes.append(f"the columns {', '.join(unused)} of the {kind} are not used")
+        if kind == "interactions" and schema is not None and "rating" not in schema.names:
+            self.cautions.extend(unread_ratings(unused))
 
     def read(self, root: Path) -> RawData:
         """Read everything; notes are logged.
@@ -120,7 +131,8 @@ class Source:
                 require_distinct_items([(piece.table, piece.place) for piece in pieces])
         for note in self.notes:
             logger.info("%s: %s", root, note)
-        return RawData.of(tables, root)
+        data = RawData.of(tables, root)
+        return replace(data, notes=tuple(self.notes), cautions=tuple(self.cautions))
 
 
 class Reader(Part, ABC):
@@ -183,10 +195,61 @@ class Reader(Part, ABC):
         return self.open(path).read(path if path.is_dir() else path.parent)
 
 
+def renamed(table: pa.Table, ours: Mapping[str, str], path: Path) -> pa.Table:
+    """Give columns the names of ``RawData``.
+
+    Args:
+        table: Rows of a file.
+        ours: New names by those in the file; columns that are not there are none of its.
+        path: The file.
+
+    Raises:
+        DataError: Another column has a new name already.
+    """
+    names = [ours.get(name, name) for name in table.column_names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        theirs = next(column for column, name in ours.items() if name == twice)
+        raise DataError(
+            f"both {theirs!r}, which is mapped to {twice!r}, and {twice!r} itself",
+            expected="one of them",
+            fix=f"remove or rename {twice!r}, or leave the mapping out",
+            path=path,
+        )
+    return table.rename_columns(names)
+
+
+def unread_ratings(unused: Iterable[str]) -> list[Caution]:
+    """Say which columns of interactions tell likes from others by their name, and are not read.
+
+    Args:
+        unused: Columns that nobody reads.
+    """
+    return [
+        Caution(
+            f"the column {name} of the interactions is not read, and may tell likes from others",
+            "every row trains as a like; call it rating (import table: --rating-column "
+            f"{name}) if it is one, and set data.filters.minimum_rating",
+        )
+        for name in unused
+        if name.lower() in _LIKE_RATINGS
+    ]
+
+
+def other_files(folder: Path, used: Iterable[Path]) -> list[str]:
+    """A note that names the files of a folder that a reader does not use, if there are any."""
+    known = {path.name for path in used}
+    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in known)
+    names = [name for name in names if not name.startswith(".")]
+    more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
+    return [f"not read: {', '.join(names[:_SHOWN_FILES])}{more}"] if names else []
+
+
 def table_pieces(
     path: Path,
     renamed: Callable[[pa.Table], pa.Table] = lambda table: table,
     sep: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[TablePiece]:
     """Read a table file (CSV, TSV, Parquet, JSON lines) in pieces.
 
@@ -194,13 +257,14 @@ def table_pieces(
         path: The file.
         renamed: Gives a piece the column names of ``RawData``.
         sep: Separator, if the suffix does not tell.
+        names: Of the columns of a text file without a header.
 
     Raises:
         TableError: The file cannot be read.
     """
-    first = 0
-    for table in stream_table(path, sep=sep):
-        yield TablePiece(renamed(table), FileRows(path, first))
+    first = 0 if names is None else -1  # rows are counted after a header
+    for table in stream_table(path, sep=sep, names=names):
+        yield TablePiece(renamed(table), FileRows(path, first, sep=sep))
         first += table.num_rows
 
 

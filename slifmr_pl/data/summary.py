@@ -4,6 +4,53 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Caution:
+    """Something that may mislead results unless a person decides.
+
+    Attributes:
+        found: What there is.
+        effect: What training does with it, and what could be done.
+    """
+
+    found: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.found}: {self.effect}"
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """How the interactions are rated, before any is left out.
+
+    Attributes:
+        lowest: Lowest rating.
+        highest: Highest rating.
+        median: Half of the rows are rated no higher.
+        rows: Number of interactions.
+        not_positive: Those rated 0 or less.
+        counts: Each rating with its number of rows, ascending; empty where there are many.
+    """
+
+    lowest: float
+    highest: float
+    median: float
+    rows: int
+    not_positive: int
+    counts: tuple[tuple[float, int], ...]
+
+    def __str__(self) -> str:
+        """A line for a person."""
+        if not self.counts:
+            return (
+                f"ratings from {self.lowest:g} to {self.highest:g}, "
+                f"half are at most {self.median:g}"
+            )
+        shares = (f"{value:g} ({count / self.rows:.0%})" for value, count in self.counts)
+        return f"ratings: {', '.join(shares)}"
+
+
+@dataclass(frozen=True)
 class KnowledgeSummary:
     """What became of the triples and links.
 
@@ -56,6 +103,8 @@ class DataSummary:
         items_without_metadata: Items of the catalogue that the item table lacks.
         metadata_outside_catalogue: Rows of the item table for no item of the catalogue.
         knowledge: The same of triples and links.
+        ratings: How the interactions are rated; None without ratings.
+        cautions: What may mislead results unless a person decides.
     """
 
     interactions_read: int
@@ -77,9 +126,11 @@ class DataSummary:
     items_without_metadata: int
     metadata_outside_catalogue: int
     knowledge: KnowledgeSummary
+    ratings: Ratings | None = None
+    cautions: tuple[Caution, ...] = ()
 
     def __str__(self) -> str:
-        """Three or four lines that a person reads before training; zeros are left out."""
+        """Three to five lines that a person reads before training; zeros are left out."""
         lines = [
             f"{self.interactions_read} interactions read, {self.interactions} kept"
             + _notes(
@@ -101,6 +152,8 @@ class DataSummary:
                 (self.users_without_test, "users not in test"),
             ),
         ]
+        if self.ratings is not None:
+            lines.insert(1, str(self.ratings))
         knowledge = self.knowledge
         if knowledge.triples_read:
             lines.append(

@@ -148,7 +148,9 @@ BROKEN: dict[str, Broken] = {
         "user_id,item_id,timestamp\na,1,3.5\nb,1,31/12/2020\n", "timestamp is '31/12/2020'", 3
     ),
     "timestamp list": rows(
-        parquet(user_id=["a"], item_id=["1"], timestamp=[[1]]), "timestamp is [1]", 1, "parquet"
+        parquet(user_id=["a"], item_id=["1"], timestamp=[[1]]),
+        "the column 'timestamp' holds list",
+        name="parquet",
     ),
     "unknown part": rows("user_id,item_id,split\na,1,dev\n", "split is 'dev'", 2),
     "unknown label": rows("user_id,item_id,x_label\na,1,3\n", "x_label is '3'", 2),
@@ -216,7 +218,7 @@ BROKEN: dict[str, Broken] = {
     "spaces for tabs": foreign(
         "auto",
         {"toy.inter": "user_id:token item_id:token\n1 2\n"},
-        "'token item_id:token'",
+        "the fields seem to be separated by spaces: 'user_id:token item_id:token'",
         "toy.inter",
         1,
     ),

@@ -31,8 +31,13 @@ def run(options: argparse.Namespace) -> int:
     reader, source, out = _parsed(options.format, options.rest)
     imported = import_data(reader, source, out)
     print(f"{source} is now the data folder {out}")
-    print(f"{imported}\n\nTrain on it:\n  slifmr fit", end="")
-    print(f" --data.root {out}{' --data.split.strategy given' if imported.parts else ''}")
+    print(f"{imported}\n\nTrain on it:\n  slifmr fit --data.root {out}", end="")
+    if imported.parts:
+        print(" --data.split.strategy given", end="")
+    if imported.features:
+        stores = (f"{name}: {{store: features/{name}}}" for name in imported.features)
+        print(f" --data.modalities '{{{', '.join(stores)}}}'", end="")
+    print()
     return 0
 
 
@@ -48,6 +53,15 @@ def _parsed(format: str, arguments: list[str]) -> tuple["Reader", Path, Path]:
     parser.add_class_arguments(kind, as_group=False)
     # `--user-column` is `--user_column`.
     flags = [re.sub(r"^--[^=]+", _with_underscores, argument) for argument in arguments]
+    switches = {
+        f"--{name}"
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.annotation in (bool, "bool")
+    }
+    flags = [  # `--no-header` alone is `--no_header=true`
+        f"{flag}=true" if flag in switches and after not in ("true", "false") else flag
+        for flag, after in zip(flags, [*flags[1:], ""], strict=True)
+    ]
     given = parser.parse_args(flags)
     source, out = given.pop("source"), given.pop("out")
     return kind(**parser.instantiate_classes(given).as_dict()), source, out

@@ -15,12 +15,19 @@ import pyarrow.compute as pc
 
 from feature_extraction.tables.json_lines import json_objects, json_table
 from feature_extraction.tables.text_files import line_blocks, plain_suffix
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
 _SUFFIXES = (".json", ".jsonl")
-_ITEM_COLUMNS = ("item_id", "title", "brand", "categories", "description", "image_url")
+_ITEM_COLUMNS = (
+    *("item_id", "title", "brand", "categories", "description", "features", "image_url"),
+)
+_PICTURES = ("imageURLHighRes", "imageURL", "image", "imUrl", "images")
+_READ_OF_ITEMS = {
+    *("asin", "parent_asin", "title", "brand", "store", "categories", "category", "description"),
+    *("feature", "features", *_PICTURES),
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,9 @@ class AmazonReader(Reader):
     """Amazon reviews of 2014, 2018 or 2023 with metadata, as JSON lines.
 
     A folder has one file of reviews, and perhaps one ``meta_*`` beside it. An item has ``title``,
-    ``brand``, ``categories``, ``description`` and ``image_url``, empty where the metadata do not
-    tell. Items of 2023 are the ``parent_asin``, which the metadata describe.
+    ``brand``, ``categories``, ``description``, ``features`` and ``image_url``, empty where the
+    metadata do not tell; what else reviews and metadata hold is named. Items of 2023 are the
+    ``parent_asin``, which the metadata describe.
     """
 
     reads_files = True
@@ -55,7 +63,9 @@ class AmazonReader(Reader):
             DataError: The folder holds no such file, or several.
         """
         if path.is_file():
-            return Source({"interactions": _reviews(path)})
+            source = Source({})
+            source.tables["interactions"] = _reviews(path, source.notes)
+            return source
         files = sorted(file for file in path.iterdir() if plain_suffix(file) in _SUFFIXES)
         metadata = [file for file in files if file.name.startswith("meta_")]
         reviews = [file for file in files if file not in metadata]
@@ -64,23 +74,33 @@ class AmazonReader(Reader):
                 f"{len(reviews)} files of reviews and {len(metadata)} of metadata; "
                 f"{contents_of(path)}",
                 expected="one CATEGORY.json(l)(.gz), and at most one meta_CATEGORY.json(l)(.gz)",
-                fix="put one category into a folder of its own",
+                fix="put one category into a folder of its own; files of ratings alone (.csv) are "
+                "read by `slifmr import table FILE OUT --no-header --columns "
+                "user,item,rating,time` (of 2018: item,user,rating,time)",
                 path=path,
             )
-        source = Source({"interactions": _reviews(reviews[0])})
+        source = Source({}, notes=other_files(path, files))
+        source.tables["interactions"] = _reviews(reviews[0], source.notes)
         if metadata:
-            source.tables["items"] = _items(metadata[0])
+            source.tables["items"] = _items(metadata[0], source.notes)
         return source
 
 
-def _reviews(path: Path) -> Iterator[TablePiece]:
-    edition = None
+def _note_unread(keys: dict[str, None], path: Path, notes: list[str]) -> None:
+    if keys:
+        notes.append(f"the keys {', '.join(keys)} of {path.name} are not used")
+
+
+def _reviews(path: Path, notes: list[str]) -> Iterator[TablePiece]:
+    edition, unread = None, dict[str, None]()
     for lines, objects in json_objects(path, _parser(path)):
         edition = edition or _edition(objects[0], path, lines[0])
         names = [edition.user, edition.item, edition.rating, edition.timestamp]
         table = json_table(objects, names)
         table = table.rename_columns(["user_id", "item_id", "rating", "timestamp"])
+        unread |= {key: None for entry in objects for key in entry if key not in names}
         yield TablePiece(_in_seconds(table, edition.seconds), FileRows(path, lines=lines))
+    _note_unread(unread, path, notes)
     if edition is None:
         raise DataError("no reviews", expected="one object a line", fix="check the file", path=path)
 
@@ -107,13 +127,16 @@ def _in_seconds(table: pa.Table, unit: float) -> pa.Table:
     return table.set_column(table.column_names.index("timestamp"), "timestamp", times)
 
 
-def _items(path: Path) -> Iterator[TablePiece]:
+def _items(path: Path, notes: list[str]) -> Iterator[TablePiece]:
+    unread: dict[str, None] = {}
     for lines, objects in json_objects(path, _parser(path)):
         rows = [_item(entry) for entry in objects]
         columns = {
             name: pa.array([row[name] for row in rows], pa.string()) for name in _ITEM_COLUMNS
         }
+        unread |= {key: None for entry in objects for key in entry if key not in _READ_OF_ITEMS}
         yield TablePiece(pa.table(columns), FileRows(path, lines=lines))
+    _note_unread(unread, path, notes)
 
 
 def _item(entry: dict[str, Any]) -> dict[str, str]:
@@ -123,6 +146,7 @@ def _item(entry: dict[str, Any]) -> dict[str, str]:
         "brand": _text(entry.get("brand", entry.get("store"))),
         "categories": _text(entry.get("categories", entry.get("category")), ", "),
         "description": _text(entry.get("description")),
+        "features": _text(entry.get("features", entry.get("feature"))),
         "image_url": _image_url(entry),
     }
 
@@ -131,12 +155,12 @@ def _image_url(entry: dict[str, Any]) -> str:
     """The first and largest picture that an edition names."""
     images = entry.get("images")
     if isinstance(images, list) and images and isinstance(images[0], dict):
-        return _text(images[0].get("hi_res") or images[0].get("large"))
-    for key in ("imageURLHighRes", "imageURL", "imUrl"):
-        url = entry.get(key)
-        url = url[0] if isinstance(url, list) and url else url
-        if isinstance(url, str):
-            return _text(url)
+        return _text(images[0].get("hi_res") or images[0].get("large") or images[0].get("thumb"))
+    for key in _PICTURES:
+        urls = entry.get(key)
+        for url in urls if isinstance(urls, list) else [urls]:
+            if isinstance(url, str) and url:
+                return _text(url)
     return ""
 
 

@@ -37,6 +37,13 @@ def _table(kind: Kind, frame: Any) -> pa.Table:
     try:
         table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
+        if callable(getattr(frame, "collect", None)):
+            raise DataError(
+                f"{type(frame).__name__} has not computed its rows",
+                expected="a frame of pandas, Polars or PyArrow",
+                fix="give what .collect() returns",
+                path=Path(kind),
+            ) from error
         raise DataError(
             f"{type(frame).__name__} is no table ({error})",
             expected="a frame of pandas, Polars or PyArrow, each column of one type",

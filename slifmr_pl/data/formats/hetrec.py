@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
@@ -54,7 +54,8 @@ class HetRecReader(Reader):
                 "interactions": _interactions(path),
                 "items": _items(path, tags),
                 "kg": _facts(path, tags),
-            }
+            },
+            notes=other_files(path, [path / name for name in _FILES]),
         )
         for name in ("artists.dat", "tags.dat"):
             if encoding_of(path / name) != "utf-8":

@@ -1,17 +1,19 @@
 """Write a source as a data folder, in one step: all of it or nothing."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_extraction.stores.precomputed import write_features
 from slifmr_pl.data.canonical import KINDS
 from slifmr_pl.data.formats.new_folder import new_folder
 from slifmr_pl.data.reader import Reader, Source
-from slifmr_pl.data.table_columns import SPLIT_NAMES
+from slifmr_pl.data.table_columns import SPLIT_NAMES, WHOLE_FRACTION
 
 RECORD_FILE = "import.json"
 
@@ -27,6 +29,7 @@ class Imported:
             same item.
         features: Items without features, by the name of the store below ``features/``.
         notes: What else was repaired or left out.
+        cautions: What may mislead results unless a person decides.
     """
 
     rows: dict[str, int]
@@ -34,6 +37,7 @@ class Imported:
     repeated_items: int
     features: dict[str, int]
     notes: list[str]
+    cautions: list[str]
 
     def __str__(self) -> str:
         """A line for each file and each note."""
@@ -50,7 +54,8 @@ class Imported:
                 f"  note: {self.repeated_items:,} rows of items describe one that a row before "
                 "describes; they are left out"
             )
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join([*lines, *(f"  ! {caution}" for caution in self.cautions)])
 
 
 def import_data(reader: Reader, path: Path, out: Path) -> Imported:
@@ -82,6 +87,7 @@ def _write(source: Source, folder: Path) -> Imported:
     rows: dict[str, int] = {}
     parts, repeated = dict.fromkeys(SPLIT_NAMES, 0), 0
     known: set[str] = set()
+    fractions: dict[str, tuple[bool, str]] = {}  # by column of ids: whether all are, and the first
     for kind in KINDS:
         if kind not in source.tables:
             continue
@@ -89,6 +95,7 @@ def _write(source: Source, folder: Path) -> Imported:
         with _Writer(folder / f"{kind}.parquet") as writer:
             for table in (piece.table for piece in source.pieces(kind)):
                 new = _first_rows(table, known) if kind == "items" else table
+                _look_for_fractions(kind, table, fractions)
                 repeated += len(table) - len(new)
                 if kind == "interactions" and "split" in table.column_names:
                     for entry in table["split"].value_counts().to_pylist():
@@ -105,7 +112,31 @@ def _write(source: Source, folder: Path) -> Imported:
         repeated_items=repeated,
         features=features,
         notes=list(source.notes),
+        cautions=[
+            *map(str, source.cautions),
+            *(
+                f"every {name} is a whole number written as a fraction, such as {first}: "
+                f"{first.partition('.')[0]} is another id; `import table` writes whole numbers "
+                "with --whole-ids"
+                for name, (whole, first) in fractions.items()
+                if whole
+            ),
+        ],
     )
+
+
+def _look_for_fractions(kind: str, table: pa.Table, found: dict[str, tuple[bool, str]]) -> None:
+    """Keep in mind which columns hold nothing but ids such as 12.0; relations are no ids."""
+    for column in table.column_names:
+        name = f"{column} of the {kind}"
+        if not len(table) or not column.endswith("_id") or column == "relation_id":
+            continue
+        so_far, first = found.get(name, (True, table[column][0].as_py()))
+        if so_far and re.match(WHOLE_FRACTION, table[column][0].as_py()) is None:
+            so_far = False  # mostly the first id tells
+        elif so_far:
+            so_far = pc.all(pc.match_substring_regex(table[column], WHOLE_FRACTION)).as_py()
+        found[name] = so_far, first
 
 
 def _first_rows(items: pa.Table, known: set[str]) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from feature_extraction.tables.text_files import line_blocks
 from slifmr_pl.data.canonical import KG_COLUMNS
 from slifmr_pl.data.formats.lines import fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError, TableError
 
@@ -53,6 +53,8 @@ class KGATReader(Reader):
             notes=notes,
         )
         facts = path / "kg_final.txt"
+        lists = (path / f"{thing}_list.txt" for thing in ("user", "item", "entity", "relation"))
+        notes += other_files(path, [*(path / f"{part}.txt" for part in _PARTS), facts, *lists])
         if facts.exists():
             source.tables["kg"] = _facts(facts, entities, relations)
             if items:

@@ -4,20 +4,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from feature_extraction.tables.table_files import read_table
+from feature_extraction.tables.text_files import COMPRESSED
 from slifmr_pl.data.canonical import KINDS, Kind
 from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+_TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+SUFFIXES = (
+    ".parquet",
+    *_TEXT_SUFFIXES,
+    *(f"{suffix}{packed}" for suffix in _TEXT_SUFFIXES for packed in COMPRESSED),
+)
 
 
 class LayoutReader(Reader):
     """The package's own layout: files named interactions, items, kg and links.
 
-    Each is .parquet, .csv, .tsv or .jsonl; text files may be gzipped (``.csv.gz``). Only
-    ``interactions`` is required. Column names are those of ``RawData``; ``split`` also takes
-    ``val`` and ``validation``, and a column ``x_label`` of 0, 1, 2 may stand in its place.
+    Each is .parquet, .csv, .tsv, .jsonl or .json; text files may be compressed (``.csv.gz``,
+    ``.bz2``, ``.xz``, ``.zst``, ``.zip``). Only ``interactions`` is required. Column names are
+    those of ``RawData``; ``split`` also takes ``val`` and ``validation``, and a column ``x_label``
+    of 0, 1, 2 may stand in its place.
     """
 
     def recognises(self, root: Path) -> bool:
@@ -34,7 +41,8 @@ class LayoutReader(Reader):
         if "interactions" not in files:
             raise DataError(
                 f"no interactions; {contents_of(path)}",
-                expected=f"interactions with one of the suffixes {', '.join(SUFFIXES)}",
+                expected="interactions.parquet, or .csv, .tsv, .jsonl or .json, also compressed as "
+                f"{', '.join(COMPRESSED)}",
                 fix="add the file, or bring a foreign format into this layout: "
                 "`slifmr import --help`",
                 path=path,

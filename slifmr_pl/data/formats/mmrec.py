@@ -23,6 +23,7 @@ from slifmr_pl.data.reader import (
     Source,
     TablePiece,
     contents_of,
+    other_files,
     table_pieces,
 )
 from slifmr_pl.data.table_columns import FileRows, id_column, require_distinct_ids
@@ -103,7 +104,10 @@ class MMRecReader(Reader):
         else:
             names = [str(number) for number in range(items.count or 0)]
         features = {key: FeatureArray(file, names, array) for key, (file, array) in arrays.items()}
-        return Source(tables, features)
+        used = [file_of_interactions, *(file for file, _ in arrays.values())]
+        mappings = (_mapping(path, stem) for stem in ("u_id_mapping", "i_id_mapping"))
+        used += [file for file in mappings if file is not None]
+        return Source(tables, features, notes=other_files(path, used))
 
 
 def _interactions_file(root: Path, name: str | None) -> Path:
@@ -151,9 +155,13 @@ def _as_ids(column: pa.ChunkedArray, numbered: _Numbered, place: FileRows) -> pa
     return column if numbered.ids is None else numbered.ids.take(numbers.combine_chunks())
 
 
+def _mapping(root: Path, stem: str) -> Path | None:
+    return next((p for end in _MAPPING_SUFFIXES if (p := root / f"{stem}{end}").exists()), None)
+
+
 def _mapped(root: Path, stem: str, kind: str, number: str) -> _Numbered:
     """What a mapping says, if there is one."""
-    path = next((p for end in _MAPPING_SUFFIXES if (p := root / f"{stem}{end}").exists()), None)
+    path = _mapping(root, stem)
     if path is None:
         return _Numbered(kind)
     with path.open("rb") as file:

@@ -9,7 +9,14 @@ import pyarrow.compute as pc
 
 from feature_extraction.tables.table_files import require_columns
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, table_pieces
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    other_files,
+    table_pieces,
+)
 from slifmr_pl.errors import DataError
 
 _Opener: TypeAlias = Callable[[Path], Iterable[TablePiece]]
@@ -55,8 +62,9 @@ class MovieLensReader(Reader):
                 path=path,
             )
         ratings, movies_file, movies = kinds[present[0]]
-        source = Source({"interactions": ratings(path / present[0])})
         file = path / movies_file
+        notes = other_files(path, [path / present[0], file])
+        source = Source({"interactions": ratings(path / present[0])}, notes=notes)
         if file.exists():
             source.tables["items"] = movies(file)
             if file.suffix != ".csv" and encoding_of(file) != "utf-8":

@@ -10,11 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from feature_extraction.tables.text_files import plain_suffix
+from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.text_files import COMPRESSED, plain_suffix
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.formats.mmrec import MMRecReader
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, table_pieces
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    other_files,
+    renamed,
+    table_pieces,
+)
 from slifmr_pl.data.table_columns import SPLIT_NAMES
 from slifmr_pl.errors import DataError
 
@@ -27,14 +36,31 @@ class RecBoleReader(Reader):
     """RecBole's atomic files NAME.inter, .item, .kg, .link; also its benchmark splits.
 
     Interactions are in ``NAME.inter``, or in ``NAME.train.inter``, ``.valid.inter`` and
-    ``.test.inter``. All files may end in ``.gz``.
+    ``.test.inter``. All files may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``, ``.zip``). A
+    field ``label`` is the rating, where there is no ``rating``.
 
     Args:
         name: Name of the data set; None takes the only one.
+        sep: What separates the fields.
+        user_column: What the files call `user_id`.
+        item_column: What the files call `item_id`.
+        rating_column: What the interactions call the rating; default: `rating`, or else `label`.
+        timestamp_column: What the interactions call the time.
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        sep: str = "\t",
+        user_column: str = "user_id",
+        item_column: str = "item_id",
+        rating_column: str | None = None,
+        timestamp_column: str = "timestamp",
+    ) -> None:
         self.name = name
+        self.sep = sep
+        self.ours = {user_column: "user_id", item_column: "item_id", timestamp_column: "timestamp"}
+        self.rating_column = rating_column
 
     def recognises(self, root: Path) -> bool:
         """Whether there are interactions, and they are not MMRec's, whose files end like these."""
@@ -65,14 +91,48 @@ class RecBoleReader(Reader):
                 fix="add the missing part",
                 path=path,
             )
-        tables: dict[Kind, pa.Table | Iterable[TablePiece]] = {"interactions": _interactions(parts)}
+        tables: dict[Kind, pa.Table | Iterable[TablePiece]] = {
+            "interactions": self._interactions(parts)
+        }
+        used = list(parts.values())
         for kind, suffix in _SUFFIXES.items():
-            file = next(
-                (p for end in ("", ".gz") if (p := path / f"{name}{suffix}{end}").exists()), None
-            )
+            ends = ("", *COMPRESSED)
+            file = next((p for end in ends if (p := path / f"{name}{suffix}{end}").exists()), None)
             if file is not None:
-                tables[kind] = _atomic(file)
-        return Source(tables)
+                tables[kind] = self._atomic(file)
+                used.append(file)
+        return Source(tables, notes=other_files(path, used))
+
+    def _interactions(self, parts: dict[str | None, Path]) -> Iterator[TablePiece]:
+        for name, path in parts.items():
+            for part in self._atomic(path):
+                table = self._with_rating(part.table, path)
+                if name is not None:
+                    labels = pa.array([name]).take(pa.array([0] * len(table), pa.int8()))
+                    table = _without_split(table, path).append_column("split", labels)
+                yield TablePiece(table, part.place)
+
+    def _with_rating(self, table: pa.Table, path: Path) -> pa.Table:
+        names, rating = table.column_names, self.rating_column
+        if rating is None:
+            rating = "label" if "rating" not in names and "label" in names else "rating"
+        elif rating not in names:
+            require_columns(names, (rating,), path)
+        return renamed(table, {rating: "rating"}, path)
+
+    def _atomic(self, path: Path) -> Iterator[TablePiece]:
+        def plain(table: pa.Table) -> pa.Table:
+            table = renamed(_without_types(table, path), self.ours, path)
+            if plain_suffix(path) == ".inter":
+                require_columns(
+                    table.column_names,
+                    ("user_id", "item_id"),
+                    path,
+                    {"user_id": "--user-column", "item_id": "--item-column"},
+                )
+            return table
+
+        return table_pieces(path, plain, self.sep)
 
 
 def _interaction_files(root: Path) -> dict[str, dict[str | None, Path]]:
@@ -81,7 +141,7 @@ def _interaction_files(root: Path) -> dict[str, dict[str | None, Path]]:
     for path in sorted(root.iterdir()):
         if plain_suffix(path) != ".inter":
             continue
-        stem = path.name.removesuffix(".gz").removesuffix(".inter")
+        stem = path.name.partition(".inter")[0]
         name, _, part = stem.rpartition(".")
         if name and part in SPLIT_NAMES:
             files.setdefault(name, {})[part] = path
@@ -113,28 +173,25 @@ def _chosen(root: Path, files: dict[str, dict[str | None, Path]], name: str | No
     return names[0] if name is None else name
 
 
-def _interactions(parts: dict[str | None, Path]) -> Iterator[TablePiece]:
-    for name, path in parts.items():
-        for part in _atomic(path):
-            table = part.table
-            if name is not None:
-                labels = pa.array([name]).take(pa.array([0] * len(table), pa.int8()))
-                table = _without_split(table, path).append_column("split", labels)
-            yield TablePiece(table, part.place)
-
-
-def _atomic(path: Path) -> Iterator[TablePiece]:
-    return table_pieces(path, lambda table: _without_types(table, path))
-
-
 def _without_types(table: pa.Table, path: Path) -> pa.Table:
     parts = [name.partition(":") for name in table.column_names]
     for name, _, kind in parts:
+        marks = {" ": "spaces", ",": "commas", ";": "semicolons", "|": "bars", "\t": "tabs"}
+        mark = next((mark for mark in marks if f":{kind}".count(":") > 1 and mark in kind), None)
+        if mark is not None:
+            raise DataError(
+                f"the fields seem to be separated by {marks[mark]}: {f'{name}:{kind}'!r}",
+                expected="tabs, unless the option sep says otherwise",
+                fix=f"separate the fields by tabs, or `import recbole` with --sep {mark!r}",
+                path=path,
+                row=1,
+            )
         if kind not in _TYPES:
             raise DataError(
                 f"the field {name!r} has the type {kind!r}",
                 expected=f"field:type, the type one of {', '.join(_TYPES)}",
-                fix="mend the header",
+                fix=f"write {name}:token in the header for an id, {name}:float for a number; a "
+                "table without types is read by `import table`",
                 path=path,
                 row=1,
             )

@@ -1,15 +1,25 @@
 """Tables with column names of the user's own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
+from feature_extraction.tables.json_lines import JSON_SUFFIXES
 from feature_extraction.tables.table_files import read_table, require_columns
+from feature_extraction.tables.text_files import plain_suffix
 from slifmr_pl.data.canonical import INTERACTION_COLUMNS, KG_COLUMNS, LINK_COLUMNS, Kind
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, table_pieces
-from slifmr_pl.data.table_columns import FileRows
-from slifmr_pl.errors import DataError
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    renamed,
+    table_pieces,
+    unread_ratings,
+)
+from slifmr_pl.data.table_columns import FileRows, whole_numbers
+from slifmr_pl.errors import ConfigError, DataError
 
 _REQUIRED: dict[Kind, tuple[str, ...]] = {
     "interactions": ("user_id", "item_id"),
@@ -39,6 +49,10 @@ class TableReader(Reader):
         relation_column: What the files call `relation_id`.
         tail_column: What the files call `tail_id`.
         entity_column: What the files call `entity_id`.
+        sep: What separates the fields of text files, where their suffix does not tell.
+        no_header: Whether the file of interactions begins with a row in place of column names.
+        columns: Names of its columns then, in their order, separated by commas.
+        whole_ids: Whether ids such as 12.0 are whole numbers, 12.
     """
 
     reads_files = True
@@ -58,6 +72,10 @@ class TableReader(Reader):
         relation_column: str = "relation_id",
         tail_column: str = "tail_id",
         entity_column: str = "entity_id",
+        sep: str | None = None,
+        no_header: bool = False,
+        columns: str | None = None,
+        whole_ids: bool = False,
     ) -> None:
         self.interactions = interactions
         self.beside: dict[Kind, Path | None] = {"items": items, "kg": kg, "links": links}
@@ -74,6 +92,25 @@ class TableReader(Reader):
             "timestamp": timestamp_column,
             "split": split_column,
         }
+        self.sep = {"tab": "\t", "\\t": "\t"}.get(sep or "", sep)
+        if no_header != (columns is not None):
+            raise ConfigError(
+                "no_header without columns" if no_header else "columns of a file with a header",
+                expected="both no_header and columns, or neither",
+                fix="--no-header --columns user_id,item_id,rating,timestamp, in the file's order",
+            )
+        self.names = None if columns is None else self._names(columns)
+        self.whole_ids = whole_ids
+
+    def _names(self, columns: str) -> list[str]:
+        """Names of columns, of which short ones such as `user` stand for `user_id`."""
+        ours = {name.removesuffix("_id"): name for name in self.required} | {"time": "timestamp"}
+        theirs = {**self.required, **self.optional}
+        names = []
+        for name in (name.strip() for name in columns.split(",")):
+            known = ours.get(name, name) if name not in theirs.values() else name
+            names.append((theirs.get(known) or known) if known != name else name)
+        return names
 
     def tables(self, path: Path) -> Source:
         """Open the files.
@@ -92,52 +129,74 @@ class TableReader(Reader):
                 path=path,
             )
         source = Source({})
-        source.tables["interactions"] = self._interactions(file, source.notes)
+        source.tables["interactions"] = self._interactions(file, source)
         for kind, other in self.beside.items():
             if other is not None:
                 source.tables[kind] = self._whole(kind, folder / other, source.notes)
         return source
 
-    def _interactions(self, path: Path, notes: list[str]) -> Iterator[TablePiece]:
+    def _interactions(self, path: Path, source: Source) -> Iterator[TablePiece]:
         names = {name: self.required[name] for name in _REQUIRED["interactions"]}
         names |= {name: column for name, column in self.optional.items() if column is not None}
         unused: dict[str, None] = {}
+        options = {column: _option(name) for name, column in names.items()}
 
-        def renamed(table: pa.Table) -> pa.Table:
+        def ours(table: pa.Table) -> pa.Table:
             if not table.num_rows and not table.column_names:
                 return table
-            require_columns(table.column_names, list(names.values()), path)
+            require_columns(table.column_names, list(names.values()), path, options)
             there = [name for name in INTERACTION_COLUMNS if name in table.column_names]
             columns = {name: names.get(name, name) for name in (*names, *there)}
             used = set(columns.values())
             unused.update((name, None) for name in table.column_names if name not in used)
-            return pa.table({ours: table[theirs] for ours, theirs in columns.items()})
+            return self._with_whole_ids(
+                pa.table({name: table[column] for name, column in columns.items()})
+            )
 
-        yield from table_pieces(path, renamed)
+        rated = False
+        for piece in table_pieces(path, ours, self._sep_of(path), self.names):
+            rated = rated or "rating" in piece.table.column_names
+            yield piece
         if unused:
-            notes.append(f"the columns {', '.join(unused)} of {path.name} are not used")
+            free = [
+                _option(name)
+                for name in self.optional
+                if name not in names and (name != "rating" or not rated)
+            ]
+            takes = f"; {', '.join(free)} would read one" if free else ""
+            source.notes.append(
+                f"the columns {', '.join(unused)} of {path.name} are not used{takes}"
+            )
+            if not rated:
+                source.cautions.extend(unread_ratings(unused))
+
+    def _with_whole_ids(self, table: pa.Table) -> pa.Table:
+        if not self.whole_ids:
+            return table
+        for place, name in enumerate(table.column_names):
+            if name in self.required and name != "relation_id":
+                table = table.set_column(place, name, whole_numbers(table[name]))
+        return table
 
     def _whole(self, kind: Kind, path: Path, notes: list[str]) -> Iterator[TablePiece]:
         ours = {self.required[name]: name for name in _REQUIRED[kind]}
-        table = read_table(path, required=list(ours))
+        table = read_table(path, sep=self._sep_of(path))
+        options = {column: _option(name) for column, name in ours.items()}
+        require_columns(table.column_names, list(ours), path, options)
         nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
         nested = [name for name in nested if name not in ours]
         if nested:
             notes.append(f"{path.name}: {', '.join(nested)} hold lists or objects and are left out")
             table = table.drop_columns(nested)
-        names = [ours.get(name, name) for name in table.column_names]
-        _require_distinct_names(names, ours, path)
-        yield TablePiece(table.rename_columns(names), FileRows(path))
+        table = self._with_whole_ids(renamed(table, ours, path))
+        yield TablePiece(table, FileRows(path, sep=self._sep_of(path)))
+
+    def _sep_of(self, path: Path) -> str | None:
+        """The separator given, for text files; others have none."""
+        suffix = plain_suffix(path)
+        return None if suffix == ".parquet" or suffix in JSON_SUFFIXES else self.sep
 
 
-def _require_distinct_names(names: list[str], ours: Mapping[str, str], path: Path) -> None:
-    if len(set(names)) == len(names):
-        return
-    twice = next(name for name in names if names.count(name) > 1)
-    theirs = next(column for column, name in ours.items() if name == twice)
-    raise DataError(
-        f"both {theirs!r}, which is mapped to {twice!r}, and {twice!r} itself",
-        expected="one of them",
-        fix=f"remove or rename {twice!r}, or leave the mapping out",
-        path=path,
-    )
+def _option(name: str) -> str:
+    """The option of `import table` that says what files call a column."""
+    return f"--{name.removesuffix('_id')}-column"

@@ -33,6 +33,7 @@ class Inspection:
         root: The data folder.
         settings: `filters`, `split` and the other settings that the data were read with.
         summary: What became of every row.
+        notes: What the reader of the files repaired, left out or did not use.
         entities: Entities of the knowledge graph, items included.
         relations: Its relations.
         density: Share of all pairs of a user and an item that interacted.
@@ -51,6 +52,7 @@ class Inspection:
     root: str
     settings: dict[str, Any]
     summary: DataSummary
+    notes: tuple[str, ...]
     entities: int
     relations: int
     density: float
@@ -113,6 +115,7 @@ def _findings(
             "modalities": {name: asdict(source) for name, source in module.modalities.items()},
         },
         summary=data.summary,
+        notes=raw.notes,
         entities=len(data.entities),
         relations=len(data.relations),
         density=len(np.concatenate([part.users for part in parts]))

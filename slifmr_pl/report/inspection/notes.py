@@ -25,6 +25,11 @@ class Note:
 def notes(findings: Inspection) -> list[Note]:
     """Everything worth knowing before training, warnings first; what does not occur is left out."""
     candidates = [
+        *((1.0, Note("warning", c.found, c.effect)) for c in findings.summary.cautions),
+        *(
+            (1.0, Note("note", found, "said by the reader of the files"))
+            for found in findings.notes
+        ),
         *_interactions(findings),
         *_split(findings),
         *_catalogue(findings),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from slifmr_pl.errors import DataError
 from tests.data.formats.folders import imported
 
 
@@ -19,6 +20,7 @@ ITEM = {
     "brand": "Toys & Co",
     "categories": "Baby, Toys",
     "description": "Red. Loud.",
+    "features": "",
     "image_url": "http://x/1.jpg",
 }
 CASES: dict[str, dict[str, str | bytes]] = {
@@ -104,3 +106,50 @@ def test_metadata_are_read_and_not_evaluated(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="the line cannot be read"):
         imported(tmp_path, "amazon", files)
     assert not executed.exists()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "url"),
+    [
+        ({"image": ["http://x/1.jpg", "http://x/2.jpg"]}, "http://x/1.jpg"),
+        ({"image": "http://x/1.jpg"}, "http://x/1.jpg"),
+        ({"imageURL": [], "image": ["", "http://x/2.jpg"]}, "http://x/2.jpg"),
+        ({"imageURLHighRes": ["http://x/1.jpg"], "image": ["http://x/s.jpg"]}, "http://x/1.jpg"),
+        ({"images": [{"thumb": "http://x/t.jpg", "large": None}]}, "http://x/t.jpg"),
+        ({"images": []}, ""),
+    ],
+)
+def test_pictures_of_every_edition_are_found(
+    tmp_path: Path, pictures: dict[str, object], url: str
+) -> None:
+    files: dict[str, str | bytes] = {
+        "Baby.json": lines(OLD),
+        "meta_Baby.json": lines({"asin": "1", **pictures}),
+    }
+    raw, _ = imported(tmp_path, "amazon", files)
+    assert raw.items is not None
+    assert raw.items["image_url"].to_pylist() == [url]
+
+
+@pytest.mark.parametrize("key", ["feature", "features"])
+def test_features_are_text_and_the_other_keys_are_named(tmp_path: Path, key: str) -> None:
+    files: dict[str, str | bytes] = {
+        "Baby.json": lines({**OLD, "reviewText": "Good", "vote": "2"}),
+        "meta_Baby.json": lines({"asin": "1", key: ["Soft.", "Blue."], "also_buy": ["2"]}),
+        "notes.txt": "x",
+    }
+    raw, report = imported(tmp_path, "amazon", files)
+    assert raw.items is not None
+    assert raw.items["features"].to_pylist() == ["Soft. Blue."]
+    assert report.notes == [
+        "not read: notes.txt",
+        "the keys reviewText, vote of Baby.json are not used",
+        "the keys also_buy of meta_Baby.json are not used",
+    ]
+
+
+def test_files_of_ratings_alone_are_told_how_they_are_read(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"ratings_Baby.csv": "A1,0000031852,5.0,1370304000\n"}
+    with pytest.raises(DataError, match="0 files of reviews") as caught:
+        imported(tmp_path, "amazon", files)
+    assert "--no-header --columns user,item,rating,time" in caught.value.fix

@@ -168,3 +168,23 @@ def test_options_that_do_not_fit_are_refused(
     flags = ["import", file, "--id-column", "id", "--output", "out", "--name", "x", *flags]
     assert main(flags) == 2
     assert "options that do not fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("x.pt", "x.cpu().numpy()"),
+        ("x.pkl", "np.save"),
+        ("x.npz", "np.load('x.npz')['NAME']"),
+        ("x.PTH", "np.save"),
+    ],
+)
+def test_other_files_of_features_are_told_what_to_save(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, fix: str
+) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    flags = ["--items", "items.csv", "--id-column", "item_id", "--name", "z", "--output", "out"]
+    assert main(["import", str(tmp_path / name), *flags]) == 2
+    said = capsys.readouterr().err
+    assert "is not read" in said
+    assert fix in said
