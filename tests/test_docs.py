@@ -27,7 +27,7 @@ def test_site_builds_with_every_page(tmp_path: Path) -> None:
         built = tmp_path / (name.parent if name.name == "index" else name) / "index.html"
         assert built.is_file(), page
     reference = (tmp_path / "reference" / "model" / "index.html").read_text("utf-8")
-    assert "slifmr_pl.module.SlifMrModule.load_from_checkpoint" in reference
+    assert "slifmr_pl.models.base.RecommenderModule.load_from_checkpoint" in reference
 
 
 @pytest.mark.parametrize("message", QUOTED)

@@ -379,4 +379,4 @@ def test_checkpoint_of_an_earlier_format_says_what_to_do(tmp_path: Path) -> None
 
 def test_arguments_that_are_not_plain_are_refused() -> None:
     with pytest.raises(ConfigError, match="plain arguments"):
-        Ease(l2=torch.ones(()))  # type: ignore[arg-type]
+        SimGcl(noise=torch.ones(()))  # type: ignore[arg-type]
