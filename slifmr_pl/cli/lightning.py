@@ -3,6 +3,7 @@
 import logging
 import shlex
 import signal
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -359,6 +360,17 @@ def _batch_seed(seed_everything: bool | int) -> int:
     return seed_everything
 
 
+class _StandardError(logging.Handler):
+    """Prints messages to what `sys.stderr` is when they come, also where `main` is called again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one message."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
 def _set_up_messages() -> None:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
@@ -373,7 +385,7 @@ def _set_up_messages() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO if is_first_process() else logging.WARNING)
         if not logger.handlers:
-            handler = logging.StreamHandler()
+            handler = _StandardError()
             handler.setFormatter(logging.Formatter("%(message)s"))
             logger.addHandler(handler)
             logger.propagate = False

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 import wave
@@ -347,30 +346,6 @@ def test_a_run_trains_on_both(
     )
     assert (sound.features.shape, int(sound.present.sum())) == ((len(items), 4), len(items) - 1)
     assert image.features.shape == (len(items), 8)
-
-
-def test_recipes_of_the_page_on_features_run(
-    cnn_folder: Path,
-    sound_folder: Path,
-    save_images: Callable[[int], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    page = (ROOT / "docs" / "features.md").read_text("utf-8")
-    blocks = re.findall(r"^```python\n# my_package/(\w+)\.py\n(.*?)^```$", page, re.M | re.S)
-    assert [name for name, _ in blocks] == ["cnn", "sounds"]
-    package = tmp_path / "my_package"
-    package.mkdir()
-    for name, source in blocks:
-        (package / f"{name}.py").write_text(source.replace('"pooled-cnn"', '"page-cnn"'))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    images = ItemInputs(["a", "b"], images=["0.png", "1.png"], image_root=save_images(2))
-    spec = EncoderSpec("my_package.cnn.PooledCnn", str(cnn_folder), options={"layer": 0})
-    store = extract(images, spec, tmp_path, name="image", config=QUIET)
-    assert store.features.shape == (2, 8)
-    spec = EncoderSpec("my_package.sounds.MeanLogSpectrum", options={"bands": 8})
-    store = extract(sound_items(sound_folder), spec, tmp_path, name="sound", config=QUIET)
-    assert (store.features.shape[1], int(store.present.sum())) == (8, COUNT - 4)
 
 
 def test_kind_that_cannot_be_had_is_said(tmp_path: Path) -> None:
