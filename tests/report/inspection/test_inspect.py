@@ -238,21 +238,24 @@ def test_command_prints_and_writes(
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [
-        ("data: {filter: {k_core: 5}}", "filter"),
-        ("- data", "cannot be read"),
-        (None, "cannot be read"),
-    ],
+    [("data: {filter: {k_core: 5}}", "filter"), ("- data", "cannot be read")],
 )
 def test_bad_configuration_is_refused(
-    content: str | None,
+    content: str,
     expected: str,
     folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = tmp_path / "mine.yaml"
-    if content is not None:
-        config.write_text(content)
+    config.write_text(content)
     assert main(["inspect", str(folder), "--config", str(config), "--out", str(tmp_path)]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_configuration_that_is_not_there_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspect", str(folder), "--config", str(tmp_path / "mine.yaml")])
+    assert "there is no file" in capsys.readouterr().err
