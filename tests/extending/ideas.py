@@ -34,7 +34,7 @@ from tests.extending.parts.popularity_sampler import PopularitySampler
 from tests.extending.parts.simgcl import SimGcl
 from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, trainer
 
-EPOCHS = 3
+EPOCHS = 2
 PARTS = "tests.extending.parts"
 
 
@@ -159,6 +159,20 @@ IDEAS: dict[str, Idea] = {
     "data module": Idea(
         lambda _: {"data": named("ClustersDataModule", clusters=4, negatives=4, neighbours=3)},
         data=lambda _: ClustersDataModule(clusters=4, batch_size=64, negatives=4, neighbours=3),
+    ),
+    "all parts of SLIF-MR": Idea(
+        lambda _: {},
+        lambda: full_model(
+            loss=replace(LOSS, terms=[PopularityDebias(0.1)]),
+            self_loop=SelfLoopConfig(entries=[GatedCorrelation(0.4)]),
+            network=replace(NETWORK, views=[BoughtTogether(dropout=0.3)]),
+            metrics=[IntraListDiversity("sound")],
+        ),
+        lambda root: demo_data(
+            root,
+            sampler=PopularitySampler(0.5),
+            modalities={"image": cnn_source(root), "sound": sound_source(root)},
+        ),
     ),
     "model": Idea(
         lambda _: {"model": named("SimGcl", noise=0.2)},
