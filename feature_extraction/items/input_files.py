@@ -127,7 +127,8 @@ def locate_file(file: Path | str, root: Path | None, what: str = "image") -> Pat
             )
         raise InputError(f"outside the {what} folder")
     if ".." in path.parts:
-        raise InputError(f"a path with .., which may lead outside the {what} folder")
+        # Content keys of stores with such a path hold these words.
+        raise InputError(f"outside the {what} folder")
     if "\\" in str(file) and os.sep == "/" and not os.path.lexists(root / path):
         raise InputError("a path with backslashes, which only Windows takes for folders (write /)")
     try:

@@ -14,7 +14,7 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import DataError
 
 _ROUNDED = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
-_NO_TEXTS = pa.array(["nan", "none", "n/a", "<na>", "null", "#n/a"])
+_NO_TEXTS = ("nan", "none", "n/a", "<na>", "null", "#n/a")
 _SHOWN_VALUES = 10  # of distinct ratings
 _SMALL = 0.5  # an overlap below this is said aloud
 
@@ -74,7 +74,7 @@ def of_ids(ids: pa.StringArray, name: str) -> Iterator[Caution]:
             f"as {rounded[0].as_py()!r}",
             "several ids may have become one; export the file anew with the column as text",
         )
-    missing = ids.filter(pc.is_in(pc.utf8_lower(ids), _NO_TEXTS))
+    missing = ids.filter(pc.is_in(pc.utf8_lower(ids), _no_texts()))
     if len(missing):
         yield Caution(
             f"{name} is {missing[0].as_py()!r} in some rows",
@@ -86,7 +86,7 @@ def of_texts(items: pa.Table) -> Iterator[Caution]:
     """Texts that stand for no text."""
     for name in items.column_names:
         empty = items[name].filter(
-            pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(items[name])), _NO_TEXTS)
+            pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(items[name])), _no_texts())
         )
         if name != "item_id" and len(empty):
             yield Caution(
@@ -170,3 +170,8 @@ def of_parts(
             f"{users.decode(train.min(keepdims=True))[0]!r} has",
             "they are ranked for at random; split by user, or write the ids alike in all parts",
         )
+
+
+def _no_texts() -> pa.Array:
+    # Made when needed: Arrow imports pandas, where that is installed, for its first list.
+    return pa.array(_NO_TEXTS)

@@ -276,7 +276,7 @@ def test_absolute_and_climbing_paths_are_refused_even_inside_the_folder(tmp_path
     assert locate_file("b.png", tmp_path) == file
     with pytest.raises(InputError, match=r"an absolute path: .*\(write b.png\)"):
         locate_file(file, tmp_path)
-    with pytest.raises(InputError, match=r"a path with \.\., which may lead outside"):
+    with pytest.raises(InputError, match="outside the image folder"):
         locate_file("a/../b.png", tmp_path)
 
 
