@@ -206,6 +206,7 @@ def test_a_modality_that_is_not_there_is_refused_by_name() -> None:
 
 
 def test_metrics_of_plugins_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_named", [])  # a test before may have loaded some
     assert available_metrics() == [type(metric) for metric in built_in_metrics()]
     monkeypatch.setattr(plugins, "_named", ["tests.metrics.own_metrics"])
     names = [kind.name for kind in available_metrics()]
