@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.interaction import InteractionGraph
 from slifmr_pl.nn.item_views import entries_of
@@ -194,6 +195,13 @@ def _view_summands(
     if fused.shares is None:
         yield _Summands("view", type(network.fusion).__name__, None, scale * fused.total)
         return
+    unnamed = [view.name for view in network.side_views if view.name not in fused.shares]
+    if unnamed:
+        raise ConfigError(
+            f"{type(network.fusion).__name__} does not say what {', '.join(unnamed)} counts",
+            expected="a share for each view, or None for all",
+            fix="complete `shares` of the FusedViews that it gives",
+        )
     for view in network.side_views:
         share = scale * float(fused.shares[view.name])
         for part in view.contributions(context, item):

@@ -11,7 +11,6 @@ from torch import Tensor
 from slifmr_pl.checkpoints.data import check_data, data_state
 from slifmr_pl.checkpoints.format import STATE_KEY
 from slifmr_pl.checkpoints.validation import check_regression
-from slifmr_pl.config.conversion import plain
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.distributed.column_strategy import ColumnStrategy
 from slifmr_pl.distributed.processes import check_agreement
@@ -82,19 +81,6 @@ class SlifMrModule(RecommenderModule):
         self.loss_config = loss
         self.optimizer_config = optimizer
         self.sparse_backend = sparse_backend
-        self.save_hyperparameters(
-            {
-                "network": plain(network),
-                "self_loop": plain(self_loop),
-                "loss": plain(loss),
-                "optimizer": plain(optimizer),
-                "ks": list(ks),
-                "top_k": top_k,
-                "sparse_backend": sparse_backend,
-                "memory_budget_mb": memory_budget_mb,
-                "metrics": [metric.settings for metric in metrics],
-            }
-        )
         self._assembler: GraphAssembler | None = None
         self._propagation: Propagation | None = None
         self._reference_assembler: GraphAssembler | None = None

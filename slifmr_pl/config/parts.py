@@ -39,10 +39,6 @@ class Part:
         object.__setattr__(part, "_arguments", {**bound, **extra})
         return part
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copies go by the state alone, in which the arguments are."""
-        return object.__reduce_ex__(self, protocol)
-
     @property
     def settings(self) -> dict[str, Any]:
         """`class_path` and `init_args` in plain types, as in YAML and in a checkpoint.

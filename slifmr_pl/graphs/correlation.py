@@ -40,13 +40,15 @@ class Injection(NamedTuple):
 
     Attributes:
         edges: Weighted edges [I, I].
-        keep: What the edges of a modality graph or of a view's graph itself still count.
-        symmetric: Whether `edges` is its own transpose, to the last bit.
+        keep: What the edges of a modality graph or of a view's graph itself still count; 1 for
+            other graphs.
+        symmetric: Says that `edges` is its own transpose, to the last bit, which saves making one.
+            Said of edges that are not, gradients are wrong.
     """
 
     edges: Edges
     keep: float = 1.0
-    symmetric: bool = True
+    symmetric: bool = False
 
 
 class CorrelationEntry(Part, nn.Module):
@@ -112,7 +114,7 @@ class IntoInteractions(CorrelationEntry):
 
     def inject(self, target: Target, correlation: Edges) -> Injection:
         """γ·C_t."""
-        return Injection(correlation.scaled(self.gamma))
+        return Injection(correlation.scaled(self.gamma), symmetric=True)
 
 
 class IntoModalities(CorrelationEntry):
@@ -132,7 +134,7 @@ class IntoModalities(CorrelationEntry):
 
     def inject(self, target: Target, correlation: Edges) -> Injection:
         """γ·C_t beside (1-γ)·S_m."""
-        return Injection(correlation.scaled(self.gamma), keep=1.0 - self.gamma)
+        return Injection(correlation.scaled(self.gamma), 1.0 - self.gamma, symmetric=True)
 
 
 class IntoKnowledge(CorrelationEntry):
@@ -152,7 +154,7 @@ class IntoKnowledge(CorrelationEntry):
 
     def inject(self, target: Target, correlation: Edges) -> Injection:
         """γ·C_t."""
-        return Injection(correlation.scaled(self.gamma))
+        return Injection(correlation.scaled(self.gamma), symmetric=True)
 
 
 class CorrelationEntries(nn.ModuleList):
@@ -184,10 +186,19 @@ class CorrelationEntries(nn.ModuleList):
         return any(entry.enters(target) for entry in self._entries)
 
     def inject(self, target: Target, correlation: Edges | None) -> Injection | None:
-        """What C_t adds to a graph by all of them; None while nothing enters it."""
+        """What C_t adds to a graph by all of them; None while nothing enters it.
+
+        Raises:
+            ConfigError: If an entry gives edges of another shape, or thins out a graph that it
+                cannot.
+        """
         if correlation is None or len(correlation) == 0:
             return None
-        parts = [e.inject(target, correlation) for e in self._entries if e.enters(target)]
+        parts = []
+        for entry in self._entries:
+            if entry.enters(target):
+                parts.append(entry.inject(target, correlation))
+                _check_injection(entry, target, parts[-1], correlation.shape)
         if len(parts) < 2:
             return parts[0] if parts else None
         keep = 1.0
@@ -195,6 +206,24 @@ class CorrelationEntries(nn.ModuleList):
             keep *= part.keep
         edges = add(*(part.edges for part in parts))
         return Injection(edges, keep, all(part.symmetric for part in parts))
+
+
+def _check_injection(
+    entry: CorrelationEntry, target: Target, injection: Injection, shape: tuple[int, int]
+) -> None:
+    name = type(entry).__name__
+    if injection.edges.shape != shape:
+        raise ConfigError(
+            f"{name}.inject gave edges of shape {list(injection.edges.shape)}",
+            expected=f"edges between items, {list(shape)}",
+            fix="make them of the edges that it is given, for example with `with_values`",
+        )
+    if target.kind in ("interaction", "knowledge") and injection.keep != 1.0:
+        raise ConfigError(
+            f"{name}.inject keeps {injection.keep:g} of the {target.kind} graph",
+            expected="keep 1: only modality graphs and graphs of views are mixed with C_t",
+            fix="give another keep for target.kind modality alone",
+        )
 
 
 class CorrelationBuilder(Part):

@@ -144,7 +144,7 @@ class Propagation:
         return self.entries.inject(target, self.correlation)
 
     def item_graph(
-        self, name: str, edges: Callable[[], Edges], *, symmetric: bool = True
+        self, name: str, edges: Callable[[], Edges], *, symmetric: bool
     ) -> SparseGraph | ReferenceGraph:
         """The graph of a further view, with what C_t adds to it; made once an epoch.
 
@@ -215,7 +215,9 @@ class GraphAssembler:
             interaction=self._interaction(correlation),
             modalities={
                 name: self.item_graph(
-                    edges, self.entries.inject(Target("modality", name), correlation)
+                    edges,
+                    self.entries.inject(Target("modality", name), correlation),
+                    symmetric=True,
                 )
                 for name, edges in self._modalities.items()
             },
@@ -232,7 +234,7 @@ class GraphAssembler:
         )
 
     def item_graph(
-        self, edges: Edges, injection: Injection | None, *, symmetric: bool = True
+        self, edges: Edges, injection: Injection | None, *, symmetric: bool
     ) -> SparseGraph | ReferenceGraph:
         """The graph `keep · edges + injection`, [I, I].
 
@@ -277,9 +279,9 @@ class GraphAssembler:
         if self.entries.any_enters(Target("knowledge")):
             # A relation from the start, so that its weight is there before C_t has edges.
             none = Edges.empty((self.graph.n_items, self.graph.n_items), self.device)
-            injection = self.entries.inject(Target("knowledge"), correlation) or Injection(none)
-            edges, symmetric = injection.edges, injection.symmetric
-            extra = self.item_graph(edges, None, symmetric=symmetric)
+            injection = self.entries.inject(Target("knowledge"), correlation)
+            injection = injection or Injection(none, symmetric=True)
+            extra = self.item_graph(injection.edges, None, symmetric=injection.symmetric)
         if attention is None:
             attention = self.triples.uniform_attention()
         if self.reference:

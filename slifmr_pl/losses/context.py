@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.model_inputs import ItemFeatures
 from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
@@ -43,7 +44,8 @@ class LossContext:
         representations: Those rows, propagated.
         features: Frozen features by modality.
         columns: The columns that this process holds.
-        aligned: int64, items that are aligned, each once however often it is named.
+        aligned: int64, items that are aligned, each once however often it is named; None where no
+            term aligns, so that they need not be among the rows.
         divisor: What sums over this process's rows are divided by.
         share: This process's part of what all compute together.
 
@@ -68,7 +70,7 @@ class LossContext:
         representations: Representations,
         features: Mapping[str, ItemFeatures],
         columns: EmbeddingColumns,
-        aligned: Tensor,
+        aligned: Tensor | None,
         divisor: float,
         share: ProcessShare,
     ) -> None:
@@ -138,14 +140,29 @@ class LossContext:
 
     @cached_property
     def aligned_items(self) -> Tensor:
-        """int64 [m], the distinct positives of the whole batch, ascending."""
+        """int64 [m], the distinct positives of the whole batch, ascending.
+
+        Raises:
+            ConfigError: If the term does not set `aligns`.
+        """
+        if self._aligned is None:
+            raise ConfigError(
+                "a loss term asks for aligned items, and no term sets `aligns`",
+                expected="aligns = True in the class of a term that looks at views or features",
+                fix="set it: the items are propagated for such terms alone",
+            )
         items: Tensor = torch.unique(self._aligned)
         return items
 
     def views(self) -> dict[str, AlignedView]:
-        """The views of the aligned items: "interaction", "knowledge" where there is one, and views
-        of your own that are to be aligned.
-        """  # noqa: D205  # one sentence
+        """The views of the aligned items by name; "interaction" is always there.
+
+        Others are "knowledge", where there is a knowledge graph, and views of your own that set
+        `aligned`.
+
+        Raises:
+            ConfigError: If the term does not set `aligns`.
+        """
         items, rows = self.aligned_items, self._rows.items
         positions = items if rows is None else torch.searchsorted(rows, items)
         named = {"interaction": self._representations.interaction, **self._representations.views}

@@ -189,7 +189,7 @@ class Objective(nn.Module):
             representations=network(graphs, rows.users, rows.items, generator),
             features=self._features,
             columns=network.columns,
-            aligned=positives if aligned is None else aligned,
+            aligned=None if not self.aligns else positives if aligned is None else aligned,
             divisor=float(len(users)) if divisor is None else divisor,
             share=share,
         )

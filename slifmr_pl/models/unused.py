@@ -38,6 +38,9 @@ def unused_settings(
             note(why, f"network.{name}", _changed(config, all_but="enabled"))
             if name in ("modality", "knowledge") and self_loop.enabled:
                 note(why, "self_loop", _changed(self_loop, f"gamma_{name}"))
+    if network.interaction.layers == 0:
+        names = _changed(network.interaction, "edge_dropout")
+        note("model.network.interaction.layers is 0", "network.interaction", names)
     if not self_loop.enabled:
         note(
             "model.self_loop.enabled is false", "self_loop", _changed(self_loop, all_but="enabled")

@@ -55,9 +55,7 @@ class NetworkData:
     correlation_is_a_relation: bool = False
 
     def table(self, rows: int) -> nn.Parameter:
-        """A trainable table [rows, d] with Xavier's initial values, of which this process holds
-        its own columns.
-        """  # noqa: D205  # one sentence
+        """A trainable table [rows, d], initialised by Xavier's rule; of this process's columns."""
         self.columns.width(self.embedding_dim)
         table = torch.empty(rows, self.embedding_dim)
         nn.init.xavier_uniform_(table)  # of all columns: a seed means the same for any number
@@ -108,14 +106,15 @@ class ViewContext:
         return propagate_last(graph, table, layers, self.rows)
 
     def item_graph(
-        self, view: "View", edges: Callable[[], Edges], *, symmetric: bool = True
+        self, view: "View", edges: Callable[[], Edges], *, symmetric: bool = False
     ) -> SparseGraph | ReferenceGraph:
         """The item graph of a view, with what the correlation graph adds to it; kept for an epoch.
 
         Args:
             view: Whose graph it is.
             edges: Gives its normalised edges [I, I], see `slifmr_pl.graphs.item_graphs.item_edges`.
-            symmetric: Whether these are their own transpose, to the last bit.
+            symmetric: Says that these are their own transpose, to the last bit (those of
+                `item_edges` are), which saves making one.
         """
         return self.graphs.item_graph(view.name, edges, symmetric=symmetric)
 

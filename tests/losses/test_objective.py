@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from slifmr_pl.errors import ConfigError
+from slifmr_pl.losses.context import LossContext
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
-from slifmr_pl.losses.terms import Alignment, LossData
+from slifmr_pl.losses.terms import Alignment, LossData, LossTerm
 from slifmr_pl.nn.network import SlifMrNetwork
 from slifmr_pl.nn.network_config import NetworkConfig
 from tests.graphs.oracles import close, generator
@@ -370,3 +371,15 @@ def test_parts_are_reported_unweighted_and_detached() -> None:
 def test_values_that_no_objective_can_have_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"loss\.{name} is {value}"):
         LossConfig(**{name: value})
+
+
+class Curious(LossTerm):
+    def forward(self, batch: LossContext) -> Tensor:
+        return batch.contrast(*list(batch.views().values())[:2], 0.2)
+
+
+def test_a_term_that_looks_at_views_has_to_say_so() -> None:
+    built = build(ALL_VIEWS)
+    asks = objective(built.world, replace(WEIGHTS, alignment=0.0, terms=[Curious()]))
+    with pytest.raises(ConfigError, match="no term sets `aligns`"):
+        asks(built.network, built.world.graphs, *batch(4, 1))

@@ -1,12 +1,14 @@
 """Propagation in ordinary autograd, against the one with hand-written gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from slifmr_pl.errors import ConfigError
+from slifmr_pl.explanation import explain
 from slifmr_pl.graphs.correlation import (
     CorrelationData,
     CorrelationEntries,
@@ -17,6 +19,7 @@ from slifmr_pl.graphs.correlation import (
 from slifmr_pl.graphs.heterogeneous import GraphAssembler, Propagation
 from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.sparse.edges import Edges
+from slifmr_pl.nn.fusion import AttentiveFusion, FusedViews, ItemView
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig
 from slifmr_pl.nn.views import NetworkData, View, ViewContext
@@ -114,7 +117,7 @@ class Gated(CorrelationEntry):
         gate = self.gate.sigmoid()
         values = self.gamma * correlation.values * gate[correlation.columns]
         edges = Edges(correlation.rows, correlation.columns, values, correlation.shape)
-        return Injection(edges, keep=0.5, symmetric=False)
+        return Injection(edges, keep=0.5 if target.kind == "modality" else 1.0)
 
 
 def gated_world(config: NetworkConfig) -> tuple[World, Gated]:
@@ -227,3 +230,38 @@ def test_edges_that_a_view_drops_are_dropped_by_the_step_alone() -> None:
     assert torch.equal(first.items, again.items)
     assert not torch.allclose(first.views["Twins"], whole.views["Twins"])
     assert torch.equal(first.views["knowledge"], whole.views["knowledge"])
+
+
+def injected(keep: float, shape: tuple[int, int], kind: str) -> None:
+    class Entry(CorrelationEntry):
+        def enters(self, target: Target) -> bool:
+            return True
+
+        def inject(self, target: Target, correlation: Edges) -> Injection:
+            same = correlation.rows, correlation.columns, correlation.values
+            return Injection(Edges(*same, shape), keep)
+
+    CorrelationEntries([Entry()]).inject(Target(kind), correlation_of(N_ITEMS, seed=30))
+
+
+def test_what_an_entry_must_not_give_is_refused() -> None:
+    whole = (N_ITEMS, N_ITEMS)
+    injected(0.5, whole, "modality")
+    injected(1.0, whole, "interaction")
+    for kind in ("interaction", "knowledge"):
+        with pytest.raises(ConfigError, match=rf"Entry.inject keeps 0.5 of the {kind} graph"):
+            injected(0.5, whole, kind)
+    with pytest.raises(ConfigError, match=r"edges of shape \[70, 71\]"):
+        injected(1.0, (N_ITEMS, N_ITEMS + 1), "modality")
+
+
+class Forgetful(AttentiveFusion):
+    def forward(self, views: Sequence[ItemView], context: ViewContext) -> FusedViews:
+        fused = super().forward(views, context)
+        return fused._replace(shares={"image": 1.0})
+
+
+def test_a_fusion_that_does_not_say_what_a_view_counts_is_not_explained() -> None:
+    built = world(replace(ALL_VIEWS, fusion=Forgetful()))
+    with pytest.raises(ConfigError, match="Forgetful does not say what text, knowledge counts"):
+        explain(built.network, built.graphs, 3, 5)

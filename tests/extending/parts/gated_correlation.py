@@ -28,7 +28,7 @@ class GatedCorrelation(CorrelationEntry):
         return target.kind in ("interaction", "modality")
 
     def inject(self, target: Target, correlation: Edges) -> Injection:
-        """The gated edges; symmetric, since both ends count alike."""
+        """The gated edges."""
         gates = self.gate[correlation.rows] + self.gate[correlation.columns]
         values = self.gamma * correlation.values * torch.sigmoid(gates)
         keep = 1.0 - self.gamma if target.kind == "modality" else 1.0
