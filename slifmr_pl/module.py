@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from slifmr_pl.checkpoints.data import check_data, data_state
+from slifmr_pl.checkpoints.data import check_data, identity_of
 from slifmr_pl.checkpoints.format import STATE_KEY
 from slifmr_pl.checkpoints.validation import check_regression
 from slifmr_pl.data.batches import TrainBatch
@@ -27,7 +27,7 @@ from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring, VectorRanker
+from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring
 from slifmr_pl.models.trainer import validation_sample
 from slifmr_pl.models.unused import unused_settings
 from slifmr_pl.nn.last_layer import messages_to_new_user
@@ -58,6 +58,8 @@ class SlifMrModule(RecommenderModule):
         metrics: What `validate` and `test` report besides the built-in metrics.
     """
 
+    row_buffers = ("self_loop.current_neighbours", "self_loop.next_neighbours")
+
     network: SlifMrNetwork
     self_loop: SelfLoop
     entries: CorrelationEntries
@@ -86,6 +88,13 @@ class SlifMrModule(RecommenderModule):
         self._reference_assembler: GraphAssembler | None = None
         self._reference_graphs: Propagation | None = None
         self._regression = RegressionView(network)
+        self._evaluated: Representations | None = None
+        if network.propagation == "fused" and any(e.learned for e in self_loop.all_entries):
+            raise ConfigError(
+                "propagation: fused, with a correlation entry that learns the weights of edges",
+                expected="auto or reference: the fused one has no gradients for edges",
+                fix="leave out model.network.propagation",
+            )
 
     # Construction
 
@@ -98,7 +107,7 @@ class SlifMrModule(RecommenderModule):
         if self.inputs is None:
             super().connect(inputs)
             return
-        check_data(inputs, data_state(self.inputs))
+        check_data(inputs, identity_of(self.inputs))
         self.inputs = inputs
         self.network.keep_columns(self._columns)
 
@@ -183,14 +192,7 @@ class SlifMrModule(RecommenderModule):
 
     @property
     def _trains_on_reference(self) -> bool:
-        mode, learned = self.network_config.propagation, self.entries.learned
-        if mode == "fused" and learned:
-            raise ConfigError(
-                "propagation: fused, with a correlation entry that learns the weights of edges",
-                expected="auto or reference: the fused one has no gradients for edges",
-                fix="leave out model.network.propagation",
-            )
-        return mode == "reference" or learned
+        return self.network_config.propagation == "reference" or self.entries.learned
 
     def _new_assembler(self, *, reference: bool = False) -> GraphAssembler:
         assert self.inputs is not None
@@ -221,6 +223,8 @@ class SlifMrModule(RecommenderModule):
 
     @torch.no_grad()
     def _views(self) -> Representations:
+        if self._evaluated is not None:
+            return self._evaluated
         return self.network.gathered(self.network(self.propagation))
 
     def _scored(self, views: Representations) -> Representations:
@@ -282,7 +286,8 @@ class SlifMrModule(RecommenderModule):
         """Propagates once; in `fit`, chooses the regression's weight first, unless it is fixed."""
         if self.entries.learned:
             self._forget_graphs()  # their edges have learned since
-        views, trainer = self._views(), self.trainer
+        self._evaluated = views = self._views()
+        trainer = self.trainer
         if (
             trainer.state.fn == "fit"
             and not trainer.sanity_checking
@@ -299,9 +304,8 @@ class SlifMrModule(RecommenderModule):
             )
             # All processes rank the same users, but may round differently.
             self._regression.weight = trainer.strategy.broadcast(best)
-        self._ranker = VectorRanker(
-            self._scored(views), max(self.ks), memory_budget_mb=self.memory_budget_mb
-        )
+        super().on_validation_epoch_start()
+        self._evaluated = None
 
     # Training
 

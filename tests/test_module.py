@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from slifmr_pl.checkpoints.format import FORMAT_VERSION
 from slifmr_pl.data.batches import EvalBatch, EvalBatches, TrainBatches
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import CheckpointError, ConfigError
+from slifmr_pl.graphs.correlation import CosineBuilder
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.nn.network import Representations
 from slifmr_pl.nn.network_config import (
     KnowledgeConfig,
     ModalityConfig,
@@ -22,6 +25,7 @@ from slifmr_pl.nn.network_config import (
 )
 from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
+from tests.nn.test_reference import Gated
 from tests.tiny_runs import Metrics, demo_data, every_epoch, full_model, state, trainer
 
 EPOCHS = 4
@@ -245,7 +249,7 @@ def test_resume_is_exact_from_every_checkpoint_of_other_schedules(
 ) -> None:
     module = full_model()
     checkpoints = ModelCheckpoint(
-        tmp_path / "saved", filename="{step}", save_top_k=-1, monitor="val/recall@20"
+        tmp_path / "saved", filename="{step}", save_top_k=-1, monitor="val/recall@20", mode="max"
     )
     trainer(tmp_path, 3, checkpoints, **options).fit(module, datamodule=demo_data(catalogue))
     saved = sorted((tmp_path / "saved").iterdir())
@@ -509,3 +513,39 @@ def assert_same(found: Any, expected: Any) -> None:
             assert_same(one, other)
     else:
         assert found == expected
+
+
+class Flipped(SlifMrModule):
+    """Vectors of its own, which every evaluation has to rank by."""
+
+    def representations(self) -> Representations:
+        views = super().representations()
+        return replace(views, items=views.items.flip(0))
+
+
+def test_validation_ranks_by_the_representations_of_a_subclass(
+    run: Run, catalogue: Path, tmp_path: Path
+) -> None:
+    options = {"datamodule": demo_data(catalogue), "verbose": False}
+    path = run.folder / "epochs" / "epoch=1.ckpt"
+    module = SlifMrModule.load_from_checkpoint(path)
+    (plain,) = trainer(tmp_path, 1).validate(module, **options)
+    module.__class__ = Flipped
+    (flipped,) = trainer(tmp_path, 1).validate(module, **options)
+    assert flipped["val/recall@20"] < plain["val/recall@20"]
+
+
+def test_a_class_in_place_of_a_setting_is_another_setting(
+    run: Run, catalogue: Path, tmp_path: Path
+) -> None:
+    module = full_model(self_loop=SelfLoopConfig(builder=CosineBuilder(4)))
+    with pytest.raises(CheckpointError, match=r"self_loop\.builder"):
+        trainer(tmp_path, 3).fit(
+            module, datamodule=demo_data(catalogue), ckpt_path=run.folder / "middle.ckpt"
+        )
+
+
+def test_fused_propagation_of_learned_edges_is_refused_at_once() -> None:
+    loop = SelfLoopConfig(entries=[Gated()])
+    with pytest.raises(ConfigError, match="propagation: fused"):
+        SlifMrModule(NetworkConfig(propagation="fused"), loop)

@@ -1,7 +1,7 @@
 """What a checkpoint holds of the data that its model was trained on."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,30 +39,59 @@ def inputs_of_state(state: Mapping[str, Any]) -> ModelInputs:
     )
 
 
-def check_data(inputs: ModelInputs, state: Mapping[str, Any]) -> None:
+class DataIdentity(NamedTuple):
+    """What tells data sets apart.
+
+    Attributes:
+        users: Number of users.
+        items: Number of items.
+        vocabulary: Fingerprint of the raw ids.
+        fingerprint: Of ids, interactions, split, features and facts.
+    """
+
+    users: int
+    items: int
+    vocabulary: str
+    fingerprint: str
+
+
+def identity_of(inputs: ModelInputs) -> DataIdentity:
+    """The identity of the data at hand."""
+    graph = inputs.graph
+    return DataIdentity(graph.n_users, graph.n_items, inputs.vocabulary, inputs.fingerprint)
+
+
+def identity_of_state(state: Mapping[str, Any]) -> DataIdentity:
+    """The identity of the data of a checkpoint, by this package's entry of it."""
+    graph = state["graph"]
+    return DataIdentity(
+        graph["n_users"], graph["n_items"], state["vocabulary"], state["fingerprint"]
+    )
+
+
+def check_data(inputs: ModelInputs, trained_on: DataIdentity) -> None:
     """Refuses a checkpoint of other data than that at hand.
 
     Args:
         inputs: The data at hand.
-        state: This package's entry of a checkpoint, or what `data_state` gives.
+        trained_on: What the checkpoint was trained on.
 
     Raises:
         CheckpointError: If sizes, ids or contents differ.
     """
-    graph = inputs.graph
-    values = [(name, getattr(graph, f"n_{name}"), f"n_{name}") for name in ("users", "items")]
+    here = identity_of(inputs)
     difference = "; ".join(
-        f"the data has {here} {name}, in the checkpoint {state['graph'][key]}"
-        for name, here, key in values
-        if here != state["graph"][key]
+        f"the data has {getattr(here, name)} {name}, in the checkpoint {getattr(trained_on, name)}"
+        for name in ("users", "items")
+        if getattr(here, name) != getattr(trained_on, name)
     )
     for name, what in (
         ("vocabulary", "the data has other ids: vocabulary fingerprint"),
         ("fingerprint", "the data has fingerprint"),
     ):
-        here, there = getattr(inputs, name), state[name]
-        if not difference and here != there:
-            difference = f"{what} {here[:12]}, the checkpoint was trained on {there[:12]}"
+        own, other = getattr(here, name), getattr(trained_on, name)
+        if not difference and own != other:
+            difference = f"{what} {own[:12]}, the checkpoint was trained on {other[:12]}"
     if difference:
         raise CheckpointError(
             difference,

@@ -1,11 +1,11 @@
 """Which model a checkpoint is of, and with which settings it was trained."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from slifmr_pl.checkpoints.format import STATE_KEY
+from slifmr_pl.config.constructors import constructor_arguments
 from slifmr_pl.config.conversion import flat, restored_value
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.config.plugins import resolve
@@ -69,11 +69,12 @@ def check_settings(given: Mapping[str, Any], checkpoint: Mapping[str, Any], trai
         CheckpointError: If a setting differs.
     """
     here, there = flat(given), flat(checkpoint["hyper_parameters"])
-    for name, saved in there.items():
+    for name in (*there, *(name for name in here if name not in there)):
         counts = name not in RUN_TIME and (training or not name.startswith(_OF_TRAINING))
-        if counts and here.get(name) != saved:
+        own, saved = (side.get(name, "absent") for side in (here, there))
+        if counts and own != saved:
             raise CheckpointError(
-                f"{name} is {here.get(name)!r}, and {saved!r} in the checkpoint",
+                f"{name} is {own!r}, and {saved!r} in the checkpoint",
                 expected="the settings that the checkpoint was trained with",
                 fix="load_model(path) takes them from it",
             )
@@ -97,7 +98,7 @@ def model_arguments(
         CheckpointError: If the class does not take what was saved, or a part of it is not there.
         ConfigError: If a setting cannot be changed.
     """
-    types = _argument_types(kind)
+    types = {name: one.type for name, one in constructor_arguments(kind).items()}
     free = [name for name in RUN_TIME if name in types]
     fixed = sorted(changes.keys() - set(free))
     if fixed:
@@ -121,23 +122,6 @@ def model_arguments(
     except ConfigError as error:
         raise _as_checkpoint_error(error, checkpoint, path) from error
     return restored | dict(changes)
-
-
-def _argument_types(kind: type) -> dict[str, Any]:
-    """Types of a constructor's arguments, with those that `**kwargs` hand on to the class above."""
-    types: dict[str, Any] = {}
-    for cls in kind.__mro__:
-        if "__init__" not in vars(cls):
-            continue
-        constructor = vars(cls)["__init__"]
-        signature, hints = inspect.signature(constructor), get_type_hints(constructor)
-        kinds = [parameter.kind for parameter in signature.parameters.values()]
-        for name, parameter in list(signature.parameters.items())[1:]:
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                types.setdefault(name, hints.get(name, Any))
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            break
-    return types
 
 
 def _other_model(found: str, expected: str, path: str | Path | None = None) -> CheckpointError:

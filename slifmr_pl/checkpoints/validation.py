@@ -114,7 +114,7 @@ def _check_catalogue(state: Mapping[str, Any], graph: Mapping[str, Any], digest:
 def check_tensors(
     module: nn.Module,
     saved: Mapping[str, Any],
-    n_items: int,
+    rows: Mapping[str, int] | None = None,
     shared: Mapping[str, int] | None = None,
 ) -> None:
     """Refuses weights and buffers that do not fit the module.
@@ -124,7 +124,7 @@ def check_tensors(
     Args:
         module: What they are meant for.
         saved: Its state by name.
-        n_items: Bound of rows in buffers of neighbours.
+        rows: Bound of the row numbers in a buffer, by its name; -1 stands for none.
         shared: Tensors of which the module holds a share of the columns: by name, how many shares
             there are. A checkpoint has all columns.
 
@@ -138,8 +138,8 @@ def check_tensors(
         shape = list(tensor.shape)
         if shared and name in shared:
             shape[-1] *= shared[name]
-        rows = (-1, n_items) if name.endswith("_neighbours") else None
-        _check(name, saved[name], torch.int64 if rows else tensor.dtype, *shape, rows=rows)
+        bounds = (-1, rows[name]) if rows and name in rows else None
+        _check(name, saved[name], torch.int64 if bounds else tensor.dtype, *shape, rows=bounds)
 
 
 def check_resume(module: nn.Module, checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:

@@ -1,14 +1,20 @@
-"""Configuration dataclasses to plain dictionaries and back, strictly."""
+"""Configuration dataclasses and parts to plain dictionaries and back, strictly."""
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_type_hints
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from slifmr_pl.config.parts import Part, is_settings, part_from_settings, plain_value
+from slifmr_pl.config.constructors import constructor_arguments
+from slifmr_pl.config.parts import Part, is_settings, plain_value
+from slifmr_pl.config.plugins import resolve
 from slifmr_pl.errors import ConfigError
 
 Config = TypeVar("Config")
+SomePart = TypeVar("SomePart", bound=Part)
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -53,6 +59,42 @@ def restored(kind: type[Config], values: Mapping[str, Any], name: str) -> Config
     )
 
 
+def part_from_settings(kind: type[SomePart], settings: Mapping[str, Any], where: str) -> SomePart:
+    """The part that `Part.settings` describes.
+
+    No module is imported that the user has not named or installed as a plug-in, see
+    `slifmr_pl.config.plugins`.
+
+    Args:
+        kind: The contract that the part has to keep.
+        settings: `class_path`, and perhaps `init_args`.
+        where: Where they stand, for errors.
+
+    Raises:
+        ConfigError: If they describe no part of this kind, or its arguments are wrong.
+    """
+    if not is_settings(settings):
+        raise ConfigError(
+            f"{where} is {settings!r}",
+            expected="class_path, and perhaps init_args",
+            fix="name the class as package.module.Class",
+        )
+    cls = resolve(settings["class_path"], kind, where)
+    types = constructor_arguments(cls)
+    arguments = {
+        key: restored_value(types[key].type if key in types else Any, value, f"{where}.{key}")
+        for key, value in (settings.get("init_args") or {}).items()
+    }
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where}: {settings['class_path']} does not take its arguments ({error})",
+            expected=f"arguments of {inspect.signature(cls)}",
+            fix="use the version of the class that the settings were written for",
+        ) from error
+
+
 def restored_value(kind: Any, value: Any, name: str) -> Any:
     """A value of plain types as what its type asks for: configurations, and parts by class.
 
@@ -66,17 +108,29 @@ def restored_value(kind: Any, value: Any, name: str) -> Any:
     """
     if is_settings(value):
         return part_from_settings(_contract(kind) or Part, value, name)
-    arguments = get_args(kind)
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if isinstance(value, str) and Path in members and str not in members:
+        return Path(value)
     if isinstance(value, Mapping):
-        for one in (kind, *arguments):
+        for one in members:
             if isinstance(one, type) and dataclasses.is_dataclass(one):
                 return restored(one, value, name)
-        inner = arguments[-1] if arguments else Any
+        inner = _inner(members, Mapping, -1)
         return {key: restored_value(inner, one, f"{name}.{key}") for key, one in value.items()}
     if isinstance(value, list):
-        inner = arguments[0] if arguments else Any
-        return [restored_value(inner, one, f"{name}.{place}") for place, one in enumerate(value)]
+        inner = _inner(members, Sequence, 0)
+        parts = [restored_value(inner, one, f"{name}.{place}") for place, one in enumerate(value)]
+        return tuple(parts) if any(get_origin(one) is tuple for one in members) else parts
     return value
+
+
+def _inner(members: tuple[Any, ...], of: type, place: int) -> Any:
+    """The type of what a mapping or a sequence among some types holds; `Any` if none says."""
+    for one in members:
+        origin = get_origin(one)
+        if isinstance(origin, type) and issubclass(origin, of):
+            return get_args(one)[place]
+    return Any
 
 
 def _contract(kind: Any) -> type[Part] | None:

@@ -10,12 +10,10 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from slifmr_pl.config.plugins import resolve
+from slifmr_pl.config.constructors import constructor_arguments
 from slifmr_pl.errors import ConfigError
-
-SomePart = TypeVar("SomePart", bound="Part")
 
 
 class Part:
@@ -43,63 +41,40 @@ class Part:
     def settings(self) -> dict[str, Any]:
         """`class_path` and `init_args` in plain types, as in YAML and in a checkpoint.
 
+        Arguments that were not given are there with their defaults, so that a changed default does
+        not change what was trained.
+
         Raises:
             ConfigError: If an argument is not plain.
         """
         name = class_path(type(self))
-        return {
-            "class_path": name,
-            "init_args": {
-                key: plain_value(value, f"{name}({key}=…)")
-                for key, value in self._arguments.items()
-            },
-        }
+        arguments = _plain_defaults(type(self))
+        for key, value in self._arguments.items():
+            arguments[key] = plain_value(value, f"{name}({key}=…)")
+        return {"class_path": name, "init_args": arguments}
 
     def fresh(self) -> Self:
-        """A new part of the same class and arguments, without what this one has learned."""
-        return type(self)(**{key: _fresh(value) for key, value in self._arguments.items()})
+        """A new part of the same class and arguments, without what this one has learned.
+
+        Raises:
+            ConfigError: If an attribute of the contract, such as its name or weight, was set after
+                construction: no configuration and no checkpoint could say so.
+        """
+        new = type(self)(**{key: _fresh(value) for key, value in self._arguments.items()})
+        for name in _declared(type(self)) & vars(self).keys():
+            value = vars(self)[name]
+            if isinstance(value, str | int | float) and getattr(new, name, None) != value:
+                raise ConfigError(
+                    f"{name} of a {type(self).__name__} was set to {value!r} from outside",
+                    expected="a part that its arguments describe, so that it can be made again",
+                    fix=f"set self.{name} in the constructor, from an argument",
+                )
+        return new
 
 
 def class_path(cls: type) -> str:
     """The name by which a configuration finds a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def part_from_settings(kind: type[SomePart], settings: Mapping[str, Any], where: str) -> SomePart:
-    """The part that `Part.settings` describes.
-
-    No module is imported that the user has not named or installed as a plug-in, see
-    `slifmr_pl.config.plugins`.
-
-    Args:
-        kind: The contract that the part has to keep.
-        settings: `class_path`, and perhaps `init_args`.
-        where: Where they stand, for errors.
-
-    Raises:
-        ConfigError: If they describe no part of this kind, or its arguments are wrong.
-    """
-    if not is_settings(settings):
-        raise ConfigError(
-            f"{where} is {settings!r}",
-            expected="class_path, and perhaps init_args",
-            fix="name the class as package.module.Class",
-        )
-    cls = resolve(settings["class_path"], kind, where)
-    arguments = {
-        key: part_from_settings(Part, value, f"{where}.init_args.{key}")
-        if is_settings(value)
-        else value
-        for key, value in (settings.get("init_args") or {}).items()
-    }
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise ConfigError(
-            f"{where}: {settings['class_path']} does not take its arguments ({error})",
-            expected=f"arguments of {inspect.signature(cls)}",
-            fix="use the version of the class that the settings were written for",
-        ) from error
 
 
 def is_settings(value: Any) -> bool:
@@ -109,6 +84,28 @@ def is_settings(value: Any) -> bool:
         and isinstance(value.get("class_path"), str)
         and value.keys() <= {"class_path", "init_args"}
     )
+
+
+def _plain_defaults(cls: type) -> dict[str, Any]:
+    """Defaults that can be written down; any other one is known to the class alone."""
+    defaults = {}
+    for name, argument in constructor_arguments(cls).items():
+        if not argument.is_required:
+            try:
+                defaults[name] = plain_value(argument.default, name)
+            except ConfigError:
+                continue
+    return defaults
+
+
+def _declared(cls: type) -> set[str]:
+    """Attributes that a contract or a class below it declares with a type."""
+    return {
+        name
+        for one in cls.__mro__
+        if issubclass(one, Part)
+        for name in inspect.get_annotations(one)
+    }
 
 
 def _name_of_kwargs(cls: type) -> str:

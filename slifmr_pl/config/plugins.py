@@ -12,6 +12,7 @@ that are imported already. Nothing else is ever imported for a file's sake.
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
 from importlib.util import find_spec
@@ -84,6 +85,7 @@ def arguments() -> list[str]:
     return [f"--plugins={','.join(_named)}"] if _named else []
 
 
+@cache
 def version_of(module: str) -> str | None:
     """Version of the installed package that a module is of; None where it is not installed."""
     top = module.partition(".")[0]

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from slifmr_pl.config.bounds import require_counts
 from slifmr_pl.config.parts import Part
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch, cosine_neighbours
@@ -224,6 +225,12 @@ def _check_injection(
             expected="keep 1: only modality graphs and graphs of views are mixed with C_t",
             fix="give another keep for target.kind modality alone",
         )
+    if injection.edges.values.requires_grad and not entry.learned:
+        raise ConfigError(
+            f"{name}.inject gave edges that depend on its parameters",
+            expected="learned = True in the class: edges are else made once an epoch, untrained",
+            fix="set it; or detach the edges, where nothing is meant to be learned",
+        )
 
 
 class CorrelationBuilder(Part):
@@ -258,12 +265,7 @@ class CosineBuilder(CorrelationBuilder):
     """
 
     def __init__(self, neighbours: int = 10, search: NeighbourSearch = NeighbourSearch()) -> None:
-        if neighbours < 1:
-            raise ConfigError(
-                f"{neighbours} neighbours in the correlation graph",
-                expected="at least 1",
-                fix="set model.self_loop.neighbours; model.self_loop.enabled false switches it off",
-            )
+        require_counts("model.self_loop", 1, neighbours=neighbours)
         self.neighbours = neighbours
         self.search = search
 

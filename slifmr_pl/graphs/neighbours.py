@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from slifmr_pl.config.bounds import is_number
+from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.approximate import approximate_topk
 from slifmr_pl.graphs.sparse.blocked_topk import ProductTopK
@@ -38,17 +38,13 @@ class NeighbourSearch:
     recall: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
-            ("method", self.method in ("exact", "approximate", "auto"), "exact, approximate, auto"),
-            ("exact_rows", is_number(self.exact_rows, least=0), "at least 0"),
-            ("recall", 0 < self.recall <= 1, "above 0 and at most 1"),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"the neighbour search has {name} {getattr(self, name)}",
-                    expected=expected,
-                    fix=f"set {name} of the neighbour search",
-                )
+        methods, recall = ("exact", "approximate", "auto"), self.recall
+        require(
+            "search",
+            ("method", self.method, self.method in methods, " or ".join(methods)),
+            ("recall", recall, is_number(recall, above=0, most=1), "above 0 and at most 1"),
+        )
+        require_counts("search", 0, exact_rows=self.exact_rows)
 
     def is_exact(self, n_rows: int) -> bool:
         """Whether so many rows are searched exactly."""

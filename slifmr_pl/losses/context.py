@@ -170,7 +170,18 @@ class LossContext:
         return {name: AlignedView(gathered(view[positions]), None) for name, view in named.items()}
 
     def features(self, modality: str) -> AlignedView:
-        """Frozen features of the aligned items in a modality, float32 [m, d_m]."""
+        """Frozen features of the aligned items in a modality, float32 [m, d_m].
+
+        Raises:
+            ConfigError: If there is no such modality, or the term does not set `aligns`.
+        """
+        if modality not in self._features:
+            there = ", ".join(self._features)
+            raise ConfigError(
+                f"a loss term asks for features of {modality}",
+                expected=f"one of {there}" if there else "no features: the data have no modality",
+                fix="ask for the modalities of `data.feature_sizes`, which `build` gets",
+            )
         values, present = self._features[modality]
         return AlignedView(values[self.aligned_items], present[self.aligned_items])
 

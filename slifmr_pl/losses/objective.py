@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.config.bounds import is_number
+from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.model_inputs import ItemFeatures
@@ -46,25 +46,22 @@ class LossConfig:
     terms: list[LossTerm] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
-            (
-                "ranking",
-                isinstance(self.ranking, LossTerm) or self.ranking in ("bpr", "softmax"),
-                "bpr, softmax or a LossTerm",
-            ),
-            ("ranking_temperature", is_number(self.ranking_temperature, above=0), "above 0"),
-            ("alignment", is_number(self.alignment, least=0), "at least 0"),
-            ("alignment_temperature", is_number(self.alignment_temperature, above=0), "above 0"),
-            ("alignment_pairs", self.alignment_pairs in ("anchor", "all"), "anchor or all"),
-            ("l2", is_number(self.l2, least=0), "at least 0"),
-            ("terms", all(isinstance(t, LossTerm) for t in self.terms), "a list of LossTerm"),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"loss.{name} is {getattr(self, name)}",
-                    expected=expected,
-                    fix=f"set model.loss.{name}",
-                )
+        is_ranking = isinstance(self.ranking, LossTerm) or self.ranking in ("bpr", "softmax")
+        pairs, are_terms = self.alignment_pairs, all(isinstance(t, LossTerm) for t in self.terms)
+        require(
+            "model.loss",
+            ("ranking", self.ranking, is_ranking, "bpr, softmax or a LossTerm"),
+            ("alignment_pairs", pairs, pairs in ("anchor", "all"), "anchor or all"),
+            ("terms", self.terms, are_terms, "a list of LossTerm"),
+        )
+        for name in ("ranking_temperature", "alignment_temperature"):
+            value = getattr(self, name)
+            require("model.loss", (name, value, is_number(value, above=0), "a number above 0"))
+        for name in ("alignment", "l2"):
+            value = getattr(self, name)
+            holds = is_number(value, least=0)
+            require("model.loss", (name, value, holds, "a number of at least 0"))
+        self.all_terms()
 
     def all_terms(self) -> list[LossTerm]:
         """New terms of the objective: ranking, alignment unless it is off, L2, and further ones.
@@ -88,7 +85,7 @@ class LossConfig:
             raise ConfigError(
                 f"loss terms with the names {', '.join(names[1:])}",
                 expected="a name of its own for each, which is not `loss`",
-                fix="set the attribute `name` of a term of yours",
+                fix="set `name` in the class of a term of yours, or in its constructor",
             )
         return terms
 

@@ -108,7 +108,7 @@ def rank_scores(scores: Tensor, k: int, known_offsets: Tensor, known_items: Tens
     """Ranks the catalogue by given scores, as `ItemRanking.recommend` does by products.
 
     Args:
-        scores: float ``[B, I]``; those of known items are overwritten.
+        scores: float ``[B, I]``; left as they are.
         k: Items a user, at least 1.
         known_offsets: int64 ``[B + 1]``; user b knows the items
             ``known_items[known_offsets[b]:known_offsets[b + 1]]``.
@@ -123,8 +123,9 @@ def rank_scores(scores: Tensor, k: int, known_offsets: Tensor, known_items: Tens
     """
     n_users, n_items = scores.shape
     known_users = _known_users(n_users, n_items, known_offsets, known_items)
-    scores[known_users, known_items] = -torch.inf
-    best = topk_stable(scores, min(k, n_items))
+    # A copy: a model may hand out scores that are part of its weights, or expanded ones.
+    left = scores.index_put((known_users, known_items), scores.new_tensor(-torch.inf))
+    best = topk_stable(left, min(k, n_items))
     return TopK(best.values, best.indices.masked_fill(best.values.isneginf(), -1))
 
 

@@ -6,7 +6,6 @@ A model of one's own is one file: a constructor with plain arguments, `build`, `
 U users, I items, d size of a vector, b rows of a batch.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,7 +17,13 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from slifmr_pl.checkpoints.data import check_data, data_state, inputs_of_state
+from slifmr_pl.checkpoints.data import (
+    check_data,
+    data_state,
+    identity_of,
+    identity_of_state,
+    inputs_of_state,
+)
 from slifmr_pl.checkpoints.format import (
     STATE_KEY,
     check_checkpoint,
@@ -40,9 +45,10 @@ from slifmr_pl.checkpoints.validation import (
     require_finite,
 )
 from slifmr_pl.config.bounds import is_number
-from slifmr_pl.config.parts import Part, plain_value
+from slifmr_pl.config.parts import Part
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.data.catalogue import Catalogue
+from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.distributed.processes import check_agreement
 from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.explanation import Explanation
@@ -90,6 +96,9 @@ class RecommenderModule(Part, RankingModule):
     resized_buffers: ClassVar[tuple[str, ...]] = ()
     """Buffers whose shapes depend on the values of features, and are taken from a checkpoint."""
 
+    row_buffers: ClassVar[tuple[str, ...]] = ()
+    """Buffers int64 of item rows, -1 for none: checked before a checkpoint's are used to index."""
+
     inputs: ModelInputs | None
     losses: Mapping[str, Tensor] | None
 
@@ -101,27 +110,14 @@ class RecommenderModule(Part, RankingModule):
         metrics: Sequence[RankingMetric] = (),
     ) -> None:
         super().__init__(ks, top_k, memory_budget_mb, metrics)
-        self.save_hyperparameters(self._all_arguments())
+        self.save_hyperparameters(dict(self.settings["init_args"]))
         self.inputs = None
         self.losses = None
         self._graph: InteractionGraph | None = None
+        self._histories: UserItems | None = None
         self._epoch_means = EpochMeans()
         self._seed: int | None = None
         self._resumed: Mapping[str, Any] | None = None  # this package's entry of a checkpoint
-
-    def _all_arguments(self) -> dict[str, Any]:
-        """Arguments of the constructor in plain types, with the defaults of those not given."""
-        defaults: dict[str, Any] = {}
-        for cls in type(self).__mro__:
-            if "__init__" not in vars(cls):
-                continue
-            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
-            for one in parameters:
-                if one.default is not inspect.Parameter.empty:
-                    defaults.setdefault(one.name, plain_value(one.default, one.name))
-            if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
-                break
-        return defaults | dict(self.settings["init_args"])
 
     # What a model gives
 
@@ -145,6 +141,23 @@ class RecommenderModule(Part, RankingModule):
             `train/NAME`, by their means over an epoch.
         """
         raise NotImplementedError(f"{type(self).__name__}.loss")
+
+    def scores(self, users: Tensor) -> Tensor:
+        """Scores of the catalogue for users by their rows; by default `history_scores`.
+
+        Args:
+            users: int64 [b], rows.
+
+        Returns:
+            float [b, I].
+        """
+        if self._histories is None:
+            assert self.inputs is not None
+            graph = self.inputs.graph
+            pairs = Interactions(graph.users.numpy(), graph.items.numpy())
+            self._histories = UserItems.of(graph.n_users, pairs)
+        history = self._histories.select(users.cpu().numpy())
+        return self.history_scores(*(torch.from_numpy(part).to(self.device) for part in history))
 
     def history_scores(self, offsets: Tensor, items: Tensor) -> Tensor:
         """Scores of the catalogue by what users have, for a model that needs no more of a user.
@@ -216,7 +229,19 @@ class RecommenderModule(Part, RankingModule):
         return []
 
     def setup(self, stage: str) -> None:
-        """Takes graphs and features from the data module."""
+        """Takes graphs and features from the data module.
+
+        Raises:
+            ConfigError: If the class gives nothing to rank by.
+        """
+        kind = type(self)
+        ranks = self.gives_vectors or self.scores_histories
+        if not ranks and kind.scores is RecommenderModule.scores:
+            raise ConfigError(
+                f"{kind.__name__} gives nothing to rank items by",
+                expected="one of representations(), scores(users) and history_scores(…)",
+                fix=f"implement one of them in {kind.__name__}",
+            )
         check_hardware(self.trainer)
         self.connect(inputs_of(self.trainer))
 
@@ -229,7 +254,7 @@ class RecommenderModule(Part, RankingModule):
         if self.inputs is None:
             self._construct(inputs)
             return
-        check_data(inputs, data_state(self.inputs))
+        check_data(inputs, identity_of(self.inputs))
         if self.inputs.features_are_absent and not inputs.features_are_absent:
             state = self.state_dict()
             with torch.random.fork_rng(devices=[]):  # a start draws no numbers that training would
@@ -240,6 +265,7 @@ class RecommenderModule(Part, RankingModule):
 
     def _construct(self, inputs: ModelInputs) -> None:
         before, self.inputs = self.inputs, inputs
+        self._histories = None
         try:
             self.build(inputs)
         except BaseException:
@@ -346,6 +372,12 @@ class RecommenderModule(Part, RankingModule):
         if len(batch.users):
             value = self.loss(batch)
             losses = {"loss": value} if isinstance(value, Tensor) else dict(value)
+            if "loss" not in losses:
+                raise ConfigError(
+                    f"{type(self).__name__}.loss gave {', '.join(losses) or 'nothing'}",
+                    expected="a scalar, or scalars by name with one called loss",
+                    fix='add what is minimised as "loss"',
+                )
         else:  # more processes than rows: every parameter still needs a gradient
             losses = {"loss": 0.0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
         total = losses.pop("loss")
@@ -410,16 +442,18 @@ class RecommenderModule(Part, RankingModule):
         check_checkpoint(checkpoint)
         require_model(type(self), checkpoint)
         training = self._trainer is not None and self.trainer.state.fn == "fit"
-        check_settings(self.hparams, checkpoint, training)
+        if self._trainer is not None:  # otherwise its settings were taken from the checkpoint
+            check_settings(self.hparams, checkpoint, training)
         state, tensors = checkpoint[STATE_KEY], checkpoint["state_dict"]
         check_state(state)
         if self.inputs is None:
             self._construct(inputs_of_state(state))
         else:
-            check_data(self.inputs, state)
+            check_data(self.inputs, identity_of_state(state))
         self._resize_buffers(tensors)
         shared = dict.fromkeys(self.column_parameters, self.column_shares)
-        check_tensors(self, tensors, state["graph"]["n_items"], shared)
+        rows = dict.fromkeys(self.row_buffers, state["graph"]["n_items"])
+        check_tensors(self, tensors, rows, shared)
         self._seed = state["seed"]
         if training:
             check_resume(self, checkpoint, self.trainer.max_epochs)

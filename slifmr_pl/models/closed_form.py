@@ -7,9 +7,7 @@ from scipy import sparse
 from torch import Tensor
 
 from slifmr_pl.data.batches import TrainBatch
-from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.base import RecommenderModule
 
 
@@ -56,24 +54,6 @@ class ClosedForm(RecommenderModule):
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimize."""
-
-
-class ItemToItem(ClosedForm):
-    """A closed form that scores items by those that the user has interacted with.
-
-    Subclasses give `history_scores`.
-    """
-
-    def build(self, inputs: ModelInputs) -> None:
-        """Collects the items of each user; subclasses add their weights."""
-        graph = inputs.graph
-        pairs = Interactions(graph.users.numpy(), graph.items.numpy())
-        self._histories = UserItems.of(graph.n_users, pairs)
-
-    def scores(self, users: Tensor) -> Tensor:
-        """Scores of the catalogue by the training items of some users, float32 ``[b, I]``."""
-        history = self._histories.select(users.cpu().numpy())
-        return self.history_scores(*(torch.from_numpy(part).to(self.device) for part in history))
 
 
 def interaction_matrix(users: Tensor, items: Tensor, n_users: int, n_items: int) -> Any:

@@ -11,7 +11,7 @@ from slifmr_pl.config.bounds import is_number
 from slifmr_pl.config.memory import available_memory, require_memory
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
-from slifmr_pl.models.closed_form import ItemToItem
+from slifmr_pl.models.closed_form import ClosedForm
 
 # Bytes for every pair of items: B in float32; and beside it three float64 matrices to solve it.
 _TO_SCORE, _TO_FIT = 4, 4 + 3 * 8
@@ -40,7 +40,7 @@ def ease_weights(interactions: Any, l2: float) -> Tensor:
     return weights.float()
 
 
-class Ease(ItemToItem):
+class Ease(ClosedForm):
     """Scores items by ``y_u B``, see `ease_weights`.
 
     Args:
@@ -75,7 +75,6 @@ class Ease(ItemToItem):
             bytes_a_pair * n_items**2,
             f"--model ItemKnn{most} (data.filters.k_core)",
         )
-        super().build(inputs)
         self.register_buffer("weights", torch.zeros(n_items, n_items))
 
     def learn(self, interactions: Any) -> None:

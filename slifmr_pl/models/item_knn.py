@@ -14,7 +14,7 @@ from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, spmm
 from slifmr_pl.graphs.sparse.topk import topk_stable
-from slifmr_pl.models.closed_form import ItemToItem
+from slifmr_pl.models.closed_form import ClosedForm
 
 _BLOCK = 1024  # items whose similarities are held at a time
 
@@ -50,7 +50,7 @@ def similar_items(interactions: Any, k: int, shrinkage: float) -> Neighbours:
     return Neighbours(indices.masked_fill(weights == 0, -1), weights.float())
 
 
-class ItemKnn(ItemToItem):
+class ItemKnn(ClosedForm):
     """Scores an item by the sum of its similarities to the user's items among its neighbours.
 
     Args:
@@ -58,6 +58,8 @@ class ItemKnn(ItemToItem):
         shrinkage: h, see `similar_items`.
         **evaluation: See `RecommenderModule`.
     """
+
+    row_buffers = ("item_neighbours",)
 
     item_neighbours: Tensor
     similarities: Tensor
@@ -75,7 +77,6 @@ class ItemKnn(ItemToItem):
 
     def build(self, inputs: ModelInputs) -> None:
         """Makes room for the neighbours."""
-        super().build(inputs)
         shape = (inputs.graph.n_items, min(self.neighbours, inputs.graph.n_items))
         self.register_buffer("item_neighbours", torch.full(shape, -1))
         self.register_buffer("similarities", torch.zeros(shape))

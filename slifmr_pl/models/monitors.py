@@ -36,9 +36,11 @@ def check_monitors(trainer: pl.Trainer, module: RankingModule) -> None:
             ("min_delta", least, is_number(least), "a number"),
         )
         _check(callback.monitor, "early_stopping", trainer, module)
+        _check_direction(callback.monitor, callback.mode, "early_stopping", module)
     for saver in trainer.checkpoint_callbacks:
         if isinstance(saver, ModelCheckpoint) and saver.monitor is not None:
             _check(saver.monitor, "checkpoint", trainer, module)
+            _check_direction(saver.monitor, saver.mode, "checkpoint", module)
 
 
 def _check(monitor: str, section: str, trainer: pl.Trainer, module: RankingModule) -> None:
@@ -69,3 +71,13 @@ def _check(monitor: str, section: str, trainer: pl.Trainer, module: RankingModul
         f"{', '.join(map(str, module.ks))} (model.ks)",
         fix=fix,
     )
+
+
+def _check_direction(monitor: str, mode: str, section: str, module: RankingModule) -> None:
+    """Refuses to keep the worst of what is measured."""
+    for metric in (*built_in_metrics(), *module.extra_metrics):
+        better = metric.higher_is_better
+        if monitor.startswith(f"val/{metric.name}@") and better is not None:
+            wanted, why = ("max", "more") if better else ("min", "less")
+            expected = f"{wanted}: of {metric.name}, {why} is better"
+            require(section, ("mode", mode, mode == wanted, expected))

@@ -21,6 +21,8 @@ from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
 from slifmr_pl.models.trainer import inputs_of
 
+_BYTES_A_SCORE = 8  # the float32 that a model gives, and its copy without known items
+
 DEFAULT_KS = (5, 10, 20, 50)
 """Cut-offs k of the metrics, unless others are asked for."""
 
@@ -106,7 +108,7 @@ class ScoreRanker:
     ) -> None:
         self._scores, self._k = scores, k
         self._forbidden = None if allowed is None else ~allowed
-        self._at_once = max(1, (memory_budget_mb << 20) // (4 * n_items))
+        self._at_once = max(1, (memory_budget_mb << 20) // (_BYTES_A_SCORE * n_items))
 
     @torch.no_grad()
     def recommend(self, users: Tensor, known_offsets: Tensor, known_items: Tensor) -> TopK:

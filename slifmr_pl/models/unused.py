@@ -20,44 +20,57 @@ def unused_settings(
         loss: Of the objective.
         inputs: The data.
     """
-    found: dict[str, list[str]] = {}
-
-    def note(reason: str, section: str, names: list[str]) -> None:
-        if names:
-            found.setdefault(reason, []).extend(f"model.{section}.{name}" for name in names)
-
-    absent = {
-        "modality": "" if inputs.features else "the data have no modalities",
-        "knowledge": "" if inputs.graph.triples is not None else "the data have no facts",
-        "regression": "",
-    }
-    for name, reason in absent.items():
-        config = getattr(network, name)
-        why = reason if config.enabled else f"model.network.{name}.enabled is false"
-        if why:
-            note(why, f"network.{name}", _changed(config, all_but="enabled"))
-            if name in ("modality", "knowledge") and self_loop.enabled:
-                note(why, "self_loop", _changed(self_loop, f"gamma_{name}"))
-    if network.interaction.layers == 0:
-        names = _changed(network.interaction, "edge_dropout")
-        note("model.network.interaction.layers is 0", "network.interaction", names)
-    if not self_loop.enabled:
-        note(
-            "model.self_loop.enabled is false", "self_loop", _changed(self_loop, all_but="enabled")
-        )
-    if loss.alignment == 0:
-        names = _changed(loss, "alignment_temperature", "alignment_pairs")
-        note("model.loss.alignment is 0", "loss", names)
-    if loss.ranking != "softmax":
-        note("model.loss.ranking is not softmax", "loss", _changed(loss, "ranking_temperature"))
-    return found
+    found = _Findings()
+    loop, modality, knowledge = self_loop, network.modality, network.knowledge
+    for name, view, given, kind in (
+        ("modality", modality, bool(inputs.features), "modalities"),
+        ("knowledge", knowledge, inputs.graph.triples is not None, "facts"),
+    ):
+        why = "" if given else f"the data have no {kind}"
+        why = why if view.enabled else f"model.network.{name}.enabled is false"
+        found.unless(not why, why, f"network.{name}", view, _all_but_enabled(view))
+        found.unless(not (why and loop.enabled), why, "self_loop", loop, [f"gamma_{name}"])
+    regression, why = network.regression, "model.network.regression.enabled is false"
+    names = _all_but_enabled(regression)
+    found.unless(regression.enabled, why, "network.regression", regression, names)
+    why, names = "model.self_loop.enabled is false", _all_but_enabled(loop)
+    found.unless(loop.enabled, why, "self_loop", loop, names)
+    why = f"model.network.fusion is {type(network.fusion).__name__}"
+    found.unless(isinstance(network.fusion, str), why, "network.modality", modality, ["attention"])
+    why, interaction = "model.network.interaction.layers is 0", network.interaction
+    found.unless(interaction.layers > 0, why, "network.interaction", interaction, ["edge_dropout"])
+    why, names = "model.loss.alignment is 0", ["alignment_temperature", "alignment_pairs"]
+    found.unless(loss.alignment > 0, why, "loss", loss, names)
+    why = "model.loss.ranking is not softmax"
+    found.unless(loss.ranking == "softmax", why, "loss", loss, ["ranking_temperature"])
+    return found.by_reason
 
 
-def _changed(config: Any, *names: str, all_but: str = "") -> list[str]:
-    """Fields of a dataclass that are not at their defaults: those named, or all but one."""
-    found = []
+class _Findings:
+    """Settings without effect."""
+
+    def __init__(self) -> None:
+        self.by_reason: dict[str, list[str]] = {}
+
+    def unless(
+        self, effective: bool, reason: str, section: str, config: Any, names: list[str]
+    ) -> None:
+        """Notes those of a section that are not at their defaults, unless they have an effect."""
+        changed = [] if effective else _changed(config, names)
+        if changed:
+            keys = [f"model.{section}.{name}" for name in changed]
+            self.by_reason.setdefault(reason, []).extend(keys)
+
+
+def _all_but_enabled(config: Any) -> list[str]:
+    return [one.name for one in fields(config) if one.name != "enabled"]
+
+
+def _changed(config: Any, names: list[str]) -> list[str]:
+    """Fields of a dataclass, of those named, that are not at their defaults."""
+    changed = []
     for one in fields(config):
         default = one.default if one.default_factory is MISSING else one.default_factory()
-        if (one.name in names or not names) and one.name != all_but:
-            found += [] if getattr(config, one.name) == default else [one.name]
-    return found
+        if one.name in names and getattr(config, one.name) != default:
+            changed.append(one.name)
+    return changed

@@ -252,7 +252,7 @@ def _views(graph: HeterogeneousGraph, config: NetworkConfig) -> list[View]:
         raise ConfigError(
             f"views with the names {', '.join(names)}",
             expected="a name of its own for each, also beside modalities and `knowledge`",
-            fix="set the attribute `name` of a view of yours",
+            fix="set `name` in the class of a view of yours, or in its constructor",
         )
     return views
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.nn.fusion import Fusion
 from slifmr_pl.nn.views import View
@@ -122,52 +123,36 @@ class NetworkConfig:
     user_fusion: float = 0.0
 
     def __post_init__(self) -> None:
+        require_counts("model.network", 1, embedding_dim=self.embedding_dim)
+        require_counts("model.network.interaction", 0, layers=self.interaction.layers)
+        require_counts("model.network.modality", 1, layers=self.modality.layers)
+        require_counts("model.network.knowledge", 1, layers=self.knowledge.layers)
+        require_counts("model.network.regression", 1, rank=self.regression.rank)
         for name, value, least in (
-            ("embedding_dim", self.embedding_dim, 1),
-            ("interaction.layers", self.interaction.layers, 0),
-            ("modality.layers", self.modality.layers, 1),
-            ("knowledge.layers", self.knowledge.layers, 1),
             ("modality.weight", self.modality.weight, 0),
             ("knowledge.weight", self.knowledge.weight, 0),
             ("regression.weight", self.regression.weight or 0, 0),
-            ("regression.rank", self.regression.rank, 1),
             ("regression.ridge", self.regression.ridge, 1),
             ("regression.side_information", self.regression.side_information, 0),
             ("user_fusion", self.user_fusion, 0),
         ):
-            if not least <= value < float("inf"):
-                raise ConfigError(
-                    f"network.{name} is {value}",
-                    expected=f"a number of at least {least}",
-                    fix=f"set model.network.{name} (views are switched off with `enabled: false`)",
-                )
-        dropout = self.interaction.edge_dropout
-        for name, given, holds, expected in (
-            ("interaction.edge_dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
-            (
-                "fusion",
-                self.fusion,
-                isinstance(self.fusion, Fusion) or self.fusion in get_args(FusionPlace),
-                "late, early or a Fusion",
-            ),
-            (
-                "propagation",
-                self.propagation,
-                self.propagation in get_args(PropagationMode),
-                " or ".join(get_args(PropagationMode)),
-            ),
-            ("views", self.views, all(isinstance(v, View) for v in self.views), "a list of View"),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"network.{name} is {given!r}",
-                    expected=expected,
-                    fix=f"set model.network.{name}",
-                )
+            holds = is_number(value, least=least)
+            require("model.network", (name, value, holds, f"a number of at least {least}"))
+        dropout, fusion, mode = self.interaction.edge_dropout, self.fusion, self.propagation
+        is_fusion = isinstance(fusion, Fusion) or fusion in get_args(FusionPlace)
+        modes, are_views = get_args(PropagationMode), all(isinstance(v, View) for v in self.views)
+        is_share = is_number(dropout, least=0, below=1)
+        require(
+            "model.network",
+            ("interaction.edge_dropout", dropout, is_share, "at least 0 and below 1"),
+            ("fusion", fusion, is_fusion, "late, early or a Fusion"),
+            ("propagation", mode, mode in modes, " or ".join(modes)),
+            ("views", self.views, are_views, "a list of View"),
+        )
         names = [view.name for view in self.views]
         if len(set(names)) < len(names):
             raise ConfigError(
                 f"network.views has the names {', '.join(names)}",
                 expected="a name of its own for each view",
-                fix="set the attribute `name` of one of them",
+                fix="set `name` in the class of one of them, or in its constructor",
             )

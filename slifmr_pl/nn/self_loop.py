@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.config.bounds import is_number
+from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.correlation import (
     CorrelationBuilder,
@@ -39,7 +39,8 @@ class SelfLoopConfig:
         gamma_modality: γ_m, their share in each modality view, 0 to 1.
         gamma_knowledge: γ_kg, their weight as a relation of the knowledge view.
         momentum: ρ of the feedback f_t = ρ·f_{t-1} + (1-ρ)·i*_t.
-        warmup: First epoch (from 0) that may use a correlation graph; at least 1.
+        warmup: First epoch (from 0) that may use a correlation graph; at least 1, since epoch 0
+            has nothing to feed back.
         period: Epochs from one rebuild to the next.
         weighted: Correlation edges keep their cosine similarity; otherwise each counts 1.
         search: Exact or approximate search of the nearest neighbours.
@@ -63,36 +64,23 @@ class SelfLoopConfig:
     entries: list[CorrelationEntry] | None = None
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
-            ("neighbours", is_number(self.neighbours, least=1, whole=True), "at least 1"),
-            ("gamma_interaction", is_number(self.gamma_interaction, least=0), "at least 0"),
-            ("gamma_modality", 0 <= self.gamma_modality <= 1, "between 0 and 1"),
-            ("gamma_knowledge", is_number(self.gamma_knowledge, least=0), "at least 0"),
-            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
-            (
-                "warmup",
-                is_number(self.warmup, least=1, whole=True),
-                "at least 1: epoch 0 has nothing to feed back",
-            ),
-            ("period", is_number(self.period, least=1, whole=True), "at least 1"),
-            (
-                "builder",
-                self.builder is None or isinstance(self.builder, CorrelationBuilder),
-                "a CorrelationBuilder",
-            ),
-            (
-                "entries",
-                all(isinstance(entry, CorrelationEntry) for entry in self.entries or ()),
-                "a list of CorrelationEntry",
-            ),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"self_loop.{name} is {getattr(self, name)}",
-                    expected=expected,
-                    fix=f"set model.self_loop.{name}",
-                )
-
+        require_counts(
+            "model.self_loop", 1, neighbours=self.neighbours, warmup=self.warmup, period=self.period
+        )
+        for name in ("gamma_interaction", "gamma_knowledge"):
+            value = getattr(self, name)
+            require("model.self_loop", (name, value, is_number(value, least=0), "at least 0"))
+        share, momentum = self.gamma_modality, self.momentum
+        is_momentum = is_number(momentum, least=0, below=1)
+        is_builder = self.builder is None or isinstance(self.builder, CorrelationBuilder)
+        are_entries = all(isinstance(entry, CorrelationEntry) for entry in self.entries or ())
+        require(
+            "model.self_loop",
+            ("gamma_modality", share, is_number(share, least=0, most=1), "between 0 and 1"),
+            ("momentum", momentum, is_momentum, "at least 0 and below 1"),
+            ("builder", self.builder, is_builder, "a CorrelationBuilder"),
+            ("entries", self.entries, are_entries, "a list of CorrelationEntry"),
+        )
         defaults = {field.name: field.default for field in fields(self)}
         for part, others in (
             (self.builder, ("neighbours", "search")),
@@ -122,8 +110,22 @@ class SelfLoopConfig:
 
     @property
     def correlation_builder(self) -> CorrelationBuilder:
-        """How the correlation graph is built."""
-        return self.builder or CosineBuilder(self.neighbours, self.search)
+        """How the correlation graph is built, anew.
+
+        Raises:
+            ConfigError: If a builder of the user's does not say how many neighbours it gives.
+        """
+        if self.builder is None:
+            return CosineBuilder(self.neighbours, self.search)
+        builder = self.builder.fresh()
+        neighbours = getattr(builder, "neighbours", None)
+        if not is_number(neighbours, least=1, whole=True):
+            raise ConfigError(
+                f"{type(builder).__name__}.neighbours is {neighbours!r}",
+                expected="the most neighbours of an item that `build` gives, at least 1",
+                fix="set self.neighbours in its constructor",
+            )
+        return builder
 
 
 @dataclass(frozen=True)

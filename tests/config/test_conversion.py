@@ -22,6 +22,11 @@ from slifmr_pl.nn.network_config import (
 from slifmr_pl.nn.optimizer import OptimizerConfig
 from slifmr_pl.nn.self_loop import SelfLoopConfig
 
+
+class OtherL2(EmbeddingL2):
+    pass
+
+
 # No field has its default, so that a value which is dropped on the way shows.
 CONFIGS = [
     InteractionConfig(layers=3, edge_dropout=0.1),
@@ -71,7 +76,7 @@ def test_parts_of_a_configuration_are_made_anew_from_plain_values() -> None:
         builder=CosineBuilder(4, NeighbourSearch("exact")), entries=[IntoKnowledge(0.7)]
     )
     network = NetworkConfig(views=[KnowledgeView(2)], fusion=AttentiveFusion(early=False))
-    loss = LossConfig(ranking=RankingLoss("bpr"), terms=[EmbeddingL2(0.5)])
+    loss = LossConfig(ranking=RankingLoss("bpr"), terms=[OtherL2(0.5)])
     for config in (loop, network, loss):
         values = plain(config)
         json.dumps(values)

@@ -1,4 +1,5 @@
 import copy
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from slifmr_pl.config import plugins
-from slifmr_pl.config.parts import Part, is_settings, part_from_settings
+from slifmr_pl.config.conversion import part_from_settings
+from slifmr_pl.config.parts import Part, is_settings
 from slifmr_pl.errors import ConfigError
 
 
@@ -46,9 +48,10 @@ def test_a_part_remembers_its_arguments_in_plain_types() -> None:
         "class_path": name,
         "init_args": {
             "weight": 0.5,
+            "depth": {"layers": 2},
             "inner": {
                 "class_path": name,
-                "init_args": {"weight": 2.0, "depth": {"layers": 3}},
+                "init_args": {"weight": 2.0, "depth": {"layers": 3}, "inner": None},
             },
         },
     }
@@ -142,7 +145,8 @@ def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path: Path) -> None
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from slifmr_pl.config import plugins\n"
-        "from slifmr_pl.config.parts import Part, part_from_settings\n"
+        "from slifmr_pl.config.conversion import part_from_settings\n"
+        "from slifmr_pl.config.parts import Part\n"
         "part = part_from_settings(Part, {'class_path': 'installed_plugin.Mine'}, 'here')\n"
         "print(type(part).__name__)\n"
         "plugins.load_installed()\n"
@@ -155,3 +159,62 @@ def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path: Path) -> None
 def test_all_classes_of_nested_settings_are_found() -> None:
     settings = {"a": [{"class_path": "x.A", "init_args": {"b": {"class_path": "y.B"}}}], "c": 1}
     assert plugins.class_paths(settings) == ["x.A", "y.B"]
+
+
+class Composed(Part):
+    """Arguments of every plain kind."""
+
+    def __init__(
+        self,
+        file: Path,
+        depths: dict[str, Depth],
+        terms: list[Term] | None = None,
+        sizes: tuple[int, ...] = (1,),
+        activation: object = torch.relu,
+    ) -> None:
+        self.file = file
+        self.depths = depths
+        self.terms = terms
+        self.sizes = sizes
+
+
+def test_arguments_come_back_as_what_the_constructor_takes() -> None:
+    part = Composed(Path("a/b"), {"x": Depth(3)}, [Learned(1.0, Depth(4))], (5, 6))
+    again = part_from_settings(Composed, json.loads(json.dumps(part.settings)), "here")
+    assert (again.file, again.depths, again.sizes) == (Path("a/b"), {"x": Depth(3)}, (5, 6))
+    (term,) = again.terms or []
+    assert isinstance(term, Learned)
+    assert again.settings == part.settings
+    assert "activation" not in part.settings["init_args"]  # a default that the class alone knows
+
+
+def test_an_unknown_argument_of_a_nested_configuration_is_named() -> None:
+    settings = Learned(1.0).settings
+    settings["init_args"]["depth"] = {"layer": 3}
+    with pytest.raises(ConfigError, match=r"unknown key here\.depth\.layer") as refused:
+        part_from_settings(Term, settings, "here")
+    assert refused.value.fix == "did you mean layers?"
+
+
+class Named(Part):
+    """A part whose contract declares a name and a weight."""
+
+    name: str = ""
+    weight: float = 1.0
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+        self.calls = 0
+
+
+def test_a_fresh_part_does_not_lose_what_was_set_from_outside() -> None:
+    part = Named(2.0)
+    part.calls = 3  # its own business
+    assert part.fresh().weight == 2.0
+    part.weight = 3.0
+    with pytest.raises(ConfigError, match=r"weight of a Named was set to 3\.0 from outside"):
+        part.fresh()
+    part = Named()
+    part.name = "other"
+    with pytest.raises(ConfigError, match="name of a Named was set to 'other'"):
+        part.fresh()

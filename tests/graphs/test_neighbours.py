@@ -172,5 +172,5 @@ def test_which_search_is_exact() -> None:
 )
 def test_search_out_of_range_is_refused(options: dict[str, object]) -> None:
     (name,) = options
-    with pytest.raises(ConfigError, match=f"the neighbour search has {name}"):
+    with pytest.raises(ConfigError, match=f"search.{name} is"):
         NeighbourSearch(**options)

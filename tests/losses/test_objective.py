@@ -10,7 +10,7 @@ from torch import Tensor
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.losses.context import LossContext
 from slifmr_pl.losses.objective import LossConfig, Losses, Objective
-from slifmr_pl.losses.terms import Alignment, LossData, LossTerm
+from slifmr_pl.losses.terms import Alignment, EmbeddingL2, LossData, LossTerm
 from slifmr_pl.nn.network import SlifMrNetwork
 from slifmr_pl.nn.network_config import NetworkConfig
 from tests.graphs.oracles import close, generator
@@ -369,7 +369,7 @@ def test_parts_are_reported_unweighted_and_detached() -> None:
     ],
 )
 def test_values_that_no_objective_can_have_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"loss\.{name} is {value}"):
+    with pytest.raises(ConfigError, match=rf"loss\.{name} is {value!r}"):
         LossConfig(**{name: value})
 
 
@@ -383,3 +383,22 @@ def test_a_term_that_looks_at_views_has_to_say_so() -> None:
     asks = objective(built.world, replace(WEIGHTS, alignment=0.0, terms=[Curious()]))
     with pytest.raises(ConfigError, match="no term sets `aligns`"):
         asks(built.network, built.world.graphs, *batch(4, 1))
+
+
+class Nosy(LossTerm):
+    aligns = True
+
+    def forward(self, batch: LossContext) -> Tensor:
+        return batch.features("sound").vectors.sum()
+
+
+def test_features_of_a_modality_that_is_not_there_are_named() -> None:
+    built = build(ALL_VIEWS)
+    asks = objective(built.world, replace(WEIGHTS, alignment=0.0, terms=[Nosy()]))
+    with pytest.raises(ConfigError, match="asks for features of sound"):
+        asks(built.network, built.world.graphs, *batch(4, 1))
+
+
+def test_names_of_terms_are_compared_before_anything_is_built() -> None:
+    with pytest.raises(ConfigError, match="ranking, alignment, l2, l2"):
+        LossConfig(terms=[EmbeddingL2()])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DataError, DivergenceError
 from slifmr_pl.graphs.sparse.topk import TopK
-from slifmr_pl.metrics.full_ranking import ItemRanking
+from slifmr_pl.metrics.full_ranking import ItemRanking, rank_scores
 
 NOTHING = torch.empty(0, dtype=torch.int64)
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -183,3 +183,11 @@ def test_only_allowed_items_are_ranked_and_with_the_same_scores(
         assert torch.equal(
             best.values[row][: len(expected)], everything.values[row][places][: len(expected)]
         )
+
+
+def test_scores_that_a_model_hands_out_are_left_as_they_are() -> None:
+    popularity = torch.tensor([3.0, 1.0, 2.0])
+    scores = popularity.expand(2, 3)  # one row of memory for all users
+    best = rank_scores(scores, 2, torch.tensor([0, 1, 1]), torch.tensor([0]))
+    assert best.indices.tolist() == [[2, 1], [0, 2]]
+    assert popularity.tolist() == [3.0, 1.0, 2.0]

@@ -19,6 +19,7 @@ from slifmr_pl.errors import CheckpointError, ConfigError
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ease import Ease
+from slifmr_pl.models.item_knn import ItemKnn
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.models.vbpr import Vbpr
 from slifmr_pl.report.html.html import count_notes
@@ -380,3 +381,75 @@ def test_checkpoint_of_an_earlier_format_says_what_to_do(tmp_path: Path) -> None
 def test_arguments_that_are_not_plain_are_refused() -> None:
     with pytest.raises(ConfigError, match="plain arguments"):
         SimGcl(noise=torch.ones(()))  # type: ignore[arg-type]
+
+
+class Together(RecommenderModule):
+    """Items that the same users have, by their history alone."""
+
+    together: torch.Tensor
+
+    def build(self, inputs: ModelInputs) -> None:
+        graph = inputs.graph
+        matrix = torch.zeros(graph.n_users, graph.n_items)
+        matrix[graph.users, graph.items] = 1
+        self.register_buffer("together", matrix.T @ matrix)
+        self.unused = torch.nn.Parameter(torch.zeros(()))
+        self.learning_rate = 0.1
+
+    def loss(self, batch: TrainBatch) -> torch.Tensor:
+        return self.unused**2
+
+    def history_scores(self, offsets: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        sums = torch.nn.functional.embedding_bag(items, self.together, offsets[:-1], mode="sum")
+        return sums
+
+
+def test_a_model_of_histories_alone_is_ranked_and_served(catalogue: Path, tmp_path: Path) -> None:
+    data, fit = demo_data(catalogue), trainer(tmp_path, 1)
+    fit.fit(Together(**EVALUATION), datamodule=data)
+    fit.save_checkpoint(tmp_path / "x.ckpt")
+    model = Together.load_from_checkpoint(tmp_path / "x.ckpt")
+    matrix = torch.zeros(model.together.shape[0], dtype=torch.float32)
+    graph = data.model_inputs.graph
+    matrix[graph.items[graph.users == 3]] = 1
+    assert torch.equal(model.scores(torch.tensor([3]))[0], matrix @ model.together)
+    served = Recommender.from_checkpoint(tmp_path / "x.ckpt")
+    first = catalogue_of(model).items.ids[0].as_py()
+    assert len(served.recommend_for_history([first], k=3)) == 3
+
+
+class Silent(RecommenderModule):
+    def build(self, inputs: ModelInputs) -> None:
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch: TrainBatch) -> dict[str, torch.Tensor]:
+        return {"ranking": self.weight}
+
+
+class Misnamed(Silent):
+    learning_rate = 0.1
+
+    def scores(self, users: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(users), self.n_items)
+
+
+def test_a_model_that_ranks_nothing_is_refused_before_training(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="Silent gives nothing to rank items by"):
+        trainer(tmp_path, 1).fit(Silent(), datamodule=demo_data(catalogue))
+    with pytest.raises(ConfigError, match=r"Misnamed\.loss gave ranking"):
+        trainer(tmp_path, 1).fit(Misnamed(), datamodule=demo_data(catalogue))
+
+
+def test_row_numbers_of_a_checkpoint_are_checked_before_they_are_used(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    fit = trainer(tmp_path, 1)
+    fit.fit(ItemKnn(neighbours=3, **EVALUATION), datamodule=demo_data(catalogue))
+    fit.save_checkpoint(tmp_path / "x.ckpt")
+    checkpoint = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    checkpoint["state_dict"]["item_neighbours"][0, 0] = 10**6
+    torch.save(checkpoint, tmp_path / "y.ckpt")
+    with pytest.raises(CheckpointError, match="item_neighbours"):
+        load_model(tmp_path / "y.ckpt")

@@ -40,7 +40,7 @@ def test_no_weights_with_a_zero_diagonal_have_a_lower_loss() -> None:
 def test_scores_are_the_history_times_the_weights() -> None:
     matrix = random_matrix(20, 9)
     model = Ease(l2=5.0)
-    model.build(inputs_of_matrix(matrix))
+    model.connect(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
     scores = model.scores(torch.tensor([7, 3, 3]))
     weights = ease_weights(sparse.csr_array(matrix), 5.0).numpy()
@@ -51,7 +51,7 @@ def test_a_user_without_history_scores_every_item_zero() -> None:
     matrix = random_matrix(4, 5)
     matrix[2] = 0
     model = Ease()
-    model.build(inputs_of_matrix(matrix))
+    model.connect(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
     assert model.scores(torch.tensor([1, 2]))[1].tolist() == [0] * 5
 

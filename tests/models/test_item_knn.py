@@ -53,7 +53,7 @@ def test_blocks_do_not_change_the_neighbours(monkeypatch: pytest.MonkeyPatch) ->
 def test_scores_are_sums_over_the_history_among_the_neighbours() -> None:
     matrix = random_matrix(25, 12)
     model = ItemKnn(neighbours=4, shrinkage=2.0)
-    model.build(inputs_of_matrix(matrix))
+    model.connect(inputs_of_matrix(matrix))
     model.learn(sparse.csr_array(matrix))
     scores = model.scores(torch.arange(25))
     assert scores.numpy() == pytest.approx(matrix @ dense(matrix, 4, 2.0).T, abs=1e-5)

@@ -55,7 +55,24 @@ def test_monitor_that_is_not_measured(tmp_path: Path, monitor: str, fix: str) ->
 @pytest.mark.parametrize("monitor", ["val/ndcg@50", "val/n_users", "recall", "train/loss"])
 def test_monitor_that_is_measured(tmp_path: Path, monitor: str) -> None:
     with pytest.raises(ReadError):
-        started(tmp_path, EarlyStopping(monitor), ModelCheckpoint(monitor=monitor))
+        started(
+            tmp_path,
+            EarlyStopping(monitor, mode="max"),
+            ModelCheckpoint(monitor=monitor, mode="max"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("callback", "section"),
+    [
+        (EarlyStopping("val/ndcg@50"), "early_stopping"),
+        (ModelCheckpoint(monitor="val/ndcg@50"), "checkpoint"),
+    ],
+)
+def test_the_worst_epoch_is_not_kept(tmp_path: Path, callback: Callback, section: str) -> None:
+    expected = f"{section}.mode is 'min'\n  expected: max: of ndcg, more is better"
+    with pytest.raises(ConfigError, match=expected):
+        started(tmp_path, callback)
 
 
 def test_what_a_callback_of_ones_own_may_log_is_not_refused(tmp_path: Path) -> None:
@@ -71,7 +88,7 @@ def test_what_a_callback_of_ones_own_may_log_is_not_refused(tmp_path: Path) -> N
 )
 def test_early_stopping_that_cannot_be(tmp_path: Path, options: dict[str, int], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        started(tmp_path, EarlyStopping("val/recall@5", **options))
+        started(tmp_path, EarlyStopping("val/recall@5", mode="max", **options))
 
 
 def test_evaluation_needs_no_monitor(tmp_path: Path) -> None:

@@ -265,3 +265,14 @@ def test_a_fusion_that_does_not_say_what_a_view_counts_is_not_explained() -> Non
     built = world(replace(ALL_VIEWS, fusion=Forgetful()))
     with pytest.raises(ConfigError, match="Forgetful does not say what text, knowledge counts"):
         explain(built.network, built.graphs, 3, 5)
+
+
+class Forgotten(Gated):
+    learned = False
+
+
+def test_edges_that_would_never_be_trained_are_refused() -> None:
+    entries = CorrelationEntries([Forgotten()])
+    entries.build(catalogue().correlation_data)
+    with pytest.raises(ConfigError, match=r"Forgotten\.inject gave edges that depend"):
+        entries.inject(Target("interaction"), correlation_of(N_ITEMS, seed=30))

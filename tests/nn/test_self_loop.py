@@ -8,12 +8,13 @@ from torch import Tensor
 
 from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.correlation import (
+    CorrelationBuilder,
     CorrelationData,
     IntoInteractions,
     IntoKnowledge,
     IntoModalities,
 )
-from slifmr_pl.graphs.neighbours import NeighbourSearch
+from slifmr_pl.graphs.neighbours import Neighbours, NeighbourSearch
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
 from tests.graphs.oracles import close, dense, generator, normalised
 
@@ -276,3 +277,23 @@ def test_diverged_training_is_named_as_such() -> None:
     with pytest.raises(DivergenceError, match="diverged"):
         loop.build_next(0, torch.full((4, 3), torch.nan), None)
     assert (loop.next_neighbours == -1).all()
+
+
+class Unsized(CorrelationBuilder):
+    def build(self, representations: Tensor, data: CorrelationData) -> Neighbours:
+        raise NotImplementedError
+
+
+class Sized(Unsized):
+    def __init__(self, neighbours: int = 3) -> None:
+        self.neighbours = neighbours
+
+
+def test_a_builder_is_made_anew_and_says_how_many_neighbours_it_gives() -> None:
+    given = Sized()
+    loop = SelfLoop(SelfLoopConfig(builder=given), data(6), dim=3)
+    assert loop.builder is not given
+    assert loop.current_neighbours.shape == (6, 3)
+    for wrong in (Unsized(), Sized(0)):
+        with pytest.raises(ConfigError, match=r"neighbours is (None|0)"):
+            SelfLoop(SelfLoopConfig(builder=wrong), data(6), dim=3)
