@@ -4,7 +4,7 @@ Hidden from it are three things: batches are shared out over processes, tables m
 columns, and only the rows that a batch needs are propagated.
 
 B = rows of this process's part of the batch (one positive each), n = negatives of a row, m =
-distinct positives of the whole batch, d = embedding size.
+distinct items that are aligned, d = embedding size.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.regularisation import embedding_l2
+from slifmr_pl.losses.row_scores import row_scores
 from slifmr_pl.nn.network import Representations
 
 
@@ -107,7 +108,7 @@ class LossContext:
     @cached_property
     def _scores(self) -> Tensor:
         users = functional.embedding(self._rows.user_positions, self._representations.users)
-        own = _products(users, self._representations.items, self._rows.item_positions)
+        own = row_scores(users, self._representations.items, self._rows.item_positions)
         return self._columns.sum_of(own)
 
     @cached_property
@@ -140,7 +141,7 @@ class LossContext:
 
     @cached_property
     def aligned_items(self) -> Tensor:
-        """int64 [m], the distinct positives of the whole batch, ascending.
+        """int64 [m], the distinct items that are aligned, ascending: positives of the whole batch.
 
         Raises:
             ConfigError: If the term does not set `aligns`.
@@ -206,12 +207,3 @@ class LossContext:
 
 def _counts(rows: Tensor, size: int) -> Tensor:
     return torch.bincount(rows, minlength=size).float()
-
-
-def _products(users: Tensor, items: Tensor, positions: Tensor) -> Tensor:
-    """⟨users[b], items[positions[b, j]]⟩, float32 [B, 1 + n]."""
-    if len(items) <= 32 * positions.shape[1]:
-        # Few items: one product with all of them beats gathering 1 + n vectors for each row.
-        return (users @ items.T).gather(1, positions)
-    vectors = functional.embedding(positions, items)
-    return torch.einsum("bd,bnd->bn", users, vectors)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.config.bounds import is_number, require
+from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.model_inputs import ItemFeatures
@@ -32,6 +32,8 @@ class LossConfig:
         alignment: λ_sc, weight of the semantic-consistency loss; 0 switches it off.
         alignment_temperature: τ of its InfoNCE.
         alignment_pairs: "anchor" aligns every view with the interaction view, "all" every pair.
+        alignment_items: Most positives of a batch whose items are aligned, those of its first rows
+            (batches are shuffled); None for all. Time and memory grow with their square.
         l2: λ_reg, weight of the squared embeddings of the batch; a row's n negatives together
             weigh as much as its positive.
         terms: Further terms, of classes of your own.
@@ -42,6 +44,7 @@ class LossConfig:
     alignment: float = 0.01
     alignment_temperature: float = 0.2
     alignment_pairs: Literal["anchor", "all"] = "anchor"
+    alignment_items: int | None = 256
     l2: float = 1e-2
     terms: list[LossTerm] = field(default_factory=list)
 
@@ -61,6 +64,8 @@ class LossConfig:
             value = getattr(self, name)
             holds = is_number(value, least=0)
             require("model.loss", (name, value, holds, "a number of at least 0"))
+        if self.alignment_items is not None:
+            require_counts("model.loss", 2, alignment_items=self.alignment_items)
         self.all_terms()
 
     def all_terms(self) -> list[LossTerm]:
@@ -123,6 +128,7 @@ class Objective(nn.Module):
         super().__init__()
         terms = config.all_terms()
         self.aligns = any(term.aligns for term in terms)
+        self.alignment_items = config.alignment_items
         self.terms = nn.ModuleList(terms)
         for term in terms:
             term.build(data)
@@ -162,17 +168,21 @@ class Objective(nn.Module):
             negatives: int64 [B, n].
             divisor: What sums over rows are divided by; default B. A process that holds a slice
                 of a batch gives (rows of the whole batch) ÷ (number of processes).
-            aligned: int64, the items that are aligned, each once however often it is named; default
-                the positives. The alignment is no sum over rows: a process that holds a slice of a
-                batch needs the positives of the whole batch.
+            aligned: int64, the items that may be aligned, each once however often it is named;
+                default the positives. The first `alignment_items` of them are. The alignment is no
+                sum over rows: a process that holds a slice of a batch needs the positives of the
+                whole batch.
             share: This process's part of the alignment, which all of them compute together.
             generator: Random numbers of a training step; None outside of training.
         """
+        wanted = None
+        if self.aligns:
+            wanted = (positives if aligned is None else aligned)[: self.alignment_items]
         rows = BatchRows.of(
             users,
             positives,
             negatives,
-            aligned if self.aligns else None,
+            None if aligned is None else wanted,
             n_users=network.n_users,
             n_items=network.n_items,
         )
@@ -186,7 +196,7 @@ class Objective(nn.Module):
             representations=network(graphs, rows.users, rows.items, generator),
             features=self._features,
             columns=network.columns,
-            aligned=None if not self.aligns else positives if aligned is None else aligned,
+            aligned=wanted,
             divisor=float(len(users)) if divisor is None else divisor,
             share=share,
         )

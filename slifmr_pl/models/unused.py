@@ -39,7 +39,10 @@ def unused_settings(
     found.unless(isinstance(network.fusion, str), why, "network.modality", modality, ["attention"])
     why, interaction = "model.network.interaction.layers is 0", network.interaction
     found.unless(interaction.layers > 0, why, "network.interaction", interaction, ["edge_dropout"])
-    why, names = "model.loss.alignment is 0", ["alignment_temperature", "alignment_pairs"]
+    why, names = (
+        "model.loss.alignment is 0",
+        ["alignment_temperature", "alignment_pairs", "alignment_items"],
+    )
     found.unless(loss.alignment > 0, why, "loss", loss, names)
     why = "model.loss.ranking is not softmax"
     found.unless(loss.ranking == "softmax", why, "loss", loss, ["ranking_temperature"])

@@ -203,7 +203,7 @@ def slow_losses(built: Built, config: LossConfig, rows: Batch) -> Losses:
         (4, 5, (True, True)),  # at most 4 of 20 users and 24 of 70 items
         (12, 1, (False, True)),
         (9, 5, (True, False)),
-        (18, 1, (False, False)),  # more items than one product is worth: vectors are gathered
+        (18, 1, (False, False)),
     ],
 )
 def test_losses_and_gradients_equal_a_loop_over_rows(
@@ -366,6 +366,7 @@ def test_parts_are_reported_unweighted_and_detached() -> None:
         ("alignment_temperature", -1.0),
         ("alignment_pairs", "none"),
         ("l2", -1e-4),
+        ("alignment_items", 1),
     ],
 )
 def test_values_that_no_objective_can_have_are_refused(name: str, value: Any) -> None:
@@ -402,3 +403,14 @@ def test_features_of_a_modality_that_is_not_there_are_named() -> None:
 def test_names_of_terms_are_compared_before_anything_is_built() -> None:
     with pytest.raises(ConfigError, match="ranking, alignment, l2, l2"):
         LossConfig(terms=[EmbeddingL2()])
+
+
+@pytest.mark.parametrize("most", [2, 5, 100, None])
+def test_as_many_positives_are_aligned_as_the_configuration_says(most: int | None) -> None:
+    config = replace(WEIGHTS, alignment_items=most)
+    built, rows = build(ALL_VIEWS, config), batch(9, 1)
+    losses, _ = compute(built, rows)
+    close(losses.terms["alignment"], slow_alignment(built, config, rows.positives[:most]))
+    whole = torch.cat([rows.positives, torch.tensor([68, 11])])
+    again, _ = compute(built, rows, None, whole)
+    close(again.terms["alignment"], slow_alignment(built, config, whole[:most]))
