@@ -25,8 +25,8 @@ class NegativeSampler(Part, ABC):
         positives: Training items of each of the U users. How often an item occurs in
             ``positives.items`` is its popularity.
         n_items: I.
-        has_negatives: bool ``[U]``; False for users who have every item. Their pairs are left out
-            of training, so that none of them is ever asked for.
+        has_negatives: bool ``[U]``; False for users who have every item (``build`` may lower it).
+            Their pairs are left out of training, so that none of them is ever asked for.
     """
 
     positives: UserItems
@@ -123,16 +123,28 @@ class UniformSampler(NegativeSampler):
     With the user's sorted positives p_0 < p_1 < ..., the number of negatives below p_j is
     q_j = p_j - j, which never decreases. The negative of rank r in [0, I - degree) is therefore
     r + #{j: q_j <= r}; one binary search over the keys ``user * (I + 1) + q`` counts for all rows.
+
+    Args:
+        untrained_items: Whether items without any training interaction are drawn, too. They are
+            never positive: drawn as negatives, training pushes them, and what they have in common
+            with other items, away from every user.
     """
+
+    def __init__(self, untrained_items: bool = False) -> None:
+        self.untrained_items = untrained_items
 
     def build(self) -> None:
         """Make the keys that are searched."""
         self._offsets = torch.from_numpy(self.positives.offsets)
         counts = self._offsets.diff()
-        self._n_negatives = self.n_items - counts
-        self._stride = self.n_items + 1
+        trained = torch.from_numpy(self.positives.items)
+        # What ranks count: items by their place among those that are drawn.
+        self._drawn = torch.arange(self.n_items) if self.untrained_items else trained.unique()
+        self._n_negatives = len(self._drawn) - counts
+        self.has_negatives = self._n_negatives > 0
+        self._stride = len(self._drawn) + 1
         users = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        items = torch.from_numpy(self.positives.items)
+        items = torch.searchsorted(self._drawn, trained)
         ranks = torch.arange(len(items)) - self._offsets[users]
         self._keys = users * self._stride + items - ranks
 
@@ -167,19 +179,19 @@ class UniformSampler(NegativeSampler):
             Item rows int64 ``[B, n]``.
 
         Raises:
-            DataError: A user has every item.
+            DataError: A user has every item that is drawn.
         """
         full = ~self.has_negatives[users]
         if full.any():
             raise DataError(
-                f"user row {int(users[full][0])} has interacted with every item",
+                f"user row {int(users[full][0])} has interacted with every item that is drawn",
                 expected="users with at least one item left to draw",
                 fix="leave out the users that has_negatives marks False",
             )
         users = users.unsqueeze(1)
         ranks = (uniform * self._n_negatives[users]).floor().long()
         below = torch.searchsorted(self._keys, users * self._stride + ranks, right=True)
-        return ranks + below - self._offsets[users]
+        return self._drawn[ranks + below - self._offsets[users]]
 
 
 def _wrong_sample(sampler: NegativeSampler, found: str, expected: str) -> ConfigError:

@@ -10,6 +10,7 @@ I = items, d = embedding size, K = neighbours of an item.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, NamedTuple
 
 import torch
@@ -41,15 +42,23 @@ class Injection(NamedTuple):
 
     Attributes:
         edges: Weighted edges [I, I].
-        keep: What the edges of a modality graph or of a view's graph itself still count; 1 for
-            other graphs.
+        keep: What the edges of a modality graph or of a view's graph itself still count: a number,
+            or float32 [I], of which an edge takes the greater one of its two ends. 1 for other
+            graphs.
         symmetric: Says that `edges` is its own transpose, to the last bit, which saves making one.
             Said of edges that are not, gradients are wrong.
     """
 
     edges: Edges
-    keep: float = 1.0
+    keep: float | Tensor = 1.0
     symmetric: bool = False
+
+    def added_to(self, graph: Edges) -> Edges:
+        """`keep · G + edges` of a graph G [I, I]."""
+        keep = self.keep
+        if isinstance(keep, Tensor):
+            keep = torch.maximum(keep[graph.rows], keep[graph.columns])
+        return add(graph.with_values(graph.values * keep), self.edges)
 
 
 class CorrelationEntry(Part, nn.Module):
@@ -121,6 +130,8 @@ class IntoInteractions(CorrelationEntry):
 class IntoModalities(CorrelationEntry):
     """S_m,t = (1-γ)·S_m + γ·C_t for every modality.
 
+    Edges of S_m at an item of which C_t says nothing stay as they are.
+
     Args:
         gamma: γ_m, 0 to 1.
     """
@@ -135,7 +146,8 @@ class IntoModalities(CorrelationEntry):
 
     def inject(self, target: Target, correlation: Edges) -> Injection:
         """γ·C_t beside (1-γ)·S_m."""
-        return Injection(correlation.scaled(self.gamma), 1.0 - self.gamma, symmetric=True)
+        keep = torch.where(correlation.row_lengths() > 0, 1.0 - self.gamma, 1.0)
+        return Injection(correlation.scaled(self.gamma), keep, symmetric=True)
 
 
 class IntoKnowledge(CorrelationEntry):
@@ -202,9 +214,7 @@ class CorrelationEntries(nn.ModuleList):
                 _check_injection(entry, target, parts[-1], correlation.shape)
         if len(parts) < 2:
             return parts[0] if parts else None
-        keep = 1.0
-        for part in parts:
-            keep *= part.keep
+        keep = prod(part.keep for part in parts)
         edges = add(*(part.edges for part in parts))
         return Injection(edges, keep, all(part.symmetric for part in parts))
 
@@ -219,9 +229,10 @@ def _check_injection(
             expected=f"edges between items, {list(shape)}",
             fix="make them of the edges that it is given, for example with `with_values`",
         )
-    if target.kind in ("interaction", "knowledge") and injection.keep != 1.0:
+    keep = torch.as_tensor(injection.keep)
+    if target.kind in ("interaction", "knowledge") and bool((keep != 1).any()):
         raise ConfigError(
-            f"{name}.inject keeps {injection.keep:g} of the {target.kind} graph",
+            f"{name}.inject keeps {float(keep.min()):g} of the {target.kind} graph",
             expected="keep 1: only modality graphs and graphs of views are mixed with C_t",
             fix="give another keep for target.kind modality alone",
         )
@@ -262,14 +273,25 @@ class CosineBuilder(CorrelationBuilder):
     Args:
         neighbours: K.
         search: Exact or approximate search.
+        least_support: Training interactions that an item needs to have neighbours, and to be one.
     """
 
-    def __init__(self, neighbours: int = 10, search: NeighbourSearch = NeighbourSearch()) -> None:
+    def __init__(
+        self,
+        neighbours: int = 10,
+        search: NeighbourSearch = NeighbourSearch(),
+        least_support: int = 1,
+    ) -> None:
         require_counts("model.self_loop", 1, neighbours=neighbours)
+        require_counts("model.self_loop", 0, least_support=least_support)
         self.neighbours = neighbours
         self.search = search
+        self.least_support = least_support
 
     @torch.no_grad()
     def build(self, representations: Tensor, data: CorrelationData) -> Neighbours:
         """The nearest neighbours, see `cosine_neighbours`."""
-        return cosine_neighbours(representations, self.neighbours, search=self.search)
+        supported = data.support.to(representations.device) >= self.least_support
+        return cosine_neighbours(
+            representations, self.neighbours, present=supported, search=self.search
+        )

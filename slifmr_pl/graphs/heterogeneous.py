@@ -13,7 +13,7 @@ from slifmr_pl.graphs.item_graphs import item_edges
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.graphs.reference_graphs import ReferenceInteractionGraph, ReferenceRelationalGraph
 from slifmr_pl.graphs.relational import RelationalGraph
-from slifmr_pl.graphs.sparse.edges import Edges, add
+from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.reference_products import ReferenceGraph
 from slifmr_pl.graphs.sparse.spmm import SparseBackend, SparseGraph, resolve_backend
 from slifmr_pl.graphs.triples import DirectedTriples
@@ -244,7 +244,7 @@ class GraphAssembler:
             symmetric: Whether `edges` is its own transpose, to the last bit.
         """
         if injection is not None:
-            edges = add(edges.scaled(injection.keep), injection.edges)
+            edges = injection.added_to(edges)
             symmetric = symmetric and injection.symmetric
         if self.reference:
             return ReferenceGraph(edges)

@@ -44,8 +44,10 @@ class SelfLoopConfig:
         period: Epochs from one rebuild to the next.
         weighted: Correlation edges keep their cosine similarity; otherwise each counts 1.
         search: Exact or approximate search of the nearest neighbours.
+        least_support: Training interactions that an item needs to have neighbours in the
+            correlation graph, and to be one. Items with fewer have no part in the loop.
         builder: How the correlation graph is built of the feedback, by a class of your own, in
-            place of the nearest neighbours by `neighbours` and `search`.
+            place of the nearest neighbours by `neighbours`, `search` and `least_support`.
         entries: How the correlation graph enters the others, by classes of your own, in place of
             the three weights gamma.
     """
@@ -60,6 +62,7 @@ class SelfLoopConfig:
     period: int = 1
     weighted: bool = False
     search: NeighbourSearch = NeighbourSearch()
+    least_support: int = 1
     builder: CorrelationBuilder | None = None
     entries: list[CorrelationEntry] | None = None
 
@@ -67,6 +70,7 @@ class SelfLoopConfig:
         require_counts(
             "model.self_loop", 1, neighbours=self.neighbours, warmup=self.warmup, period=self.period
         )
+        require_counts("model.self_loop", 0, least_support=self.least_support)
         for name in ("gamma_interaction", "gamma_knowledge"):
             value = getattr(self, name)
             require("model.self_loop", (name, value, is_number(value, least=0), "at least 0"))
@@ -83,7 +87,7 @@ class SelfLoopConfig:
         )
         defaults = {field.name: field.default for field in fields(self)}
         for part, others in (
-            (self.builder, ("neighbours", "search")),
+            (self.builder, ("neighbours", "search", "least_support")),
             (self.entries, ("gamma_interaction", "gamma_modality", "gamma_knowledge")),
         ):
             changed = [name for name in others if getattr(self, name) != defaults[name]]
@@ -116,7 +120,7 @@ class SelfLoopConfig:
             ConfigError: If a builder of the user's does not say how many neighbours it gives.
         """
         if self.builder is None:
-            return CosineBuilder(self.neighbours, self.search)
+            return CosineBuilder(self.neighbours, self.search, self.least_support)
         builder = self.builder.fresh()
         neighbours = getattr(builder, "neighbours", None)
         if not is_number(neighbours, least=1, whole=True):

@@ -12,18 +12,22 @@ N_USERS, N_ITEMS = 4, 7
 POSITIVES = st.sets(st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1)))
 
 
-def sampler_of(positives: set[tuple[int, int]]) -> UniformSampler:
+def sampler_of(positives: set[tuple[int, int]], *, untrained_items: bool = True) -> UniformSampler:
     array = np.array(sorted(positives), dtype=np.int64).reshape(-1, 2)
-    return UniformSampler().built(
+    return UniformSampler(untrained_items).built(
         UserItems.of(N_USERS, Interactions(array[:, 0], array[:, 1])), N_ITEMS
     )
 
 
-@given(positives=POSITIVES)
-def test_ranks_are_a_bijection_to_the_negatives(positives: set[tuple[int, int]]) -> None:
-    sampler = sampler_of(positives)
+@given(positives=POSITIVES, untrained=st.booleans())
+def test_ranks_are_a_bijection_to_the_negatives(
+    positives: set[tuple[int, int]], untrained: bool
+) -> None:
+    sampler = sampler_of(positives, untrained_items=untrained)
+    trained = {item for _, item in positives}
+    drawn = [item for item in range(N_ITEMS) if untrained or item in trained]
     for user in range(N_USERS):
-        negatives = [item for item in range(N_ITEMS) if (user, item) not in positives]
+        negatives = [item for item in drawn if (user, item) not in positives]
         assert bool(sampler.has_negatives[user]) == bool(negatives)
         if negatives:
             # One draw in the middle of each of the equal intervals.
@@ -70,7 +74,7 @@ def test_keys_of_many_users_and_items_do_not_overflow() -> None:
     n_items = 5_000_000
     users = np.array([0, 999_999], dtype=np.int64)
     positives = UserItems.of(1_000_000, Interactions(users, np.array([0, n_items - 1])))
-    sampler = UniformSampler().built(positives, n_items)
+    sampler = UniformSampler(untrained_items=True).built(positives, n_items)
     ends = torch.tensor([[0.0, 1 - 2.0**-53]] * 2, dtype=torch.float64)
     assert sampler.at(torch.from_numpy(users), ends).tolist() == [
         [1, n_items - 1],
@@ -82,3 +86,15 @@ def test_a_user_with_every_item_is_an_error() -> None:
     sampler = sampler_of({(1, item) for item in range(N_ITEMS)})
     with pytest.raises(DataError, match="user row 1 has interacted with every item"):
         sampler.sample(torch.tensor([0, 1]), torch.tensor([0, 1]), 2, torch.Generator())
+
+
+def test_items_that_nobody_trained_on_are_no_negatives_by_default() -> None:
+    positives = {(0, 1), (1, 3), (2, 5)}
+    sampler = sampler_of(positives, untrained_items=False)
+    users = torch.tensor([0, 1, 2])
+    drawn = sampler.sample(users, users, 200, torch.Generator().manual_seed(0))
+    assert [row.unique().tolist() for row in drawn] == [[3, 5], [1, 5], [1, 3]]
+    both = {(0, 1), (0, 3), (1, 3)}
+    assert sampler_of(both, untrained_items=False).has_negatives.tolist() == [False, *[True] * 3]
+    with pytest.raises(DataError, match="every item that is drawn"):
+        sampler_of(both, untrained_items=False).sample(users, users, 2, torch.Generator())

@@ -265,6 +265,7 @@ def test_update_leaves_no_gradient_history() -> None:
         ("momentum", -0.1),
         ("warmup", 0),
         ("period", 0),
+        ("least_support", -1),
     ],
 )
 def test_values_that_no_loop_can_have_are_refused(name: str, value: Any) -> None:
@@ -297,3 +298,22 @@ def test_a_builder_is_made_anew_and_says_how_many_neighbours_it_gives() -> None:
     for wrong in (Unsized(), Sized(0)):
         with pytest.raises(ConfigError, match=r"neighbours is (None|0)"):
             SelfLoop(SelfLoopConfig(builder=wrong), data(6), dim=3)
+
+
+def test_items_without_support_have_no_part_in_the_graph() -> None:
+    features = items(3)
+    support = torch.tensor([0, 4, 1, 0, 2, 9, 3, 1, 5])
+    for least in (0, 1, 3):
+        loop = SelfLoop(replace(CONFIG, least_support=least), CorrelationData(9, support), DIM)
+        loop.build_next(0, features, None)
+        kept = (support >= least).nonzero().flatten()
+        lists = reference_lists(features[kept], CONFIG.neighbours)
+        expected = {
+            int(kept[i]): {int(kept[j]) for j in found} for i, found in enumerate(lists) if found
+        }
+        found = {
+            i: set(row[row >= 0].tolist())
+            for i, row in enumerate(loop.next_neighbours)
+            if (row >= 0).any()
+        }
+        assert found == expected
