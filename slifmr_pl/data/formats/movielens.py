@@ -7,7 +7,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.missing_columns import require_columns
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
 from slifmr_pl.data.reader import (
     Reader,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.missing_columns import require_columns
 from feature_extraction.tables.text_files import COMPRESSED, plain_suffix
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
 from slifmr_pl.data.dataset import RecommendationData
