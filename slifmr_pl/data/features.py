@@ -23,6 +23,7 @@ from feature_extraction import (
 )
 from feature_extraction.items.input_files import names_by_item, open_files
 from slifmr_pl.config.bounds import is_number, require
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.missing import Missing
@@ -78,14 +79,32 @@ class ModalitySource:
         holds = limit is None or is_number(limit, least=1, whole=True)
         require("data.modalities.NAME", ("max_length", limit, holds, "at least 1 token, or null"))
 
+    def check(self, name: str) -> None:
+        """Refuses a modality `name` without a source, and one with two.
+
+        Raises:
+            ConfigError: If it has neither an encoder nor a store, or settings of both.
+        """
+        if self.store is None:
+            if self.kind is None or not (self.columns or self.files):
+                raise self._without_source(name)
+        elif others := changed_fields(self, all_but=("store", "missing")):
+            raise ConfigError(
+                f"data.modalities.{name} has a store, and {', '.join(others)}, which a store does "
+                "not read",
+                expected="a store, or an encoder with its columns or files",
+                fix=f"leave {', '.join(others)} out, or store",
+            )
+
     def spec(self, name: str, root: Path) -> EncoderSpec:
         """The encoder, for the modality `name` of the data folder `root`.
 
         Raises:
-            ConfigError: If the modality has neither an encoder nor a store.
+            ConfigError: If the modality has no source that it can read.
+            FeatureError: If there is no such encoder.
         """
-        if self.kind is None or not (self.columns or self.files):
-            raise self._without_source(name)
+        self.check(name)
+        assert self.kind is not None
         spec = EncoderSpec(
             self.kind,
             str(_located(self.encoder, root)) if self.encoder else "",
@@ -96,8 +115,16 @@ class ModalitySource:
             long_texts=self.long_texts,
             options=self.options,
         )
-        if not self.columns and not isinstance(spec.reads, FileModality):
-            raise self._without_source(name)
+        if not isinstance(spec.reads, FileModality):
+            if not self.columns:
+                raise self._without_source(name)
+            if self.files is not None:
+                raise ConfigError(
+                    f"data.modalities.{name}.files is {self.files!r}, and {self.kind} reads no "
+                    "files",
+                    expected=f"columns that hold the {spec.reads.name} itself",
+                    fix="leave files out",
+                )
         return spec
 
     def place(self, root: Path) -> Path:
