@@ -133,9 +133,9 @@ class SlifMrDataModule(RecommendationDataModule):
     def unused_settings(self) -> dict[str, list[str]]:
         """As of every data module, and settings of the extraction where nothing is extracted."""
         found = super().unused_settings()
-        if names := changed_fields(self.extraction, all_but=("progress",)):
-            if all(source.store is not None for source in self.modalities.values()):
-                found["no modality has an encoder"] = [f"data.extraction.{name}" for name in names]
+        names = changed_fields(self.extraction, all_but=("progress",))
+        if names and all(source.store is not None for source in self.modalities.values()):
+            found["no modality has an encoder"] = [f"data.extraction.{name}" for name in names]
         return found
 
     def prepare_data(self) -> None:
