@@ -248,6 +248,8 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
         times = None if times is None else times[rated]
         given = None if given is None else given[rated]
     distinct = distinct_pairs(users, items, times, given)
+    if given is not None and len(distinct) < len(users):
+        found += cautions.of_repeated_pairs(users, items, given)
     pairs = distinct.where(k_core(distinct.users, distinct.items, filters.k_core))
     below = table.num_rows - len(users)
     duplicates = len(users) - len(distinct)

@@ -14,7 +14,7 @@ import pytest
 
 from slifmr_pl.data.canonical import Kind, canonical
 from slifmr_pl.data.formats import frames
-from slifmr_pl.data.table_columns import FileRows
+from slifmr_pl.data.table_columns import FileRows, whole_numbers
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import DataError, UserFacingError
 
@@ -136,6 +136,33 @@ def test_numbers_among_times_are_told_from_what_is_no_time() -> None:
     assert caught.value.row == 2
     with pytest.raises(DataError, match="'06/02/2014', which is no number or ISO 8601 time"):
         one("timestamp", ["2014-06-01", "06/02/2014"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "whole"),
+    [([1.0, 2.0], True), ([1.0, None], True), ([1.5, 2.0], False), ([2.0**60, 1.0], False)],
+)
+def test_whole_ids_are_offered_where_they_help(ids: list[float], whole: bool) -> None:
+    table = pa.table({"user_id": pa.array(ids, pa.float64()), "item_id": ["1", "2"]})
+    with pytest.raises(DataError, match="'user_id' holds double") as caught:
+        canonical("interactions", table, FileRows(Path("x.parquet")))
+    assert ("--whole-ids" in caught.value.fix) is whole
+    assert pa.types.is_string(whole_numbers(table["user_id"]).type) is whole
+
+
+def test_numbers_of_parts_are_told_their_column() -> None:
+    with pytest.raises(DataError, match="split is '0'") as caught:
+        one("split", [0, 1])
+    assert caught.value.fix == "call the column x_label, where 0, 1, 2 are train, valid, test"
+    table = pa.table({"user_id": ["a"], "item_id": ["1"], "x_label": [2]})
+    read = canonical("interactions", table, FileRows(Path("x.parquet")))
+    assert read["split"].to_pylist() == ["test"]
+
+
+def test_time_that_is_not_finite_is_told_what_is_one() -> None:
+    with pytest.raises(DataError, match="timestamp is None") as caught:
+        one("timestamp", [1.0, None])
+    assert caught.value.expected == "a finite number or ISO 8601 time in every row"
 
 
 def test_decimal_comma_is_named() -> None:

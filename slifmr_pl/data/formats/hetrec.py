@@ -19,6 +19,10 @@ _FILES = {
     "tags.dat": ("tagID", "tagValue"),
     "user_taggedartists.dat": ("userID", "artistID", "tagID", "day", "month", "year"),
 }
+_UNREAD = {
+    "artists.dat": ("url", "pictureURL"),
+    "user_taggedartists.dat": ("day", "month", "year"),
+}
 _TAGS_IN_TEXT = 10
 _USERS_OF_A_FACT = 2
 
@@ -56,6 +60,10 @@ class HetRecReader(Reader):
                 "kg": _facts(path, tags),
             },
             notes=other_files(path, [path / name for name in _FILES]),
+        )
+        source.notes.extend(
+            f"the columns {', '.join(columns)} of {name} are not used"
+            for name, columns in _UNREAD.items()
         )
         for name in ("artists.dat", "tags.dat"):
             if encoding_of(path / name) != "utf-8":

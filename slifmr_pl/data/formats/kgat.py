@@ -132,6 +132,8 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
             fields = text.split()
             if not width:
                 width = _require_header(fields, path)
+                if more := fields[2:]:
+                    notes.append(f"the columns {', '.join(more)} of {path.name} are not used")
             elif fields:
                 number = fields[1 - width] if len(fields) >= width else ""
                 original = " ".join(fields[: 1 - width])  # which may hold spaces itself

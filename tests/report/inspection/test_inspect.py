@@ -226,7 +226,7 @@ def test_command_prints_and_writes(
     command = ["inspect", str(folder), "--config", str(config), "--out", str(tmp_path / "out")]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "! 1 pairs are in more than one part" in printed
+    assert printed.count("! 1 pairs of user and item are in more than one part") == 1
     assert printed.index("\n! ") < printed.index("\n- ")
     record = json.loads((tmp_path / "out" / "<b>shop.json").read_text())
     assert record["summary"]["items"] == 4
