@@ -143,8 +143,8 @@ def time_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     Raises:
         DataError: A value is missing or none of these, or some are numbers and others texts.
     """
-    if pa.types.is_boolean(table[name].type):
-        _raise_for_type(table[name].type, name, _TIMES, place)
+    if pa.types.is_boolean(kind := _plain(table[name]).type):
+        _raise_for_type(kind, name, _TIMES, place)
     return _finite(table, name, place, _as_seconds, "number or ISO 8601 time", _TIMES)
 
 
@@ -193,9 +193,11 @@ def _raise_for_type(kind: pa.DataType, name: str, expected: str, place: FileRows
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values themselves of a dictionary, such as a category, and of a named type."""
+    """The values themselves of a dictionary, such as a category, of runs, and of a named type."""
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
     if pa.types.is_dictionary(column.type):
         kind = column.type.value_type
         # Arrow does not decode into views, which Polars has.
