@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,23 @@ def test_modalities_by_column_or_as_configured(folder: Path, findings: Inspectio
     text = ModalitySource("bert", "any", columns=("title", "cover"))
     (configured,) = look(folder, modalities={"text": text}).coverage
     assert (configured.name, configured.present) == ("text", 2)
+
+
+@pytest.mark.parametrize("place", ["covers", "covers.zip"])
+@pytest.mark.parametrize("kind", ["clip-image", "vit"])
+def test_pictures_are_looked_for_where_the_modality_has_them(
+    folder: Path, tmp_path: Path, place: str, kind: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "shop")
+    (tmp_path / "shop" / "covers").mkdir()
+    (tmp_path / "shop" / "a.png").rename(tmp_path / "shop" / "covers" / "a.png")
+    if place.endswith("zip"):
+        shutil.make_archive(str(tmp_path / "shop" / "covers"), "zip", tmp_path / "shop" / "covers")
+    source = ModalitySource(kind, "any", columns=("cover",), files=place)
+    (cover,) = look(tmp_path / "shop", modalities={"cover": source}).coverage
+    assert (cover.source, cover.present, cover.missing) == ("pictures of cover", 1, 2)
+    assert sum(cover.unusable.values()) == 1
+    assert set(cover.examples.values()) == {"gone.png"}
 
 
 def test_modality_that_training_would_refuse_is_said(folder: Path) -> None:
