@@ -132,10 +132,11 @@ def read_header(path: Path, sep: str) -> list[str]:
             path=path,
         )
     if len(names) <= 2 and names[0].startswith("sep="):
+        mark = names[0][4:5]
         raise TableError(
             f"the first line is {sep.join(names)!r}, which tells a spreadsheet the separator",
             expected="column names in the first line",
-            fix="remove the line" + ("" if names[0][4:5] in ("", sep) else f", and {_other_sep()}"),
+            fix="remove the line" + ("" if mark in ("", sep) else f", and {_other_sep(mark)}"),
             path=path,
             row=1,
         )
@@ -143,8 +144,12 @@ def read_header(path: Path, sep: str) -> list[str]:
     return names
 
 
-def _other_sep() -> str:
-    return "save the file with commas as .csv, or with tabs as .tsv"
+def _other_sep(mark: str) -> str:
+    decimals = ", with points in numbers" if mark == ";" else ""
+    return (
+        f"save the file with commas as .csv, or with tabs as .tsv{decimals}; or give "
+        f"`slifmr import table` the option --sep {mark!r}"
+    )
 
 
 def mistaken_separator(names: Sequence[str]) -> str | None:
@@ -156,11 +161,7 @@ def mistaken_separator(names: Sequence[str]) -> str | None:
 
 def mend_separator(mark: str) -> str:
     """What to do about a separator that is not the one of the suffix."""
-    more = ", and with points in numbers" if mark == ";" else ""
-    return (
-        f"the columns seem to be separated by {mark!r}: {_other_sep()}{more}; "
-        f"`slifmr import table` takes --sep {mark!r}"
-    )
+    return f"the columns seem to be separated by {mark!r}: {_other_sep(mark)}"
 
 
 def require_distinct(names: Sequence[str], path: Path) -> None:

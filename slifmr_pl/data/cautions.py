@@ -120,7 +120,7 @@ def overlap(
             f"no item of the {name} is in an interaction: {ids[0].as_py()!r} stands there, "
             f"{interacted.ids[0].as_py()!r} in the interactions",
             expected="the same ids of items in both",
-            fix=_alike(interacted.ids, pc.unique(ids)),
+            fix=written_alike(interacted.ids, pc.unique(ids)),
             path=root,
         )
     if inside < _SMALL * len(known):
@@ -193,8 +193,12 @@ def of_parts(
         )
 
 
-def _alike(*sides: pa.Array) -> str:
-    """What to do about ids that do not meet."""
+def written_alike(*sides: pa.Array) -> str:
+    """What to do about ids of two tables that do not meet.
+
+    Args:
+        *sides: The ids of both.
+    """
     fractions = [pc.all(pc.match_substring_regex(ids, WHOLE_FRACTION)).as_py() for ids in sides]
     if fractions[0] != fractions[1]:
         return (

@@ -234,7 +234,7 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
     (all_users, users), (all_items, items) = numbered
     found: list[Caution] = []
     for name, other, lacking in (
-        ("items", raw.items, "have neither text nor picture"),
+        ("item table", raw.items, "have neither text nor picture"),
         ("links", raw.links if use_knowledge else None, "have no knowledge"),
     ):
         if other is not None:

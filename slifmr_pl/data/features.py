@@ -26,6 +26,7 @@ from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.cautions import written_alike
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
@@ -236,7 +237,7 @@ def aligned_features(
             f"none of the {len(items):,} items has features: {store.ids[0]!r} stands there, "
             f"{items.ids[0].as_py()!r} in the interactions",
             expected="features of these items",
-            fix="write the ids alike in both (007 is not 7, and 12.0 is not 12)",
+            fix=written_alike(items.ids, pa.array(store.ids, pa.string())),
             path=store.path,
         )
     if inside < len(items) / 2:

@@ -143,7 +143,7 @@ def test_tables_with_nothing_in_common_are_refused(
     ],
 )
 def test_ids_that_do_not_meet_are_told_why(tmp_path: Path, rows: str, fix: str) -> None:
-    with pytest.raises(UserFacingError, match="no item of the items") as caught:
+    with pytest.raises(UserFacingError, match="no item of the item table") as caught:
         built(tmp_path, interactions=rows, items=titles(10))
     assert caught.value.fix.startswith(fix)
     assert ("--whole-ids" in caught.value.fix) is (rows is FRACTIONS)
@@ -152,8 +152,9 @@ def test_ids_that_do_not_meet_are_told_why(tmp_path: Path, rows: str, fix: str) 
 def test_a_small_overlap_is_said(tmp_path: Path) -> None:
     links = "item_id,entity_id\n1,1\n2,2\n"
     data = built(tmp_path, interactions=ROWS, items=titles(4), kg=facts(10), links=links)
-    assert "only 4 of the 10 items with interactions are in the items; '4' is not, '0'" in said(
-        data
+    assert (
+        "only 4 of the 10 items with interactions are in the item table; '4' is not, '0'"
+        in said(data)
     )
     assert "only 2 of the 10 items with interactions are in the links; '0' is not" in said(data)
 

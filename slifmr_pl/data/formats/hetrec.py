@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    not_used,
+    other_files,
+)
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
@@ -61,10 +68,7 @@ class HetRecReader(Reader):
             },
             notes=other_files(path, [path / name for name in _FILES]),
         )
-        source.notes.extend(
-            f"the columns {', '.join(columns)} of {name} are not used"
-            for name, columns in _UNREAD.items()
-        )
+        source.notes.extend(not_used(columns, name) for name, columns in _UNREAD.items())
         for name in ("artists.dat", "tags.dat"):
             if encoding_of(path / name) != "utf-8":
                 source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")

@@ -14,6 +14,7 @@ from slifmr_pl.data.reader import (
     Source,
     TablePiece,
     contents_of,
+    not_used,
     other_files,
     renamed,
     table_pieces,
@@ -70,7 +71,7 @@ class MovieLensReader(Reader):
         if file.exists():
             source.tables["items"] = movies(file)
             if file.name == "u.item":
-                notes.append(f"the columns {', '.join(_UNREAD_100K)} of u.item are not used")
+                notes.append(not_used(_UNREAD_100K, file.name))
             if file.suffix != ".csv" and encoding_of(file) != "utf-8":
                 source.notes.append(f"{file.name} is not UTF-8 and was read as Latin-1")
         return source

@@ -117,7 +117,7 @@ class RecBoleReader(Reader):
         if rating is None:
             rating = "label" if "rating" not in names and "label" in names else "rating"
         elif rating not in names:
-            require_columns(names, (rating,), path)
+            require_columns(names, (rating,), path, {rating: "--rating-column"})
         return renamed(table, {rating: "rating"}, path)
 
     def _atomic(self, path: Path) -> Iterator[TablePiece]:

@@ -17,6 +17,7 @@ from slifmr_pl.data.reader import (
     Source,
     TablePiece,
     contents_of,
+    not_used,
     renamed,
     table_pieces,
     unread_ratings,
@@ -198,9 +199,7 @@ class TableReader(Reader):
                 if name not in names and (name != "rating" or not rated)
             ]
             takes = f"; {', '.join(free)} would read one" if free else ""
-            source.notes.append(
-                f"the columns {', '.join(unused)} of {path.name} are not used{takes}"
-            )
+            source.notes.append(f"{not_used(unused, path.name)}{takes}")
             if not rated:
                 source.cautions.extend(unread_ratings(unused))
 

@@ -195,7 +195,7 @@ def test_unused_columns_name_the_options_that_would_read_them(tmp_path: Path) ->
     files: dict[str, str | bytes] = {"r.csv": "user_id,item_id,stars\na,1,5\n"}
     _, report = imported(tmp_path, "table", files, "r.csv")
     (note,) = report.notes
-    assert note.startswith("the columns stars of r.csv are not used; --rating-column, --time")
+    assert note.startswith("the column stars of r.csv is not used; --rating-column, --time")
     assert "the column stars of the interactions is not read" in report.cautions[0]
 
 
@@ -218,7 +218,7 @@ def test_other_fields_of_recbole_are_mapped_or_named(tmp_path: Path) -> None:
     assert raw.interactions.to_pylist() == [{"user_id": "1", "item_id": "12", "rating": 4.0}]
     assert report.notes == [
         "not read: ds.user",
-        "the columns item_id_list of the interactions are not used",
+        "the column item_id_list of the interactions is not used",
     ]
 
 
