@@ -1,14 +1,15 @@
 """The package's own layout of a data folder: a table file for each of the four tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from difflib import get_close_matches
 from pathlib import Path
 
 from feature_extraction.tables.columnar import is_columnar
 from feature_extraction.tables.table_files import read_table
-from feature_extraction.tables.text_files import COMPRESSED
+from feature_extraction.tables.text_files import COMPRESSED, plain_suffix
 from slifmr_pl.data.canonical import KINDS, Kind
 from slifmr_pl.data.formats.rdf_graph import RDF_SUFFIXES, facts_of, is_rdf
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of
+from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
@@ -46,11 +47,26 @@ class LayoutReader(Reader):
                 "`slifmr import --help`",
                 path=path,
             )
-        source = Source({})
+        source = Source({}, notes=_other_tables(path, set(files.values())))
         for kind, file in files.items():
             rdf = is_rdf(file)
             source.tables[kind] = facts_of(file, source.notes) if rdf else _whole(file)
         return source
+
+
+def _other_tables(root: Path, used: Set[Path]) -> list[str]:
+    """A note that names what looks like a table and is not read, by its suffix or its name."""
+    suffixes = {*SUFFIXES, *RDF_SUFFIXES} - {".json"}  # which mostly holds other things
+    others = [
+        path
+        for path in root.iterdir()
+        if path not in used
+        and (
+            plain_suffix(path) in suffixes
+            or get_close_matches(path.name.partition(".")[0].lower(), KINDS, cutoff=0.75)
+        )
+    ]
+    return other_files(root, set(root.iterdir()) - set(others))
 
 
 def _whole(path: Path) -> Iterator[TablePiece]:

@@ -304,6 +304,11 @@ def test_features_of_few_or_none_of_the_items_are_said(
 @pytest.mark.parametrize(
     ("format", "files", "other"),
     [
+        ("layout", {"interactions.csv": PLAIN}, "item.csv"),
+        ("layout", {"interactions.csv": PLAIN}, "items.CSV"),
+        ("layout", {"interactions.csv": PLAIN}, "kg.rdf"),
+        ("layout", {"interactions.csv": PLAIN}, "links.json.bak"),
+        ("layout", {"interactions.csv": PLAIN}, "ratings.parquet"),
         ("kgat", {"train.txt": "0 0 1\n1 0\n", "test.txt": "0 2\n"}, "user_dict.txt"),
         ("movielens", {"u.data": "1\t2\t3\t4\n"}, "u.user"),
         ("movielens", {"ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n"}, "tags.csv"),
@@ -314,3 +319,10 @@ def test_files_that_a_reader_does_not_take_are_named(
 ) -> None:
     _, report = imported(tmp_path, format, {**files, other: "x"})
     assert f"not read: {other}" in report.notes
+
+
+def test_what_is_no_table_of_a_data_folder_is_no_remark(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"interactions.csv": PLAIN, "items.csv": "item_id\na\n"}
+    others = ("import.json", "demo.json", "mine.yaml", "a.png", "image.npy", ".items.csv")
+    _, report = imported(tmp_path, "layout", {**files, **dict.fromkeys(others, "x")})
+    assert report.notes == []
