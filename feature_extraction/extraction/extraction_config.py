@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal
 
 from feature_extraction.errors import FeatureError
@@ -37,7 +36,7 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("devices", 1), ("workers", 0)):
             value = getattr(self, name)
-            whole = isinstance(value, Integral) and value >= least
+            whole = isinstance(value, int) and value >= least
             if not whole and (value is not None or name != "workers"):
                 raise FeatureError(
                     f"the extraction's {name} is {value}",

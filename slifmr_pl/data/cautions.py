@@ -143,7 +143,9 @@ def of_repeated_pairs(
         labels: int8 ``[n]``, the part that the data give a row.
     """
     pairs = pack(users, items, int(items.max(initial=0)) + 1)
-    in_parts, _ = unpack(np.unique(pack(pairs, labels, 3)), 3)  # a pair once for each of its parts
+    in_parts, _ = unpack(
+        np.unique(pack(pairs, labels.astype(np.int64), 3)), 3
+    )  # a pair once for each of its parts
     several = int((np.unique(in_parts, return_counts=True)[1] > 1).sum())
     if several:
         yield Caution(

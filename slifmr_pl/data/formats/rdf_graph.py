@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -81,17 +81,19 @@ class _Triples(list[tuple[Any, ...]]):
 
 def _n_triples(path: Path) -> Iterator[tuple[_Triples, Sequence[int]]]:
     """The triples of each block of lines, and their lines."""
-    from rdflib.plugins.parsers.ntriples import ParseError, W3CNTriplesParser
+    from rdflib.exceptions import ParserError
+    from rdflib.plugins.parsers.ntriples import W3CNTriplesParser
 
     parser = W3CNTriplesParser()  # one, which remembers the names of blank nodes
     for first, block in line_blocks(path):
-        triples, lines = _Triples(), []
-        parser.sink = triples
+        triples = _Triples()
+        parser.sink = cast("Any", triples)  # of which it calls `triple` alone
+        lines: list[int] = []
         for line, text in enumerate(block, start=first):
             parser.line = text
             try:
                 parser.parseline()
-            except ParseError as error:
+            except ParserError as error:
                 raise DataError(
                     f"the line is no triple ({error}): {text[:120]!r}",
                     expected='<http://…> <http://…> <http://…> . or "a text" as the last',

@@ -102,14 +102,14 @@ class TableReader(Reader):
                 expected="both no_header and columns, or neither",
                 fix="--no-header --columns user_id,item_id,rating,timestamp, in the file's order",
             )
-        self.names: dict[Kind, list[str] | None] = {
-            kind: None if given is None else self._names(given)
-            for kind, given in (
-                ("interactions", columns),
-                ("items", items_columns),
-                ("kg", kg_columns),
-                ("links", links_columns),
-            )
+        given: dict[Kind, str | None] = {
+            "interactions": columns,
+            "items": items_columns,
+            "kg": kg_columns,
+            "links": links_columns,
+        }
+        self.names = {
+            kind: None if text is None else self._names(text) for kind, text in given.items()
         }
         self.whole_ids = whole_ids
         self._require_files()
