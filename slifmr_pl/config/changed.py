@@ -9,8 +9,8 @@ def changed_fields(config: Any, *names: str, all_but: tuple[str, ...] = ()) -> l
 
     Args:
         config: An instance.
-        *names: The fields to look at; by default all of them,
-        all_but: but for these.
+        *names: The fields to look at; none of them means all.
+        all_but: Fields that are left out.
     """
     found = []
     for one in fields(config):
