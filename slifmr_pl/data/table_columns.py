@@ -85,7 +85,8 @@ def id_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
         raise DataError(
             f"the id column {name!r} holds {kind}",
             expected="text or integers",
-            fix="write the ids as whole numbers; `slifmr import table` does with --whole-ids"
+            fix="write the ids as whole numbers (in pandas .astype('Int64')); `slifmr import "
+            "table` does with --whole-ids"
             if whole
             else "write the ids as text",
             path=place.path,

@@ -150,6 +150,7 @@ class TableReader(Reader):
         Raises:
             TableError: A column is missing; when it is read.
             DataError: Nothing says which file holds the interactions.
+            ConfigError: A separator is given, and no file has one.
         """
         folder = path if path.is_dir() else Path()
         file = folder / self.interactions if folder == path and self.interactions else path
@@ -159,6 +160,13 @@ class TableReader(Reader):
                 expected="the file of interactions, or its name in the folder",
                 fix="set the option interactions of the reader TableReader",
                 path=path,
+            )
+        files = [file, *(other for other in self.beside.values() if other is not None)]
+        if self.sep is not None and all(self._sep_of(one) is None for one in files):
+            raise ConfigError(
+                f"a separator {self.sep!r}, and no file of text",
+                expected="a separator of text files",
+                fix="leave sep out",
             )
         source = Source({})
         source.tables["interactions"] = self._interactions(file, source)
