@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> Any:
     items = parser.add_argument_group("items")
     items.add_argument(
-        "--items", type=Path, required=required, help="Parquet, CSV, TSV or JSON lines file"
+        "--items", type=Path, required=required, help="Parquet, Arrow, CSV, TSV or JSON lines file"
     )
     items.add_argument("--id-column", required=required, help="column of item ids")
     items.add_argument(

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from feature_extraction import FeatureStore
 from feature_extraction.extraction.extraction_config import ExtractionConfig
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.config.plugins import resolve
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
@@ -60,6 +61,8 @@ class SlifMrDataModule(RecommendationDataModule):
         self.format = format
         self.modalities = modalities or {}
         self.extraction = extraction
+        for name, source in self.modalities.items():
+            source.check(name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r})"
@@ -108,7 +111,6 @@ class SlifMrDataModule(RecommendationDataModule):
 
     def build_inputs(self) -> ModelInputs:
         """Graphs and features of the data folder."""
-        require_modalities(self.perturbations, self.modalities)  # before an encoder runs
         for store in unused_stores(self.root, self.modalities):
             rank_zero_only(logger.warning)(
                 "the features in %s are not used; data.modalities: {%s: {store: features/%s}} "
@@ -118,6 +120,23 @@ class SlifMrDataModule(RecommendationDataModule):
         inputs = super().build_inputs()
         vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
         return inputs
+
+    def setup(self, stage: str) -> None:
+        """Checks the encoders, and goes on as every data module."""
+        if self._inputs is None:  # before anything is read
+            require_modalities(self.perturbations, self.modalities)
+            for name, source in self.modalities.items():
+                if source.store is None:
+                    source.spec(name, self.root)
+        super().setup(stage)
+
+    def unused_settings(self) -> dict[str, list[str]]:
+        """As of every data module, and settings of the extraction where nothing is extracted."""
+        found = super().unused_settings()
+        names = changed_fields(self.extraction, all_but=("progress",))
+        if names and all(source.store is not None for source in self.modalities.values()):
+            found["no modality has an encoder"] = [f"data.extraction.{name}" for name in names]
+        return found
 
     def prepare_data(self) -> None:
         """Fills the cache in one process, if there is something to compute."""

@@ -3,6 +3,7 @@
 It stands right of `data` and `graphs`, since it joins the two.
 """
 
+import inspect
 import logging
 import math
 import os
@@ -18,9 +19,16 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from slifmr_pl.config.bounds import require, require_counts, require_seed
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.batches import NO_ITEMS, EvalBatches, TrainBatches
 from slifmr_pl.data.canonical import RawData
-from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
+from slifmr_pl.data.dataset import (
+    FilterConfig,
+    RecommendationData,
+    SplitConfig,
+    build_dataset,
+    unused_of_split,
+)
 from slifmr_pl.data.features import FrozenFeatures
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, perturbed
@@ -223,6 +231,8 @@ class RecommendationDataModule(pl.LightningDataModule):
             for caution in self.data.summary.cautions:
                 rank_zero_only(logger.warning)("%s", caution)
             self._inputs = self.build_inputs()
+            for reason, names in self.unused_settings().items():
+                rank_zero_warn(f"No effect: {', '.join(names)}, since {reason}.")
             pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
         parts: dict[str, Literal["valid", "test"]]
         parts = {"fit": "valid", "validate": "valid", "test": "test"}
@@ -256,6 +266,24 @@ class RecommendationDataModule(pl.LightningDataModule):
             fix=fix,
             path=self.root,
         )
+
+    def unused_settings(self) -> dict[str, list[str]]:
+        """Names of settings that were given and have no effect, by what makes them so.
+
+        It is asked once data and graphs are there.
+        """
+        carved = self.unperturbed.summary.valid_carved_from_train > 0
+        found = unused_of_split(self.split, carved)
+        if changed_fields(self.perturbations) == ["seed"]:
+            found["nothing is perturbed"] = ["data.perturbations.seed"]
+        assert self._inputs is not None
+        if not self._inputs.features:
+            taken = inspect.signature(RecommendationDataModule).parameters
+            names = ("neighbours", "centre_features", "neighbour_search")
+            given = [name for name in names if getattr(self, name) != taken[name].default]
+            if given:
+                found["the data have no modalities"] = [f"data.{name}" for name in given]
+        return found
 
     @property
     def model_inputs(self) -> ModelInputs:

@@ -33,6 +33,7 @@ MAY_BE_ZERO = {
     "self_loop.gamma_modality",
     "self_loop.gamma_knowledge",
     "self_loop.momentum",
+    "self_loop.least_support",
     "self_loop.search.exact_rows",
     "loss.alignment",
     "loss.l2",

@@ -1,6 +1,5 @@
 """How features are computed: nothing of it changes them."""
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -37,9 +36,13 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("devices", 1), ("workers", 0)):
             value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
+            whole = isinstance(value, int) and value >= least
+            if not whole and (value is not None or name != "workers"):
                 raise FeatureError(
-                    f"{name} is {value}", expected=f"at least {least}", fix=f"raise {name}"
+                    f"the extraction's {name} is {value}",
+                    expected=f"a whole number of at least {least}",
+                    fix=f"set data.extraction.{name}, or --{name.replace('_', '-')} of "
+                    "`python -m feature_extraction`",
                 )
 
     def workers_for(self, items: int) -> int:

@@ -44,7 +44,7 @@ class RawColumns:
 
 
 class ItemTable:
-    """The items of a Parquet, CSV, TSV, atomic or JSON lines file, streamed.
+    """The items of a Parquet, Arrow, CSV, TSV, atomic or JSON lines file, streamed.
 
     Args:
         path: File with one row per item.

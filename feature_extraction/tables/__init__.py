@@ -1,1 +1,1 @@
-"""Table files: CSV, TSV, atomic files, JSON lines and Parquet, streamed."""
+"""Table files: CSV, TSV, atomic files, JSON lines, Parquet and Arrow, streamed."""

@@ -25,18 +25,19 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC_SUFFIXES, "\t")
 
 
 _SPREADSHEET = "export the sheet as CSV"
-_ARROW = "write it as Parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(…), …)"
 _RDF = (
-    "RDF is not read: write the triples as a table of three columns head_id, relation_id, tail_id"
+    "an RDF graph is read as a knowledge graph alone: kg.nt or kg.ttl in a data folder, or "
+    "`slifmr import table` with --kg"
 )
+_OTHER_RDF = "write the graph as N-Triples, for example by rdflib: rdfpipe -o nt FILE > kg.nt"
 _UNPICKLED = (
     "nothing is unpickled; load it where it was made, and write it with "
     "to_parquet, or features with numpy.save"
 )
 _FIXES = (
     dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET)
-    | dict.fromkeys((".arrow", ".feather", ".ipc"), _ARROW)
-    | dict.fromkeys((".nt", ".ttl", ".rdf", ".owl", ".nq", ".n3", ".jsonld"), _RDF)
+    | dict.fromkeys((".nt", ".ttl"), _RDF)
+    | dict.fromkeys((".rdf", ".owl", ".nq", ".trig", ".n3", ".jsonld"), _OTHER_RDF)
     | dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _UNPICKLED)
     | dict.fromkeys((".7z", ".rar", ".tar"), "unpack it, and give the table that is meant")
 )
@@ -54,8 +55,9 @@ def separator_of(path: Path, sep: str | None) -> str:
         suffix = plain_suffix(path)
         raise TableError(
             f"the suffix {suffix!r} is not known" if suffix else "the name has no suffix",
-            expected=f".parquet, .csv, .tsv, .jsonl, .json, {', '.join(ATOMIC_SUFFIXES)}; the text "
-            f"ones also compressed as {', '.join(COMPRESSED)}",
+            expected=".parquet, .feather, .arrow, .csv, .tsv, .jsonl, .json, "
+            f"{', '.join(ATOMIC_SUFFIXES)}; the text ones also compressed as "
+            f"{', '.join(COMPRESSED)}",
             fix=_FIXES.get(
                 suffix,
                 "write the table as .csv, .tsv or .parquet; `slifmr import "
@@ -130,10 +132,11 @@ def read_header(path: Path, sep: str) -> list[str]:
             path=path,
         )
     if len(names) <= 2 and names[0].startswith("sep="):
+        mark = names[0][4:5]
         raise TableError(
             f"the first line is {sep.join(names)!r}, which tells a spreadsheet the separator",
             expected="column names in the first line",
-            fix="remove the line" + ("" if names[0][4:5] in ("", sep) else f", and {_other_sep()}"),
+            fix="remove the line" + ("" if mark in ("", sep) else f", and {_other_sep(mark)}"),
             path=path,
             row=1,
         )
@@ -141,8 +144,12 @@ def read_header(path: Path, sep: str) -> list[str]:
     return names
 
 
-def _other_sep() -> str:
-    return "save the file with commas as .csv, or with tabs as .tsv"
+def _other_sep(mark: str) -> str:
+    decimals = ", with points in numbers" if mark == ";" else ""
+    return (
+        f"save the file with commas as .csv, or with tabs as .tsv{decimals}; or give "
+        f"`slifmr import table` the option --sep {mark!r}"
+    )
 
 
 def mistaken_separator(names: Sequence[str]) -> str | None:
@@ -154,11 +161,7 @@ def mistaken_separator(names: Sequence[str]) -> str | None:
 
 def mend_separator(mark: str) -> str:
     """What to do about a separator that is not the one of the suffix."""
-    more = ", and with points in numbers" if mark == ";" else ""
-    return (
-        f"the columns seem to be separated by {mark!r}: {_other_sep()}{more}; "
-        f"`slifmr import table` takes --sep {mark!r}"
-    )
+    return f"the columns seem to be separated by {mark!r}: {_other_sep(mark)}"
 
 
 def require_distinct(names: Sequence[str], path: Path) -> None:

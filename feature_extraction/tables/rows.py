@@ -5,20 +5,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from feature_extraction.tables.columnar import columnar_file, is_columnar
 from feature_extraction.tables.delimited import read_header, records, separator_of, wrong_width
 from feature_extraction.tables.json_lines import JSON_SUFFIXES, json_objects
-from feature_extraction.tables.table_files import parquet_file, require_columns, require_file
+from feature_extraction.tables.missing_columns import require_columns
+from feature_extraction.tables.table_files import require_file
 from feature_extraction.tables.text_files import plain_suffix
 
-_BATCH_ROWS = 256  # rows of a Parquet file held at once: they may carry images
+_BATCH_ROWS = 256  # rows with types held at once: they may carry images
 
 
 def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
     """Yield the values of some columns, row by row.
 
     Args:
-        path: Parquet, CSV, TSV, RecBole atomic or JSON lines file (``.jsonl``, ``.ndjson``), by
-            its suffix. Values of text files are strings; those of the others keep their types.
+        path: Parquet, Arrow, CSV, TSV, RecBole atomic or JSON lines file (``.jsonl``,
+            ``.ndjson``), by its suffix. Values of text files are strings; those of the others keep
+            their types.
         columns: Names of the columns; a key that a JSON line lacks is None.
 
     Yields:
@@ -27,8 +30,8 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[
     Raises:
         TableError: The file cannot be read, or lacks a column.
     """
-    if path.suffix.lower() == ".parquet":
-        return _parquet_rows(path, columns)
+    if is_columnar(path):
+        return _columnar_rows(path, columns)
     if plain_suffix(path) in JSON_SUFFIXES:
         return _json_rows(path, columns)
     return _text_rows(path, columns)
@@ -48,13 +51,13 @@ def _text_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[A
             yield line, [fields[place] for place in places]
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+def _columnar_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
     require_file(path)
     row = 0
-    with parquet_file(path) as file:
-        require_columns(file.schema_arrow.names, columns, path)
+    with columnar_file(path) as file:
+        require_columns(file.schema.names, columns, path)
         wanted = list(dict.fromkeys(columns))
-        for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
+        for batch in file.batches(_BATCH_ROWS, wanted):
             values = [batch.column(column).to_pylist() for column in columns]
             for entries in zip(*values, strict=True):
                 row += 1

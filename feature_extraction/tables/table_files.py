@@ -1,23 +1,18 @@
 """Read tables of any supported format with every text column as strings, or say what is wrong."""
 
 import difflib
-import re
-import shlex
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from feature_extraction.errors import TableError
+from feature_extraction.tables.columnar import columnar_file, is_columnar
 from feature_extraction.tables.delimited import (
     is_quoted,
-    mend_separator,
-    mistaken_separator,
     raise_for_content,
     read_header,
     records,
@@ -26,25 +21,33 @@ from feature_extraction.tables.delimited import (
     separator_of,
 )
 from feature_extraction.tables.json_lines import JSON_SUFFIXES, json_objects, json_table
+from feature_extraction.tables.missing_columns import require_columns
 from feature_extraction.tables.text_files import BLOCK_BYTES, TextFile, plain_suffix
 
-_PARQUET_ROWS = 262_144
-_VALUE = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[a-z]+://.*")  # no name of a column
+_COLUMNAR_ROWS = 262_144
 
 
-def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = None) -> pa.Table:
-    """Read a Parquet, CSV, TSV, RecBole atomic or JSON file, the text ones also compressed.
+def read_table(
+    path: Path,
+    *,
+    required: Sequence[str] = (),
+    sep: str | None = None,
+    names: Sequence[str] | None = None,
+) -> pa.Table:
+    """Read a Parquet, Arrow, CSV, TSV, RecBole atomic or JSON file; text ones also compressed.
 
     Columns of text files are always strings, so that an id such as ``007`` stays as it is; an
-    empty field is an empty string. Parquet and JSON columns keep their types. Text is UTF-8, with
-    or without a byte-order mark, with LF or CRLF line ends; empty lines are skipped. CSV and TSV
-    fields may be quoted (``"``, doubled inside) and then hold separators and line breaks.
+    empty field is an empty string. Columns of Parquet, Arrow and JSON keep their types. Text is
+    UTF-8, with or without a byte-order mark, with LF or CRLF line ends; empty lines are skipped.
+    CSV and TSV fields may be quoted (``"``, doubled inside) and then hold separators and line
+    breaks.
 
     Args:
         path: The file; its suffix decides the format.
         required: Column names that the file must have.
         sep: One-character separator of a text file, in place of the one its suffix implies;
             allows other suffixes such as ``.txt`` too.
+        names: Of the columns of a text file without a header.
 
     Returns:
         The table with all columns of the file, in the order of the file.
@@ -55,12 +58,14 @@ def read_table(path: Path, *, required: Sequence[str] = (), sep: str | None = No
     """
     path = Path(path)
     require_file(path)
-    if path.suffix.lower() == ".parquet":
-        table = _read_parquet(path, sep)
+    _refuse_names(path, sep, names)
+    if is_columnar(path):
+        with columnar_file(path, sep) as file:
+            table = file.read()
     elif _is_json(path, sep):  # as a whole, since the last row may show what a column holds
         table = json_table([entry for _, block in json_objects(path) for entry in block])
     else:
-        table = _read_text(path, sep)
+        table = _read_text(path, sep, names)
     require_columns(table.column_names, required, path)
     return table
 
@@ -75,7 +80,7 @@ def stream_table(
     Args:
         path: The file.
         sep: As given to ``read_table``.
-        names: Of the columns of a text file without a header.
+        names: As given to ``read_table``.
 
     Yields:
         The rows in the order of the file; a part may have no rows.
@@ -85,90 +90,13 @@ def stream_table(
     """
     path = Path(path)
     require_file(path)
-    is_text = not (path.suffix.lower() == ".parquet" or _is_json(path, sep))
-    if names is not None and not is_text:
-        raise TableError(
-            "names of columns for a file that has them",
-            expected="names for text files without a header only",
-            fix="leave --no-header and --columns out",
-            path=path,
-        )
-    if path.suffix.lower() == ".parquet":
-        yield from _stream_parquet(path, sep)
+    _refuse_names(path, sep, names)
+    if is_columnar(path):
+        yield from _stream_columnar(path, sep)
     elif _is_json(path, sep):
         yield from (json_table(objects) for _, objects in json_objects(path))
     else:
         yield from _stream_text(path, sep, names)
-
-
-def require_columns(
-    columns: Sequence[str],
-    required: Sequence[str],
-    path: Path,
-    options: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Raise ``TableError`` if a required column is not there.
-
-    Args:
-        columns: Column names that the file has.
-        required: Column names that it must have.
-        path: The file, for the message.
-        options: By required name, the option that says what the file calls it.
-
-    Raises:
-        TableError: A column is missing; names those found and the closest ones.
-    """
-    for name in required:
-        if name in columns:
-            continue
-        close = nearest(name, columns)
-        option = options.get(name)
-        mark = mistaken_separator(columns)
-        if mark is not None:
-            fix = mend_separator(mark)
-        elif option is not None and any(map(_VALUE.fullmatch, columns)):
-            fix = "the first line seems to be a row and no header: add one"
-            if name in ("user_id", "item_id"):
-                fix += ", or `slifmr import table` with --no-header --columns user_id,item_id,…"
-        elif option is not None:
-            first = shlex.quote(close[0]) if close else "NAME"
-            others = f" (or {', '.join(close[1:])})" if close[1:] else ""
-            fix = f"say what the file calls it with {option} {first}{others}"
-            fix += f", or rename {close[0]!r} to {name!r}" if close else ", or add the column"
-        else:
-            fix = f"rename {close[0]!r} to {name!r}" if close else f"add the column {name!r}"
-        raise TableError(
-            f"column {name!r} is missing; found {', '.join(map(repr, columns))}",
-            expected=f"columns {', '.join(map(repr, required))}",
-            fix=fix,
-            path=path,
-        )
-
-
-def nearest(name: str, names: Sequence[str]) -> list[str]:
-    """Names that are most like one, whatever their case and the blanks around them."""
-    plain: dict[str, str] = {}
-    for other in names:
-        plain.setdefault(other.strip().lower(), other)
-    close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
-    synonyms = _SYNONYMS.get(name, ())
-    known = [other for other in plain if other == name or other in synonyms]
-    if known[:1] == [name]:
-        return [plain[name]]  # but for case and blanks
-    return [plain[other] for other in dict.fromkeys([*known, *close])]
-
-
-_SYNONYMS = {
-    "user_id": ("customer", "customer_id", "userid", "user", "reviewerid", "uid", "session_id"),
-    "item_id": ("asin", "parent_asin", "movieid", "item", "itemid", "product_id", "venue_id"),
-    "rating": ("stars", "score", "overall", "label", "rate"),
-    "timestamp": ("time", "date", "unixreviewtime", "created_at", "datetime"),
-    "head_id": ("head", "subject", "source", "s", "h"),
-    "relation_id": ("relation", "predicate", "property", "p", "r"),
-    "tail_id": ("tail", "object", "target", "o", "t"),
-    "entity_id": ("entity", "freebase_id", "uri", "qid"),
-}
-"""What other files call the columns, in small letters."""
 
 
 def require_file(path: Path) -> None:
@@ -182,7 +110,7 @@ def require_file(path: Path) -> None:
             return
         raise TableError(
             "the file is empty",
-            expected="a header and at least its line end" if path.suffix != ".parquet" else "rows",
+            expected="a header and at least its line end" if not is_columnar(path) else "rows",
             fix="write the file again, or remove it if it is not needed",
             path=path,
         )
@@ -208,10 +136,10 @@ def row_in_file(path: Path, index: int, sep: str | None = None) -> int | None:
 
     Returns:
         The 1-based line on which the row starts (the header is line 1), or the 1-based row of a
-        Parquet file; None if the file has no such row.
+        Parquet or Arrow file; None if the file has no such row.
     """
     path = Path(path)
-    if path.suffix.lower() == ".parquet":
+    if is_columnar(path):
         return index + 1
     if _is_json(path, sep):
         with closing(json_objects(path)) as objects:
@@ -226,72 +154,42 @@ def _is_json(path: Path, sep: str | None) -> bool:
     return sep is None and plain_suffix(path) in JSON_SUFFIXES
 
 
-def _read_parquet(path: Path, sep: str | None) -> pa.Table:
-    with parquet_file(path, sep) as file:
-        return file.read()
-
-
-def _stream_parquet(path: Path, sep: str | None) -> Generator[pa.Table]:
-    with parquet_file(path, sep) as file:
-        yield file.schema_arrow.empty_table()
-        for batch in file.iter_batches(_PARQUET_ROWS):
+def _stream_columnar(path: Path, sep: str | None) -> Generator[pa.Table]:
+    with columnar_file(path, sep) as file:
+        yield file.schema.empty_table()
+        for batch in file.batches(_COLUMNAR_ROWS):
             yield pa.Table.from_batches([batch])
 
 
-@contextmanager
-def parquet_file(path: Path, sep: str | None = None) -> Generator[pq.ParquetFile]:
-    """Opens a Parquet file whose columns have distinct names.
-
-    Raises:
-        TableError: It cannot be read, then or within the context; or a separator was given.
-    """
-    if sep is not None:
+def _refuse_names(path: Path, sep: str | None, names: Sequence[str] | None) -> None:
+    if names is not None and (is_columnar(path) or _is_json(path, sep)):
         raise TableError(
-            f"a separator {sep!r} was given for a Parquet file",
-            expected="no separator",
-            fix="leave the separator out",
+            "names of columns for a file that has them",
+            expected="names for text files without a header only",
+            fix="leave the option that names its columns out",
             path=path,
         )
-    try:
-        # Opened first, because reading renames nothing but fails obscurely on equal names.
-        with pq.ParquetFile(path) as file:
-            require_distinct(file.schema_arrow.names, path)
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"cannot be read as Parquet ({error})",
-            expected="a complete Parquet file",
-            fix="write the file again",
-            path=path,
-        ) from error
 
 
-def _read_text(path: Path, sep: str | None) -> pa.Table:
+def _read_text(path: Path, sep: str | None, given: Sequence[str] | None) -> pa.Table:
     sep = separator_of(path, sep)
-    names = read_header(path, sep)
+    names = _names(path, sep, given)
     with TextFile(path) as file:
         try:
-            table = pa_csv.read_csv(file, **_csv_options(path, sep, names))
+            table = pa_csv.read_csv(file, **_csv_options(path, sep, names, given is None))
         except (pa.ArrowException, OSError) as error:
             table = _without_rows(names, path, sep, error)
-        require_closed_quotes(file, sep, table.num_rows)
+        require_closed_quotes(file, sep, table.num_rows, given is None)
     return table
 
 
-def _stream_text(
-    path: Path, sep: str | None, without_header: Sequence[str] | None = None
-) -> Generator[pa.Table]:
+def _stream_text(path: Path, sep: str | None, given: Sequence[str] | None) -> Generator[pa.Table]:
     sep = separator_of(path, sep)
-    if without_header is None:
-        names = read_header(path, sep)
-    else:
-        names = list(without_header)
-        require_distinct(names, path)
-        _require_width(path, sep, names)
+    names = _names(path, sep, given)
     rows = 0
     with TextFile(path) as file:
         try:
-            options = _csv_options(path, sep, names, header=without_header is None)
+            options = _csv_options(path, sep, names, given is None)
             with pa_csv.open_csv(file, **options) as reader:
                 yield reader.schema.empty_table()
                 for batch in reader:
@@ -299,7 +197,17 @@ def _stream_text(
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowException, OSError) as error:
             yield _without_rows(names, path, sep, error)
-        require_closed_quotes(file, sep, rows, header=without_header is None)
+        require_closed_quotes(file, sep, rows, given is None)
+
+
+def _names(path: Path, sep: str, given: Sequence[str] | None) -> list[str]:
+    """The names in the header, or those given for a file without one."""
+    if given is None:
+        return read_header(path, sep)
+    names = list(given)
+    require_distinct(names, path)
+    _require_width(path, sep, names)
+    return names
 
 
 def _require_width(path: Path, sep: str, names: list[str]) -> None:
@@ -315,7 +223,7 @@ def _require_width(path: Path, sep: str, names: list[str]) -> None:
         )
 
 
-def _csv_options(path: Path, sep: str, names: list[str], header: bool = True) -> dict[str, Any]:
+def _csv_options(path: Path, sep: str, names: list[str], header: bool) -> dict[str, Any]:
     quoted = is_quoted(path)
     return {
         "read_options": pa_csv.ReadOptions(

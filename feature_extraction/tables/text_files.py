@@ -30,6 +30,7 @@ _PACKED = {  # what a compressed file begins with, and what unpacks it
 # What a file begins with that is no text, whatever its name says.
 _SIGNATURES = {
     b"PAR1": ("a Parquet file", "rename it to end in .parquet"),
+    b"ARROW1": ("an Arrow file", "rename it to end in .arrow"),
     b"PK\x03\x04": (
         "a zip archive or a spreadsheet",
         "export a spreadsheet as CSV; give a zip archive of one table a name such as r.csv.zip",

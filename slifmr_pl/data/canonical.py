@@ -8,7 +8,7 @@ from typing import Literal, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.missing_columns import require_columns
 from slifmr_pl.data.summary import Caution
 from slifmr_pl.data.table_columns import (
     FileRows,
@@ -29,10 +29,21 @@ INTERACTION_COLUMNS = ("user_id", "item_id", "rating", "timestamp", "split")
 KG_COLUMNS = ("head_id", "relation_id", "tail_id")
 LINK_COLUMNS = ("item_id", "entity_id")
 
-_OPTIONS = {
-    name: f"`slifmr import table` and its --{name.removesuffix('_id')}-column"
-    for name in ("user_id", *KG_COLUMNS, *LINK_COLUMNS)
+REQUIRED: dict[Kind, tuple[str, ...]] = {
+    "interactions": ("user_id", "item_id"),
+    "items": ("item_id",),
+    "kg": KG_COLUMNS,
+    "links": LINK_COLUMNS,
 }
+"""Columns that a table cannot do without."""
+
+WITHOUT_HEADER: dict[Kind, str] = {
+    "interactions": "--no-header --columns user,item,rating,time",
+    "items": "--items-columns item,title",
+    "kg": "--kg-columns head,relation,tail",
+    "links": "--links-columns item,entity",
+}
+"""How `import table` is told the columns of a file whose first line is a row, for example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +94,20 @@ def canonical(kind: Kind, table: pa.Table, place: FileRows) -> pa.Table:
         DataError: A value is bad; names file and row.
         TableError: A column is missing.
     """
+    _require_columns(kind, table, place.path)
     return _CANONICAL[kind](table, place)
+
+
+def _require_columns(kind: Kind, table: pa.Table, path: Path) -> None:
+    if not path.suffix:  # a data frame, which no option reads
+        require_columns(table.column_names, REQUIRED[kind], path)
+        return
+    options = {
+        name: f"`slifmr import table` and its --{name.removesuffix('_id')}-column"
+        for name in REQUIRED[kind]
+    }
+    without_header = f"`slifmr import table` {WITHOUT_HEADER[kind]}"
+    require_columns(table.column_names, REQUIRED[kind], path, options, without_header)
 
 
 def require_rows(interactions: pa.Table, path: Path) -> None:
@@ -105,7 +129,8 @@ def require_distinct_items(pieces: Sequence[tuple[pa.Table, FileRows]]) -> None:
         DataError: It does; names the second row.
     """
     columns = [(table["item_id"], place) for table, place in pieces]
-    whole = pa.chunked_array([chunk for column, _ in columns for chunk in column.chunks])
+    chunks = [chunk for column, _ in columns for chunk in column.chunks]
+    whole = pa.chunked_array(chunks, pa.string())
     if len(pc.unique(whole)) < len(whole):
         seen: set[str] = set()
         for column, place in columns:
@@ -119,7 +144,6 @@ def unused_columns(kind: Kind, table: pa.Table) -> list[str]:
 
 
 def _interactions(table: pa.Table, place: FileRows) -> pa.Table:
-    require_columns(table.column_names, ("user_id", "item_id"), place.path, _OPTIONS)
     if "split" in table.column_names and "x_label" in table.column_names:
         raise DataError(
             "both columns split and x_label",
@@ -138,7 +162,6 @@ def _interactions(table: pa.Table, place: FileRows) -> pa.Table:
 
 
 def _items(table: pa.Table, place: FileRows) -> pa.Table:
-    require_columns(table.column_names, ("item_id",), place.path, _OPTIONS)
     columns = {"item_id": id_column(table, "item_id", place)}
     for name in table.column_names:
         if name != "item_id":
@@ -148,7 +171,6 @@ def _items(table: pa.Table, place: FileRows) -> pa.Table:
 
 def _ids_of(names: tuple[str, ...]) -> Callable[[pa.Table, FileRows], pa.Table]:
     def ids(table: pa.Table, place: FileRows) -> pa.Table:
-        require_columns(table.column_names, names, place.path, _OPTIONS)
         return pa.table({name: id_column(table, name, place) for name in names})
 
     return ids

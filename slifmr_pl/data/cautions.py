@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slifmr_pl.data.pairs import pack, unpack
 from slifmr_pl.data.summary import Caution, Ratings
 from slifmr_pl.data.table_columns import WHOLE_FRACTION
 from slifmr_pl.data.vocabulary import Vocabulary
@@ -119,7 +120,7 @@ def overlap(
             f"no item of the {name} is in an interaction: {ids[0].as_py()!r} stands there, "
             f"{interacted.ids[0].as_py()!r} in the interactions",
             expected="the same ids of items in both",
-            fix="write the ids alike in both files (007 is not 7, and 12.0 is not 12)",
+            fix=written_alike(interacted.ids, pc.unique(ids)),
             path=root,
         )
     if inside < _SMALL * len(known):
@@ -128,6 +129,28 @@ def overlap(
             f"only {inside:,} of the {len(known):,} items with interactions are in the {name}; "
             f"{other!r} is not, {pc.min(ids).as_py()!r} stands there",
             f"the others {lacking}; write the ids alike in both files if they should be",
+        )
+
+
+def of_repeated_pairs(
+    users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], labels: npt.NDArray[np.int8]
+) -> Iterator[Caution]:
+    """Pairs that the data put into more than one part of the split.
+
+    Args:
+        users: int64 ``[n]`` of the rows.
+        items: int64 ``[n]``.
+        labels: int8 ``[n]``, the part that the data give a row.
+    """
+    pairs = pack(users, items, int(items.max(initial=0)) + 1)
+    in_parts, _ = unpack(
+        np.unique(pack(pairs, labels.astype(np.int64), 3)), 3
+    )  # a pair once for each of its parts
+    several = int((np.unique(in_parts, return_counts=True)[1] > 1).sum())
+    if several:
+        yield Caution(
+            f"{several:,} pairs of user and item are in more than one part of the data's own split",
+            "each stays in the part of its earliest row, else in the first of train, valid, test",
         )
 
 
@@ -170,6 +193,21 @@ def of_parts(
             f"{users.decode(train.min(keepdims=True))[0]!r} has",
             "they are ranked for at random; split by user, or write the ids alike in all parts",
         )
+
+
+def written_alike(*sides: pa.Array) -> str:
+    """What to do about ids of two tables that do not meet.
+
+    Args:
+        *sides: The ids of both.
+    """
+    fractions = [pc.all(pc.match_substring_regex(ids, WHOLE_FRACTION)).as_py() for ids in sides]
+    if fractions[0] != fractions[1]:
+        return (
+            "write whole numbers in both files: 12.0 is another id than 12 (in pandas "
+            ".astype('Int64'); `slifmr import table` does with --whole-ids)"
+        )
+    return "write the ids alike in both files (007 is not 7)"
 
 
 def _no_texts() -> pa.Array:

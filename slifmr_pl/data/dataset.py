@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.config.bounds import is_number, require, require_counts, require_seed
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data import cautions
 from slifmr_pl.data import split as splitting
 from slifmr_pl.data.canonical import RawData
@@ -72,6 +73,26 @@ class SplitConfig:
         )
         splitting.require_ratios(self.ratios)
         require_seed("data.split", self.seed)
+
+
+def unused_of_split(split: SplitConfig, carved: bool) -> dict[str, list[str]]:
+    """Names of settings of a split that were given and have no effect, by what makes them so.
+
+    Args:
+        split: The settings.
+        carved: Whether a validation part was carved from training.
+    """
+    names: dict[SplitStrategy, tuple[str, ...]] = {
+        "leave_one_out": ("ratios", "seed"),
+        "temporal": ("seed",),
+        "given": () if carved or not split.ratios[1] else ("ratios", "seed"),
+    }
+    unread = names.get(split.strategy)
+    given = changed_fields(split, *unread) if unread else []
+    reason = f"data.split.strategy is {split.strategy}"
+    if split.strategy == "given":
+        reason += " and the data have a validation part"
+    return {reason: [f"data.split.{name}" for name in given]} if given else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +234,7 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
     (all_users, users), (all_items, items) = numbered
     found: list[Caution] = []
     for name, other, lacking in (
-        ("items", raw.items, "have neither text nor picture"),
+        ("item table", raw.items, "have neither text nor picture"),
         ("links", raw.links if use_knowledge else None, "have no knowledge"),
     ):
         if other is not None:
@@ -227,6 +248,8 @@ def _filter(raw: RawData, filters: FilterConfig, strategy: str, use_knowledge: b
         times = None if times is None else times[rated]
         given = None if given is None else given[rated]
     distinct = distinct_pairs(users, items, times, given)
+    if given is not None and len(distinct) < len(users):
+        found += cautions.of_repeated_pairs(users, items, given)
     pairs = distinct.where(k_core(distinct.users, distinct.items, filters.k_core))
     below = table.num_rows - len(users)
     duplicates = len(users) - len(distinct)

@@ -23,8 +23,10 @@ from feature_extraction import (
 )
 from feature_extraction.items.input_files import names_by_item, open_files
 from slifmr_pl.config.bounds import is_number, require
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.cautions import written_alike
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
@@ -78,14 +80,32 @@ class ModalitySource:
         holds = limit is None or is_number(limit, least=1, whole=True)
         require("data.modalities.NAME", ("max_length", limit, holds, "at least 1 token, or null"))
 
+    def check(self, name: str) -> None:
+        """Refuses a modality `name` without a source, and one with two.
+
+        Raises:
+            ConfigError: If it has neither an encoder nor a store, or settings of both.
+        """
+        if self.store is None:
+            if self.kind is None or not (self.columns or self.files):
+                raise self._without_source(name)
+        elif others := changed_fields(self, all_but=("store", "missing")):
+            raise ConfigError(
+                f"data.modalities.{name} has a store, and {', '.join(others)}, which a store does "
+                "not read",
+                expected="a store, or an encoder with its columns or files",
+                fix=f"leave {', '.join(others)} out, or store",
+            )
+
     def spec(self, name: str, root: Path) -> EncoderSpec:
         """The encoder, for the modality `name` of the data folder `root`.
 
         Raises:
-            ConfigError: If the modality has neither an encoder nor a store.
+            ConfigError: If the modality has no source that it can read.
+            FeatureError: If there is no such encoder.
         """
-        if self.kind is None or not (self.columns or self.files):
-            raise self._without_source(name)
+        self.check(name)
+        assert self.kind is not None
         spec = EncoderSpec(
             self.kind,
             str(_located(self.encoder, root)) if self.encoder else "",
@@ -96,8 +116,16 @@ class ModalitySource:
             long_texts=self.long_texts,
             options=self.options,
         )
-        if not self.columns and not isinstance(spec.reads, FileModality):
-            raise self._without_source(name)
+        if not isinstance(spec.reads, FileModality):
+            if not self.columns:
+                raise self._without_source(name)
+            if self.files is not None:
+                raise ConfigError(
+                    f"data.modalities.{name}.files is {self.files!r}, and {self.kind} reads no "
+                    "files",
+                    expected=f"columns that hold the {spec.reads.name} itself",
+                    fix="leave files out",
+                )
         return spec
 
     def place(self, root: Path) -> Path:
@@ -209,7 +237,7 @@ def aligned_features(
             f"none of the {len(items):,} items has features: {store.ids[0]!r} stands there, "
             f"{items.ids[0].as_py()!r} in the interactions",
             expected="features of these items",
-            fix="write the ids alike in both (007 is not 7, and 12.0 is not 12)",
+            fix=written_alike(items.ids, pa.array(store.ids, pa.string())),
             path=store.path,
         )
     if inside < len(items) / 2:

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -109,7 +109,7 @@ class Source:
         if kind == "interactions" and not rows:
             require_rows(pa.table({}), place.path if place else Path())
         if unused:
-            self.notes.append(f"the columns {', '.join(unused)} of the {kind} are not used")
+            self.notes.append(not_used(unused, f"the {kind}"))
         if kind == "interactions" and schema is not None and "rating" not in schema.names:
             self.cautions.extend(unread_ratings(unused))
 
@@ -234,6 +234,21 @@ def unread_ratings(unused: Iterable[str]) -> list[Caution]:
         for name in unused
         if name.lower() in _LIKE_RATINGS
     ]
+
+
+def not_used(names: Collection[str], where: str, what: str = "column") -> str:
+    """A note that names what a reader leaves out.
+
+    Args:
+        names: One at least.
+        where: What has them.
+        what: What they are.
+    """
+    several = len(names) > 1
+    return (
+        f"the {what}{'s' if several else ''} {', '.join(names)} of {where} "
+        f"{'are' if several else 'is'} not used"
+    )
 
 
 def other_files(folder: Path, used: Iterable[Path]) -> list[str]:

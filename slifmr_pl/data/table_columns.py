@@ -81,13 +81,14 @@ def id_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
         kind = kind.value_type
     # A float id (7.0) comes from a table that lost its integers, and would match nothing.
     if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        whole = pa.types.is_floating(kind) and _are_whole(_plain(table[name]))
         raise DataError(
             f"the id column {name!r} holds {kind}",
             expected="text or integers",
-            fix="write the ids as text"
-            if pa.types.is_boolean(kind)
-            else "write the ids as text or whole numbers; `slifmr import table` does with "
-            "--whole-ids",
+            fix="write the ids as whole numbers (in pandas .astype('Int64')); `slifmr import "
+            "table` does with --whole-ids"
+            if whole
+            else "write the ids as text",
             path=place.path,
         )
     column = text_column(table, name, place)
@@ -108,15 +109,20 @@ WHOLE_FRACTION = r"^([+-]?[0-9]+)\.0+$"
 
 
 def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write ids such as 12.0 as 12, where all of them are whole numbers; others stay."""
+    """Write ids such as 12.0 as 12; a column of numbers of which one is not whole stays."""
     column = _plain(column)
     if pa.types.is_floating(column.type):
-        if pc.all(pc.equal(pc.floor(column), column)).as_py() is False:
-            return column
-        return column.cast(pa.int64()).cast(pa.string())
+        return column.cast(pa.int64()).cast(pa.string()) if _are_whole(column) else column
     if not _is_text(column.type):
         return column
     return pc.replace_substring_regex(column, WHOLE_FRACTION, r"\1")
+
+
+def _are_whole(numbers: pa.ChunkedArray) -> bool:
+    """Whether floating numbers are all whole, and small enough to be exact."""
+    numbers = numbers.cast(pa.float64())
+    exact = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**53))
+    return pc.all(exact).as_py() is not False
 
 
 def number_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
@@ -138,8 +144,8 @@ def time_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray:
     Raises:
         DataError: A value is missing or none of these, or some are numbers and others texts.
     """
-    if pa.types.is_boolean(table[name].type):
-        _raise_for_type(table[name].type, name, _TIMES, place)
+    if pa.types.is_boolean(kind := _plain(table[name]).type):
+        _raise_for_type(kind, name, _TIMES, place)
     return _finite(table, name, place, _as_seconds, "number or ISO 8601 time", _TIMES)
 
 
@@ -172,7 +178,7 @@ def _finite(
     finite = pc.fill_null(pc.is_finite(numbers), False)
     if (index := pc.index(finite, False).as_py()) >= 0:
         found = f"{name} is {column[index].as_py()!r}"
-        _raise_at(index, place, found, "a finite number in every row", mend)
+        _raise_at(index, place, found, f"a finite {what} in every row", mend)
     return numbers
 
 
@@ -188,9 +194,11 @@ def _raise_for_type(kind: pa.DataType, name: str, expected: str, place: FileRows
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values themselves of a dictionary, such as a category, and of a named type."""
+    """The values themselves of a dictionary, such as a category, of runs, and of a named type."""
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
     if pa.types.is_dictionary(column.type):
         kind = column.type.value_type
         # Arrow does not decode into views, which Polars has.
@@ -220,7 +228,9 @@ def split_column(table: pa.Table, name: str, place: FileRows) -> pa.ChunkedArray
             place,
             f"{name} is {column[index].as_py()!r}",
             f"one of {', '.join(known)}",
-            "mend the value, or remove the column to split by a rule",
+            "call the column x_label, where 0, 1, 2 are train, valid, test"
+            if name == "split" and column[index].as_py() in _X_LABELS
+            else "mend the value, or remove the column to split by a rule",
         )
     return parts.take(labels.combine_chunks())
 

@@ -59,7 +59,7 @@ from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
 from slifmr_pl.models.monitors import check_monitors
 from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
-from slifmr_pl.models.trainer import check_hardware, inputs_of
+from slifmr_pl.models.trainer import check_hardware, check_training, inputs_of
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 
 
@@ -225,6 +225,7 @@ class RecommenderModule(Part, RankingModule):
     def configure_callbacks(self) -> list[Callback]:
         """None of its own; what comes first in a run, so that monitors are checked here."""
         if self.trainer.state.fn == "fit":
+            check_training(self.trainer)
             check_monitors(self.trainer, self)
         return []
 

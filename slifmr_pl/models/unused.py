@@ -1,8 +1,9 @@
 """Settings of SLIF-MR that were given and have no effect, because of another one."""
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
+from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.losses.objective import LossConfig
 from slifmr_pl.nn.network_config import NetworkConfig
@@ -59,7 +60,7 @@ class _Findings:
         self, effective: bool, reason: str, section: str, config: Any, names: list[str]
     ) -> None:
         """Notes those of a section that are not at their defaults, unless they have an effect."""
-        changed = [] if effective else _changed(config, names)
+        changed = [] if effective else changed_fields(config, *names)
         if changed:
             keys = [f"model.{section}.{name}" for name in changed]
             self.by_reason.setdefault(reason, []).extend(keys)
@@ -67,13 +68,3 @@ class _Findings:
 
 def _all_but_enabled(config: Any) -> list[str]:
     return [one.name for one in fields(config) if one.name != "enabled"]
-
-
-def _changed(config: Any, names: list[str]) -> list[str]:
-    """Fields of a dataclass, of those named, that are not at their defaults."""
-    changed = []
-    for one in fields(config):
-        default = one.default if one.default_factory is MISSING else one.default_factory()
-        if one.name in names and getattr(config, one.name) != default:
-            changed.append(one.name)
-    return changed

@@ -135,11 +135,26 @@ def test_tables_with_nothing_in_common_are_refused(
     assert sides in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("rows", "fix"),
+    [
+        (FRACTIONS, "write whole numbers in both files: 12.0 is another id than 12"),
+        (ROWS.replace(",", ",i").replace("iitem", "item"), "write the ids alike in both files"),
+    ],
+)
+def test_ids_that_do_not_meet_are_told_why(tmp_path: Path, rows: str, fix: str) -> None:
+    with pytest.raises(UserFacingError, match="no item of the item table") as caught:
+        built(tmp_path, interactions=rows, items=titles(10))
+    assert caught.value.fix.startswith(fix)
+    assert ("--whole-ids" in caught.value.fix) is (rows is FRACTIONS)
+
+
 def test_a_small_overlap_is_said(tmp_path: Path) -> None:
     links = "item_id,entity_id\n1,1\n2,2\n"
     data = built(tmp_path, interactions=ROWS, items=titles(4), kg=facts(10), links=links)
-    assert "only 4 of the 10 items with interactions are in the items; '4' is not, '0'" in said(
-        data
+    assert (
+        "only 4 of the 10 items with interactions are in the item table; '4' is not, '0'"
+        in said(data)
     )
     assert "only 2 of the 10 items with interactions are in the links; '0' is not" in said(data)
 
@@ -190,6 +205,30 @@ def test_given_parts_with_few_common_users_are_said(tmp_path: Path) -> None:
     assert "2 of the 3 users of the test part have no training interaction, such as 'v0'" in said(
         data
     )
+
+
+def test_pairs_in_several_parts_are_said_where_the_parts_count(tmp_path: Path) -> None:
+    rows = parts("u0 u1 u2") + "u0,0,test\nu1,1,valid\nu1,1,test\nu2,2,train\n"
+    expected = "2 pairs of user and item are in more than one part of the data's own split"
+    assert expected in said(built(tmp_path, "given", interactions=rows))
+    assert expected not in said(built(tmp_path, "ratio", interactions=rows))
+    assert expected not in said(built(tmp_path, "given", interactions=parts("u0 u1 u2")))
+
+
+def test_given_parts_are_those_of_the_data(tmp_path: Path) -> None:
+    rows = parts("u0 u1 u2") + "u0,8,validation\nu1,3,val\nu2,9,train\n"
+    data = built(tmp_path, "given", interactions=rows)
+    pairs = {
+        name: set(zip(data.users.decode(part.users), data.items.decode(part.items), strict=True))
+        for name, part in (("train", data.train), ("valid", data.valid), ("test", data.test))
+    }
+    trained = {(f"u{n % 4}", str(n)) for n in range(8)}
+    assert pairs == {
+        "train": trained | {("u2", "9")},  # in two parts: the first of them
+        "valid": {("u0", "8"), ("u1", "3")},
+        "test": {("u0", "9"), ("u1", "9")},
+    }
+    assert data.summary.valid_carved_from_train == 0
 
 
 def timed(times: str, share: float = 0.1) -> SlifMrDataModule:

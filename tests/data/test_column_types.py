@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from slifmr_pl.data.canonical import Kind, canonical
+from slifmr_pl.data.canonical import INTERACTION_COLUMNS, REQUIRED, Kind, canonical
 from slifmr_pl.data.formats import frames
-from slifmr_pl.data.table_columns import FileRows
+from slifmr_pl.data.table_columns import FileRows, whole_numbers
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.errors import DataError, UserFacingError
 
@@ -43,6 +43,17 @@ TYPES: dict[str, pa.Array] = {
         pa.array([0], pa.uint32()), pa.array(["1"], pa.string_view())
     ),
     "category of floats": pa.array([1.0]).dictionary_encode(),
+    "category of booleans": pa.array([True]).dictionary_encode(),
+    "category of lists": pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array([[1]])),
+    "runs": pa.RunEndEncodedArray.from_arrays([1], ["1"]),
+    "union": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array(["1"])]),
+    "interval": pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
+    "large list": pa.array([[1]], pa.large_list(pa.int64())),
+    "binary view": pa.array([b"\xff"], pa.binary_view()),
+    "uuid": pa.array([b"a" * 16], pa.uuid()),
+    "tensor": pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int32(), [2]), pa.array([[1, 2]], pa.list_(pa.int32(), 2))
+    ),
     "category of times": pa.array([DAY]).dictionary_encode(),
     "empty category": pa.DictionaryArray.from_arrays(
         pa.array([None], pa.int8()), pa.array([], pa.string())
@@ -61,6 +72,7 @@ TABLES: dict[Kind, dict[str, str]] = {
     "links": {"item_id": "1", "entity_id": "e"},
 }
 COLUMNS = [(kind, name) for kind, columns in TABLES.items() for name in columns]
+COLUMNS.append(("interactions", "x_label"))  # in place of split
 
 
 @pytest.mark.parametrize("kind_of_value", TYPES)
@@ -70,6 +82,8 @@ def test_every_column_takes_a_type_or_refuses_it_in_words(
 ) -> None:
     columns: dict[str, Any] = {key: [value] for key, value in TABLES[kind].items()}
     columns[name] = TYPES[kind_of_value]
+    if name == "x_label":
+        del columns["split"]
     place = FileRows(Path("x.parquet"))
     table, said = None, ("", "", "")
     try:
@@ -81,8 +95,18 @@ def test_every_column_takes_a_type_or_refuses_it_in_words(
         assert all(said)
     else:
         number = name in ("rating", "timestamp")
-        assert table[name].type == (pa.float64() if number else pa.string())
-        assert table[name].null_count == 0
+        read = table["split" if name == "x_label" else name]
+        assert read.type == (pa.float64() if number else pa.string())
+        assert read.null_count == 0
+
+
+def test_every_column_that_is_read_is_among_them() -> None:
+    assert {name for kind, name in COLUMNS if kind == "interactions"} == {
+        *INTERACTION_COLUMNS,
+        "x_label",
+    }
+    for kind, required in REQUIRED.items():
+        assert set(required) <= {name for one, name in COLUMNS if one == kind}
 
 
 def one(name: str, values: Any) -> list[Any]:
@@ -101,6 +125,7 @@ def one(name: str, values: Any) -> list[Any]:
         ("timestamp", "list", "the column 'timestamp' holds list<"),
         ("timestamp", "struct", "the column 'timestamp' holds struct<$date: string>"),
         ("timestamp", "bool", "the column 'timestamp' holds bool"),
+        ("timestamp", "category of booleans", "the column 'timestamp' holds bool"),
     ],
 )
 def test_type_that_is_no_number_or_time_is_named(name: str, type: str, said: str) -> None:
@@ -113,6 +138,7 @@ def test_dates_and_categories_are_times_and_numbers() -> None:
     assert one("timestamp", TYPES["date32"]) == [1704067200.0]
     assert one("timestamp", pa.array(["2024-01-01"]).dictionary_encode()) == [1704067200.0]
     assert one("rating", TYPES["category of views"]) == [1.0]
+    assert one("rating", TYPES["runs"]) == [1.0]
     assert one("rating", TYPES["decimal256"]) == [1.5]
 
 
@@ -136,6 +162,33 @@ def test_numbers_among_times_are_told_from_what_is_no_time() -> None:
     assert caught.value.row == 2
     with pytest.raises(DataError, match="'06/02/2014', which is no number or ISO 8601 time"):
         one("timestamp", ["2014-06-01", "06/02/2014"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "whole"),
+    [([1.0, 2.0], True), ([1.0, None], True), ([1.5, 2.0], False), ([2.0**60, 1.0], False)],
+)
+def test_whole_ids_are_offered_where_they_help(ids: list[float], whole: bool) -> None:
+    table = pa.table({"user_id": pa.array(ids, pa.float64()), "item_id": ["1", "2"]})
+    with pytest.raises(DataError, match="'user_id' holds double") as caught:
+        canonical("interactions", table, FileRows(Path("x.parquet")))
+    assert ("--whole-ids" in caught.value.fix) is whole
+    assert pa.types.is_string(whole_numbers(table["user_id"]).type) is whole
+
+
+def test_numbers_of_parts_are_told_their_column() -> None:
+    with pytest.raises(DataError, match="split is '0'") as caught:
+        one("split", [0, 1])
+    assert caught.value.fix == "call the column x_label, where 0, 1, 2 are train, valid, test"
+    table = pa.table({"user_id": ["a"], "item_id": ["1"], "x_label": [2]})
+    read = canonical("interactions", table, FileRows(Path("x.parquet")))
+    assert read["split"].to_pylist() == ["test"]
+
+
+def test_time_that_is_not_finite_is_told_what_is_one() -> None:
+    with pytest.raises(DataError, match="timestamp is None") as caught:
+        one("timestamp", [1.0, None])
+    assert caught.value.expected == "a finite number or ISO 8601 time in every row"
 
 
 def test_decimal_comma_is_named() -> None:

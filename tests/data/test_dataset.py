@@ -260,11 +260,11 @@ def test_links_without_a_graph_are_an_error() -> None:
     assert len(build_dataset(raw, FilterConfig(), SplitConfig(), False).triples) == 0
 
 
-@pytest.mark.parametrize("name", ["items", "links"])
-def test_tables_of_other_items_are_refused_with_an_id_of_each(name: str) -> None:
+@pytest.mark.parametrize(("name", "called"), [("items", "item table"), ("links", "links")])
+def test_tables_of_other_items_are_refused_with_an_id_of_each(name: str, called: str) -> None:
     interactions = pa.table({"user_id": ["a", "b"], "item_id": ["12", "13"]})
     tables = {"items": {"item_id": ["12.0"]}, "links": {"item_id": ["12.0"], "entity_id": ["e"]}}
     kg = pa.table({"head_id": ["e"], "relation_id": ["r"], "tail_id": ["f"]})
     raw = frames.raw_data(interactions, kg=kg, **{name: pa.table(tables[name])})
-    with pytest.raises(DataError, match=f"no item of the {name} .*'12.0' stands there, '12' in"):
+    with pytest.raises(DataError, match=f"no item of the {called} .*'12.0' stands there, '12' in"):
         build_dataset(raw, FilterConfig(), SplitConfig())

@@ -1,6 +1,7 @@
 """What early stopping and checkpoints watch is refused before data are read, if it is not there."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -117,6 +118,45 @@ def test_contradiction_on_the_command_line_ends_the_run_before_data_are_read(
     assert named in printed
     assert "fix:" in printed
     assert not list(tmp_path.glob("slifmr/version_*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches is 0"),
+        ({"accumulate_grad_batches": -1}, "trainer.accumulate_grad_batches is -1"),
+        ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch is 0"),
+        ({"val_check_interval": 0}, "trainer.val_check_interval is 0"),
+        ({"gradient_clip_val": -1.0}, "trainer.gradient_clip_val is -1.0"),
+        ({"gradient_clip_val": float("nan")}, "trainer.gradient_clip_val is nan"),
+        ({"log_every_n_steps": -1}, "trainer.log_every_n_steps is -1"),
+        ({"limit_train_batches": 0}, "trainer.limit_train_batches is 0"),
+        ({"limit_val_batches": 0}, "EarlyStopping watches val/recall@5"),
+    ],
+)
+def test_trainer_that_would_fail_later_or_train_backwards(
+    tmp_path: Path, options: dict[str, Any], named: str
+) -> None:
+    fit = trainer(tmp_path, 1, EarlyStopping("val/recall@5"), **options)
+    with pytest.raises(ConfigError, match=named):
+        fit.fit(SlifMrModule(), datamodule=Untouched())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gradient_clip_val": 0},
+        {"gradient_clip_val": 1.5, "accumulate_grad_batches": 2, "log_every_n_steps": 0},
+        {"val_check_interval": 0.5},
+        {"val_check_interval": 5, "check_val_every_n_epoch": None},
+        {"val_check_interval": "00:00:05:00"},
+        {"fast_dev_run": True},
+        {"limit_val_batches": 0},
+    ],
+)
+def test_settings_of_a_trainer_that_can_be(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ReadError):
+        trainer(tmp_path, 1, **options).fit(SlifMrModule(), datamodule=Untouched())
 
 
 def test_trainer_of_lightning_alone_is_checked_too(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,6 +64,15 @@ def test_views_end_in_what_is_ranked_with(trained: TrainedRun) -> None:
         representations = trained.module.representations()
     assert torch.equal(trained.views["fused"], representations.items[:, :dim])
     assert len({view.shape for view in trained.views.values()}) == 1
+
+
+def test_page_shows_a_dozen_users_by_their_ids_and_no_more(
+    run_folder: Path, trained: TrainedRun
+) -> None:
+    page = page_of(run_folder)
+    users = trained.data.users.ids.to_pylist()
+    shown = [user for user in users if re.search(rf"\b{user}\b", page)]
+    assert len(shown) == 12
 
 
 def test_page_has_every_part(run_folder: Path) -> None:

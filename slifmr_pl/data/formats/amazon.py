@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 
 from feature_extraction.tables.json_lines import json_objects, json_table
 from feature_extraction.tables.text_files import line_blocks, plain_suffix
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    not_used,
+    other_files,
+)
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
@@ -88,7 +95,7 @@ class AmazonReader(Reader):
 
 def _note_unread(keys: dict[str, None], path: Path, notes: list[str]) -> None:
     if keys:
-        notes.append(f"the keys {', '.join(keys)} of {path.name} are not used")
+        notes.append(not_used(keys, path.name, "key"))
 
 
 def _reviews(path: Path, notes: list[str]) -> Iterator[TablePiece]:

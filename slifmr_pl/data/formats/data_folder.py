@@ -56,7 +56,7 @@ def recognised_reader(root: Path) -> Reader:
         f"interactions in the formats {' and '.join(names)}"
         if names
         else f"no interactions; {contents_of(root)}",
-        expected=f"either interactions{{{','.join(SUFFIXES[:5])}}}, one NAME.inter, or train.txt "
+        expected=f"either interactions{{{','.join(SUFFIXES)}}}, one NAME.inter, or train.txt "
         "and test.txt",
         fix=f"set the format to {' or '.join(names)}"
         if names

@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    not_used,
+    other_files,
+)
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError
 
@@ -18,6 +25,10 @@ _FILES = {
     "artists.dat": ("id", "name", "url", "pictureURL"),
     "tags.dat": ("tagID", "tagValue"),
     "user_taggedartists.dat": ("userID", "artistID", "tagID", "day", "month", "year"),
+}
+_UNREAD = {
+    "artists.dat": ("url", "pictureURL"),
+    "user_taggedartists.dat": ("day", "month", "year"),
 }
 _TAGS_IN_TEXT = 10
 _USERS_OF_A_FACT = 2
@@ -57,6 +68,7 @@ class HetRecReader(Reader):
             },
             notes=other_files(path, [path / name for name in _FILES]),
         )
+        source.notes.extend(not_used(columns, name) for name, columns in _UNREAD.items())
         for name in ("artists.dat", "tags.dat"):
             if encoding_of(path / name) != "utf-8":
                 source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")

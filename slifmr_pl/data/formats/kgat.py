@@ -9,7 +9,14 @@ import pyarrow as pa
 from feature_extraction.tables.text_files import line_blocks
 from slifmr_pl.data.canonical import KG_COLUMNS
 from slifmr_pl.data.formats.lines import fields_of
-from slifmr_pl.data.reader import Reader, Source, TablePiece, contents_of, other_files
+from slifmr_pl.data.reader import (
+    Reader,
+    Source,
+    TablePiece,
+    contents_of,
+    not_used,
+    other_files,
+)
 from slifmr_pl.data.table_columns import FileRows
 from slifmr_pl.errors import DataError, TableError
 
@@ -132,6 +139,8 @@ def _original_ids(path: Path, notes: list[str]) -> dict[str, str]:
             fields = text.split()
             if not width:
                 width = _require_header(fields, path)
+                if more := fields[2:]:
+                    notes.append(not_used(more, path.name))
             elif fields:
                 number = fields[1 - width] if len(fields) >= width else ""
                 original = " ".join(fields[: 1 - width])  # which may hold spaces itself

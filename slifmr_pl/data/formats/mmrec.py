@@ -14,7 +14,8 @@ import yaml
 from feature_extraction import FeatureStore
 from feature_extraction.stores.precomputed import load_array
 from feature_extraction.tables.delimited import read_header
-from feature_extraction.tables.table_files import read_table, require_columns
+from feature_extraction.tables.missing_columns import require_columns
+from feature_extraction.tables.table_files import read_table
 from slifmr_pl.data.canonical import Kind
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.reader import (

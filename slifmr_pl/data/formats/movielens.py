@@ -7,14 +7,16 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.missing_columns import require_columns
 from slifmr_pl.data.formats.lines import encoding_of, fields_of
 from slifmr_pl.data.reader import (
     Reader,
     Source,
     TablePiece,
     contents_of,
+    not_used,
     other_files,
+    renamed,
     table_pieces,
 )
 from slifmr_pl.errors import DataError
@@ -24,6 +26,7 @@ _Opener: TypeAlias = Callable[[Path], Iterable[TablePiece]]
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _MOVIES = ("item_id", "title", "genres")
 _OF_CSV = {"userId": "user_id", "movieId": "item_id"}
+_UNREAD_100K = ("release date", "video release date", "IMDb URL")
 _GENRES_100K = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
     *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
@@ -67,6 +70,8 @@ class MovieLensReader(Reader):
         source = Source({"interactions": ratings(path / present[0])}, notes=notes)
         if file.exists():
             source.tables["items"] = movies(file)
+            if file.name == "u.item":
+                notes.append(not_used(_UNREAD_100K, file.name))
             if file.suffix != ".csv" and encoding_of(file) != "utf-8":
                 source.notes.append(f"{file.name} is not UTF-8 and was read as Latin-1")
         return source
@@ -75,12 +80,12 @@ class MovieLensReader(Reader):
 def _csv(path: Path) -> Iterator[TablePiece]:
     names = _RATINGS if path.name == "ratings.csv" else _MOVIES
 
-    def renamed(table: pa.Table) -> pa.Table:
-        table = table.rename_columns([_OF_CSV.get(name, name) for name in table.column_names])
+    def ours(table: pa.Table) -> pa.Table:
+        table = renamed(table, _OF_CSV, path)
         require_columns(table.column_names, names, path)
-        return _with_genres(table.select(names))
+        return _with_genres(table)
 
-    return table_pieces(path, renamed)
+    return table_pieces(path, ours)
 
 
 def _movies_dat(path: Path) -> Iterator[TablePiece]:
@@ -89,7 +94,7 @@ def _movies_dat(path: Path) -> Iterator[TablePiece]:
 
 
 def _movies_100k(path: Path) -> Iterator[TablePiece]:
-    names = ("item_id", "title", "release", "video release", "url", *_GENRES_100K)
+    names = ("item_id", "title", *_UNREAD_100K, *_GENRES_100K)
     for part in fields_of(path, names, "|", encoding_of(path)):
         table = part.table
         flags = [table[genre].to_pylist() for genre in _GENRES_100K]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from feature_extraction.tables.table_files import require_columns
+from feature_extraction.tables.missing_columns import require_columns
 from feature_extraction.tables.text_files import COMPRESSED, plain_suffix
 from slifmr_pl.data.canonical import KG_COLUMNS, LINK_COLUMNS, Kind
 from slifmr_pl.data.dataset import RecommendationData
@@ -117,7 +117,7 @@ class RecBoleReader(Reader):
         if rating is None:
             rating = "label" if "rating" not in names and "label" in names else "rating"
         elif rating not in names:
-            require_columns(names, (rating,), path)
+            require_columns(names, (rating,), path, {rating: "--rating-column"})
         return renamed(table, {rating: "rating"}, path)
 
     def _atomic(self, path: Path) -> Iterator[TablePiece]:

@@ -5,15 +5,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from feature_extraction.tables.columnar import is_columnar
 from feature_extraction.tables.json_lines import JSON_SUFFIXES
-from feature_extraction.tables.table_files import read_table, require_columns
+from feature_extraction.tables.missing_columns import require_columns
+from feature_extraction.tables.table_files import read_table
 from feature_extraction.tables.text_files import plain_suffix
-from slifmr_pl.data.canonical import INTERACTION_COLUMNS, KG_COLUMNS, LINK_COLUMNS, Kind
+from slifmr_pl.data.canonical import INTERACTION_COLUMNS, REQUIRED, WITHOUT_HEADER, Kind
+from slifmr_pl.data.formats.rdf_graph import facts_of, is_rdf
 from slifmr_pl.data.reader import (
     Reader,
     Source,
     TablePiece,
     contents_of,
+    not_used,
     renamed,
     table_pieces,
     unread_ratings,
@@ -21,23 +25,16 @@ from slifmr_pl.data.reader import (
 from slifmr_pl.data.table_columns import FileRows, whole_numbers
 from slifmr_pl.errors import ConfigError, DataError
 
-_REQUIRED: dict[Kind, tuple[str, ...]] = {
-    "interactions": ("user_id", "item_id"),
-    "items": ("item_id",),
-    "kg": KG_COLUMNS,
-    "links": LINK_COLUMNS,
-}
-
 
 class TableReader(Reader):
-    """CSV, TSV, Parquet or JSON lines with column names of your own.
+    """CSV, TSV, Parquet, Arrow or JSON lines with column names of your own.
 
     Files are looked for in the folder of the data set, if that is a folder.
 
     Args:
         interactions: File of interactions; not needed where the data set is that file.
         items: File with a row for each item.
-        kg: File of the knowledge graph's facts.
+        kg: File of the knowledge graph's facts; also an RDF graph, .nt or .ttl.
         links: File that says which entity an item is.
         user_column: What the files call `user_id`.
         item_column: What the files call `item_id`.
@@ -52,6 +49,9 @@ class TableReader(Reader):
         sep: What separates the fields of text files, where their suffix does not tell.
         no_header: Whether the file of interactions begins with a row in place of column names.
         columns: Names of its columns then, in their order, separated by commas.
+        items_columns: Names of the columns of `items`, where it begins with a row.
+        kg_columns: Likewise of `kg`.
+        links_columns: Likewise of `links`.
         whole_ids: Whether ids such as 12.0 are whole numbers, 12.
     """
 
@@ -75,6 +75,9 @@ class TableReader(Reader):
         sep: str | None = None,
         no_header: bool = False,
         columns: str | None = None,
+        items_columns: str | None = None,
+        kg_columns: str | None = None,
+        links_columns: str | None = None,
         whole_ids: bool = False,
     ) -> None:
         self.interactions = interactions
@@ -99,8 +102,17 @@ class TableReader(Reader):
                 expected="both no_header and columns, or neither",
                 fix="--no-header --columns user_id,item_id,rating,timestamp, in the file's order",
             )
-        self.names = None if columns is None else self._names(columns)
+        given: dict[Kind, str | None] = {
+            "interactions": columns,
+            "items": items_columns,
+            "kg": kg_columns,
+            "links": links_columns,
+        }
+        self.names = {
+            kind: None if text is None else self._names(text) for kind, text in given.items()
+        }
         self.whole_ids = whole_ids
+        self._require_files()
 
     def _names(self, columns: str) -> list[str]:
         """Names of columns, of which short ones such as `user` stand for `user_id`."""
@@ -112,12 +124,33 @@ class TableReader(Reader):
             names.append((theirs.get(known) or known) if known != name else name)
         return names
 
+    def _require_files(self) -> None:
+        """Refuses options about files that are not given, or that have no columns."""
+        for kind, file in self.beside.items():
+            rdf = file is not None and is_rdf(file)
+            if file is not None and not rdf:
+                continue
+            given = [f"{kind}_columns"] if self.names[kind] is not None else []
+            own = [name for name in REQUIRED[kind] if name != "item_id"]
+            given += [
+                _option(name)[2:].replace("-", "_") for name in own if self.required[name] != name
+            ]
+            if given:
+                raise ConfigError(
+                    f"{', '.join(given)}, but {kind} is an RDF graph, which has no columns"
+                    if rdf
+                    else f"{', '.join(given)} without {kind}",
+                    expected="options about files that are given",
+                    fix=f"leave {', '.join(given)} out" + ("" if rdf else f", or give {kind}"),
+                )
+
     def tables(self, path: Path) -> Source:
         """Open the files.
 
         Raises:
             TableError: A column is missing; when it is read.
             DataError: Nothing says which file holds the interactions.
+            ConfigError: A separator is given, and no file has one.
         """
         folder = path if path.is_dir() else Path()
         file = folder / self.interactions if folder == path and self.interactions else path
@@ -128,15 +161,24 @@ class TableReader(Reader):
                 fix="set the option interactions of the reader TableReader",
                 path=path,
             )
+        files = [file, *(other for other in self.beside.values() if other is not None)]
+        if self.sep is not None and all(self._sep_of(one) is None for one in files):
+            raise ConfigError(
+                f"a separator {self.sep!r}, and no file of text",
+                expected="a separator of text files",
+                fix="leave sep out",
+            )
         source = Source({})
         source.tables["interactions"] = self._interactions(file, source)
         for kind, other in self.beside.items():
-            if other is not None:
+            if other is not None and is_rdf(other):
+                source.tables[kind] = facts_of(folder / other, source.notes)
+            elif other is not None:
                 source.tables[kind] = self._whole(kind, folder / other, source.notes)
         return source
 
     def _interactions(self, path: Path, source: Source) -> Iterator[TablePiece]:
-        names = {name: self.required[name] for name in _REQUIRED["interactions"]}
+        names = {name: self.required[name] for name in REQUIRED["interactions"]}
         names |= {name: column for name, column in self.optional.items() if column is not None}
         unused: dict[str, None] = {}
         options = {column: _option(name) for name, column in names.items()}
@@ -144,7 +186,8 @@ class TableReader(Reader):
         def ours(table: pa.Table) -> pa.Table:
             if not table.num_rows and not table.column_names:
                 return table
-            require_columns(table.column_names, list(names.values()), path, options)
+            hint = WITHOUT_HEADER["interactions"]
+            require_columns(table.column_names, list(names.values()), path, options, hint)
             there = [name for name in INTERACTION_COLUMNS if name in table.column_names]
             columns = {name: names.get(name, name) for name in (*names, *there)}
             used = set(columns.values())
@@ -154,7 +197,7 @@ class TableReader(Reader):
             )
 
         rated = False
-        for piece in table_pieces(path, ours, self._sep_of(path), self.names):
+        for piece in table_pieces(path, ours, self._sep_of(path), self.names["interactions"]):
             rated = rated or "rating" in piece.table.column_names
             yield piece
         if unused:
@@ -164,9 +207,7 @@ class TableReader(Reader):
                 if name not in names and (name != "rating" or not rated)
             ]
             takes = f"; {', '.join(free)} would read one" if free else ""
-            source.notes.append(
-                f"the columns {', '.join(unused)} of {path.name} are not used{takes}"
-            )
+            source.notes.append(f"{not_used(unused, path.name)}{takes}")
             if not rated:
                 source.cautions.extend(unread_ratings(unused))
 
@@ -179,22 +220,23 @@ class TableReader(Reader):
         return table
 
     def _whole(self, kind: Kind, path: Path, notes: list[str]) -> Iterator[TablePiece]:
-        ours = {self.required[name]: name for name in _REQUIRED[kind]}
-        table = read_table(path, sep=self._sep_of(path))
+        ours = {self.required[name]: name for name in REQUIRED[kind]}
+        names, sep = self.names[kind], self._sep_of(path)
+        table = read_table(path, sep=sep, names=names)
         options = {column: _option(name) for column, name in ours.items()}
-        require_columns(table.column_names, list(ours), path, options)
+        require_columns(table.column_names, list(ours), path, options, WITHOUT_HEADER[kind])
         nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
         nested = [name for name in nested if name not in ours]
         if nested:
             notes.append(f"{path.name}: {', '.join(nested)} hold lists or objects and are left out")
             table = table.drop_columns(nested)
         table = self._with_whole_ids(renamed(table, ours, path))
-        yield TablePiece(table, FileRows(path, sep=self._sep_of(path)))
+        # Rows are counted after a header.
+        yield TablePiece(table, FileRows(path, 0 if names is None else -1, sep=sep))
 
     def _sep_of(self, path: Path) -> str | None:
         """The separator given, for text files; others have none."""
-        suffix = plain_suffix(path)
-        return None if suffix == ".parquet" or suffix in JSON_SUFFIXES else self.sep
+        return None if is_columnar(path) or plain_suffix(path) in JSON_SUFFIXES else self.sep
 
 
 def _option(name: str) -> str:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_extraction import FileModality, InputError
-from feature_extraction.items.images import decode_image
-from feature_extraction.items.input_files import locate_file, names_by_item, open_files
+from feature_extraction.items.images import ImageModality, decode_image
+from feature_extraction.items.input_files import names_by_item, open_files
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
@@ -77,8 +77,9 @@ def coverages(
             n_items = len(data.items)
             coverage.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
             continue
-        pictures = "image" in (source.kind or "")
-        coverage.append(_of_columns(name, table, list(source.columns), root, pictures=pictures))
+        pictures = isinstance(source.spec(name, root).reads, ImageModality)
+        place = source.place(root)
+        coverage.append(_of_columns(name, table, list(source.columns), place, pictures=pictures))
     if modalities or table is None:
         return coverage
     return [
@@ -117,7 +118,7 @@ def _of_files(name: str, source: ModalitySource, data: RecommendationData, root:
 
 
 def _of_columns(
-    name: str, table: pa.Table, columns: list[str], root: Path, *, pictures: bool
+    name: str, table: pa.Table, columns: list[str], place: Path, *, pictures: bool
 ) -> Coverage:
     n_items = table.num_rows
     filled = np.zeros(n_items, np.bool_)
@@ -129,23 +130,24 @@ def _of_columns(
     if not pictures:
         return Coverage(name, source, n_items, n_items - missing, missing, {})
     unusable, examples, decoded = _broken(
-        table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), root
+        table[columns[0]].take(np.flatnonzero(filled)).to_pylist(), place
     )
     present = n_items - missing - sum(unusable.values())
     return Coverage(name, source, n_items, present, missing, unusable, decoded, examples=examples)
 
 
-def _broken(paths: list[str], root: Path) -> tuple[dict[str, int], dict[str, str], int]:
+def _broken(paths: list[str], place: Path) -> tuple[dict[str, int], dict[str, str], int]:
     """Why pictures are of no use, an example of each, and how many were decoded to find out."""
     step = max(1, -(-len(paths) // _DECODED))
+    files = open_files([place], "image")
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for number, path in enumerate(paths):
         try:
-            file = locate_file(path, root)
+            file = files.find(path)
             if number % step == 0:
                 decode_image(file)
-            elif not file.is_file():
+            elif isinstance(file, Path) and not file.is_file():
                 raise InputError("file not found")
         except InputError as error:
             reason = str(error)

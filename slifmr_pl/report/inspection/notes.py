@@ -82,8 +82,8 @@ def _split(findings: Inspection) -> _Candidates:
     summary, times = findings.summary, findings.times
     candidates: _Candidates = [
         _warning(
-            findings.in_several_parts,
-            "pairs are in more than one part of the data's own split",
+            findings.in_several_parts if summary.given_split_unused else 0,  # else a caution
+            "pairs of user and item are in more than one part of the data's own split",
             "each stays in the part of its earliest row, else in the first of train, valid, test",
         ),
         _warning(

@@ -144,7 +144,7 @@ def test_features_are_text_and_the_other_keys_are_named(tmp_path: Path, key: str
     assert report.notes == [
         "not read: notes.txt",
         "the keys reviewText, vote of Baby.json are not used",
-        "the keys also_buy of meta_Baby.json are not used",
+        "the key also_buy of meta_Baby.json is not used",
     ]
 
 

@@ -87,8 +87,6 @@ def test_archive_of_several_tables_is_refused(tmp_path: Path) -> None:
     ("name", "fix"),
     [
         ("r.xlsx", "export the sheet as CSV"),
-        ("r.feather", "write it as Parquet"),
-        ("r.nt", "RDF is not read: write the triples as a table of three columns head_id"),
         ("r.pt", "nothing is unpickled"),
         ("r.txt", "--sep"),
         ("r", "--sep"),
@@ -160,7 +158,6 @@ def test_missing_column_names_the_option_and_the_nearest_names(
         ("kg", "kg.csv", "subject,predicate,object", "--head-column subject"),
         ("links", "l.csv", "item_id,uri", "--entity-column uri"),
         ("items", "i.csv", "asin,title", "--item-column asin"),
-        ("kg", "kg.tsv", "http://x/a\thttp://x/r\thttp://x/b", "a row and no header: add one"),
     ],
 )
 def test_columns_of_the_other_tables_have_options_too(
@@ -171,29 +168,6 @@ def test_columns_of_the_other_tables_have_options_too(
     with pytest.raises(UserFacingError, match="is missing") as caught:
         imported(tmp_path, "table", files, "r.csv", **{option: path})
     assert fix in caught.value.fix
-
-
-@pytest.mark.parametrize("names", ["user,item,rating,time", "user_id,item_id,rating,timestamp"])
-def test_file_without_a_header_is_read(tmp_path: Path, names: str) -> None:
-    rows = "A1,0000031852,5.0,1370304000\nA2,B001,1.0,1370304001\n"
-    source, out = write(tmp_path / "source", {"r.csv": rows}) / "r.csv", tmp_path / "out"
-    flags = ["--no-header", "--columns", names]
-    assert main(["import", "table", str(source), str(out), *flags]) == 0
-    assert LayoutReader().read(out).interactions.to_pylist() == [
-        {"user_id": "A1", "item_id": "0000031852", "rating": 5.0, "timestamp": 1370304000.0},
-        {"user_id": "A2", "item_id": "B001", "rating": 1.0, "timestamp": 1370304001.0},
-    ]
-
-
-def test_rows_without_a_header_are_counted_from_the_first_line(tmp_path: Path) -> None:
-    options = {"no_header": True, "columns": "user,item,stars", "rating_column": "stars"}
-    with pytest.raises(UserFacingError, match="rating is 'x'") as caught:
-        imported(tmp_path, "table", {"r.csv": "a,1,5\nb,2,x\n"}, "r.csv", **options)
-    assert caught.value.row == 2
-    with pytest.raises(UserFacingError, match="2 fields: 'a,1'"):
-        imported(tmp_path, "table", {"r.csv": "a,1\nb,2\n"}, "r.csv", **options)
-    with pytest.raises(UserFacingError, match="no_header without columns"):
-        imported(tmp_path, "table", {"r.csv": "a,1\n"}, "r.csv", no_header=True)
 
 
 def test_ids_written_as_fractions_are_named_and_offered(
@@ -221,7 +195,7 @@ def test_unused_columns_name_the_options_that_would_read_them(tmp_path: Path) ->
     files: dict[str, str | bytes] = {"r.csv": "user_id,item_id,stars\na,1,5\n"}
     _, report = imported(tmp_path, "table", files, "r.csv")
     (note,) = report.notes
-    assert note.startswith("the columns stars of r.csv are not used; --rating-column, --time")
+    assert note.startswith("the column stars of r.csv is not used; --rating-column, --time")
     assert "the column stars of the interactions is not read" in report.cautions[0]
 
 
@@ -244,7 +218,7 @@ def test_other_fields_of_recbole_are_mapped_or_named(tmp_path: Path) -> None:
     assert raw.interactions.to_pylist() == [{"user_id": "1", "item_id": "12", "rating": 4.0}]
     assert report.notes == [
         "not read: ds.user",
-        "the columns item_id_list of the interactions are not used",
+        "the column item_id_list of the interactions is not used",
     ]
 
 
@@ -330,6 +304,11 @@ def test_features_of_few_or_none_of_the_items_are_said(
 @pytest.mark.parametrize(
     ("format", "files", "other"),
     [
+        ("layout", {"interactions.csv": PLAIN}, "item.csv"),
+        ("layout", {"interactions.csv": PLAIN}, "items.CSV"),
+        ("layout", {"interactions.csv": PLAIN}, "kg.rdf"),
+        ("layout", {"interactions.csv": PLAIN}, "links.json.bak"),
+        ("layout", {"interactions.csv": PLAIN}, "ratings.parquet"),
         ("kgat", {"train.txt": "0 0 1\n1 0\n", "test.txt": "0 2\n"}, "user_dict.txt"),
         ("movielens", {"u.data": "1\t2\t3\t4\n"}, "u.user"),
         ("movielens", {"ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n"}, "tags.csv"),
@@ -340,3 +319,10 @@ def test_files_that_a_reader_does_not_take_are_named(
 ) -> None:
     _, report = imported(tmp_path, format, {**files, other: "x"})
     assert f"not read: {other}" in report.notes
+
+
+def test_what_is_no_table_of_a_data_folder_is_no_remark(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"interactions.csv": PLAIN, "items.csv": "item_id\na\n"}
+    others = ("import.json", "demo.json", "mine.yaml", "a.png", "image.npy", ".items.csv")
+    _, report = imported(tmp_path, "layout", {**files, **dict.fromkeys(others, "x")})
+    assert report.notes == []

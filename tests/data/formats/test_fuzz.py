@@ -26,6 +26,14 @@ FILES: dict[str, dict[str, bytes]] = {
         "kg.tsv": b"head_id\trelation_id\ttail_id\n1\tr\te\n",
         "links.csv": b"item_id,entity_id\n1,e\n",
     },
+    "layout with triples": {
+        "interactions.csv": b"user_id,item_id\na,http://x/1\na,http://x/2\n",
+        "kg.nt": b'<http://x/1> <http://x/by> _:b .\n<http://x/2> <http://x/t> "T"@en .\n',
+    },
+    "layout with Turtle": {
+        "interactions.csv": b"user_id,item_id\na,http://x/1\na,http://x/2\n",
+        "kg.ttl": b"@prefix x: <http://x/> .\nx:1 x:by [ x:in (1 2.5) ] ; x:t 'T'@en .\n",
+    },
     "recbole": {
         "a.train.inter": b"user_id:token\titem_id:token\trating:float\na\t1\t4\n",
         "a.test.inter": b"user_id:token\titem_id:token\trating:float\na\t2\t4\n",
@@ -106,14 +114,17 @@ def test_broken_files_are_read_or_refused(
     folder = tmp_path_factory.mktemp("fuzz")
     root = write(folder / "data", {**data.draw(broken(FILES[format]))})
     with suppress(UserFacingError):  # anything else fails
-        if format == "layout":
+        if format.startswith("layout"):
             build_dataset(read(root), FilterConfig(), SplitConfig())
         else:
             import_data(BUILT_IN[format](), root, folder / "out")
 
 
 @FUZZ
-@given(content=st.binary(max_size=200), name=st.sampled_from(["csv", "tsv.gz", "jsonl", "parquet"]))
+@given(
+    content=st.binary(max_size=200),
+    name=st.sampled_from(["csv", "tsv.gz", "jsonl", "parquet", "arrow"]),
+)
 def test_any_bytes_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str
 ) -> None:

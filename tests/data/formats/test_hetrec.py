@@ -38,7 +38,11 @@ def test_listening_artists_and_tags_become_the_tables(tmp_path: Path) -> None:
         {"head_id": "51", "relation_id": "tagged", "tail_id": "tag:pop"},
         {"head_id": "52", "relation_id": "tagged", "tail_id": "tag:51"},
     ]
-    assert report.notes == ["tags.dat is not UTF-8 and was read as Latin-1"]
+    assert report.notes == [
+        "the columns url, pictureURL of artists.dat are not used",
+        "the columns day, month, year of user_taggedartists.dat are not used",
+        "tags.dat is not UTF-8 and was read as Latin-1",
+    ]
 
 
 def test_tags_of_one_text_are_one_tag(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from slifmr_pl.cli import main
 from slifmr_pl.data.formats.layout import LayoutReader
-from slifmr_pl.errors import TableError
+from slifmr_pl.errors import ConfigError, TableError
 from tests.data.formats.folders import imported, write
 
 COLUMNS = {"user_column": "who", "item_column": "what", "rating_column": "stars"}
@@ -71,6 +71,17 @@ def test_nested_columns_of_items_are_left_out_and_noted(tmp_path: Path) -> None:
     assert raw.items is not None
     assert raw.items.to_pylist() == [{"item_id": "1", "title": "T"}]
     assert report.notes == ["items.jsonl: tags, size hold lists or objects and are left out"]
+
+
+def test_separator_is_for_text_files(tmp_path: Path) -> None:
+    interactions = '{"user_id": "a", "item_id": "1"}\n'
+    files: dict[str, str | bytes] = {"x.jsonl": interactions, "i.csv": "item_id;t\n1;T\n"}
+    with pytest.raises(ConfigError, match="a separator ';', and no file of text"):
+        imported(tmp_path, "table", files, "x.jsonl", sep=";")
+    items = tmp_path / "source" / "i.csv"
+    raw, _ = imported(tmp_path, "table", files, "x.jsonl", sep=";", items=items)
+    assert raw.items is not None
+    assert raw.items.to_pylist() == [{"item_id": "1", "t": "T"}]
 
 
 def test_mapped_column_has_to_be_there(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,23 @@ def test_modalities_by_column_or_as_configured(folder: Path, findings: Inspectio
     assert (configured.name, configured.present) == ("text", 2)
 
 
+@pytest.mark.parametrize("place", ["covers", "covers.zip"])
+@pytest.mark.parametrize("kind", ["clip-image", "vit"])
+def test_pictures_are_looked_for_where_the_modality_has_them(
+    folder: Path, tmp_path: Path, place: str, kind: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "shop")
+    (tmp_path / "shop" / "covers").mkdir()
+    (tmp_path / "shop" / "a.png").rename(tmp_path / "shop" / "covers" / "a.png")
+    if place.endswith("zip"):
+        shutil.make_archive(str(tmp_path / "shop" / "covers"), "zip", tmp_path / "shop" / "covers")
+    source = ModalitySource(kind, "any", columns=("cover",), files=place)
+    (cover,) = look(tmp_path / "shop", modalities={"cover": source}).coverage
+    assert (cover.source, cover.present, cover.missing) == ("pictures of cover", 1, 2)
+    assert sum(cover.unusable.values()) == 1
+    assert set(cover.examples.values()) == {"gone.png"}
+
+
 def test_modality_that_training_would_refuse_is_said(folder: Path) -> None:
     source = ModalitySource("bert", "any", columns=("title", "blurb"))
     refused = look(folder, modalities={"text": source})
@@ -226,7 +244,7 @@ def test_command_prints_and_writes(
     command = ["inspect", str(folder), "--config", str(config), "--out", str(tmp_path / "out")]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "! 1 pairs are in more than one part" in printed
+    assert printed.count("! 1 pairs of user and item are in more than one part") == 1
     assert printed.index("\n! ") < printed.index("\n- ")
     record = json.loads((tmp_path / "out" / "<b>shop.json").read_text())
     assert record["summary"]["items"] == 4
