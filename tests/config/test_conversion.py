@@ -53,6 +53,7 @@ CONFIGS = [
         period=3,
         weighted=True,
         search=NeighbourSearch("approximate", exact_rows=10, recall=0.5),
+        least_support=4,
     ),
     NeighbourSearch("exact", exact_rows=20, recall=0.6),
     LossConfig(
@@ -61,6 +62,7 @@ CONFIGS = [
         alignment=0.1,
         alignment_temperature=0.3,
         alignment_pairs="all",
+        alignment_items=64,
         l2=0.02,
     ),
     OptimizerConfig(learning_rate=0.01, fused=False),
