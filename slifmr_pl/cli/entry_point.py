@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from feature_extraction.pipes import STATUS, ends_quietly
 from slifmr_pl import __version__
 from slifmr_pl.cli.commands import GROUPS, module_name
-from slifmr_pl.cli.commands.arguments import add_plugins, load_plugins
+from slifmr_pl.cli.commands.arguments import plugins_parser
 from slifmr_pl.errors import StorageError, UserFacingError
 
 if TYPE_CHECKING:
@@ -113,17 +113,22 @@ settings as a file. --version prints the version."""
 
 def _run_ours(name: str, args: list[str]) -> int:
     """Runs a command that is no subcommand of Lightning's."""
-    command = _command(name)
+    command, everywhere = _command(name), plugins_parser()
     parser = argparse.ArgumentParser(
         prog=f"slifmr {name}",
         description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
         allow_abbrev=False,
+        parents=[everywhere],
     )
     command.add_arguments(parser)
-    add_plugins(parser)
-    options = parser.parse_args(args)
+    everywhere.prog, everywhere.usage = parser.prog, parser.format_usage().partition(": ")[2]
+    named, rest = everywhere.parse_known_args(args)
+    options = parser.parse_args(rest)
     try:
-        load_plugins(options)
+        from slifmr_pl.config import plugins
+
+        plugins.load_from_here(named.plugins)
+        plugins.load_installed()
         status: int = command.run(options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,7 +5,6 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +25,15 @@ from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
-from slifmr_pl.checkpoints.settings import RUN_TIME
-from slifmr_pl.cli.choice import Choice, choose, saved_class
+from slifmr_pl.checkpoints.settings import RUN_TIME, model_class
+from slifmr_pl.cli.choice import Choice, choose
 from slifmr_pl.cli.exit_status import exit_status
 from slifmr_pl.cli.logger_errors import logger_refusal
 from slifmr_pl.cli.parser import SettingsParser, parameters, refusal
 from slifmr_pl.config import plugins
 from slifmr_pl.config.bounds import MAX_SEED
-from slifmr_pl.config.parts import class_path, is_settings
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
 from slifmr_pl.errors import ConfigError
@@ -42,6 +42,7 @@ from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
 from slifmr_pl.runs.run_folders import (
+    CONFIG_FILE,
     last_of_newest_run,
     last_path,
     new_run_folder,
@@ -160,8 +161,9 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config[subcommand]
         path = str(config.ckpt_path)
-        chosen, saved_model = self.choice.classes["model"], saved_class(checkpoint, path)
-        if saved_model is not None and saved_model is not chosen:
+        chosen = self.choice.classes["model"]
+        saved_model = model_class(checkpoint, RecommenderModule, path)
+        if saved_model is not chosen:
             names = class_path(chosen), class_path(saved_model)
             raise ConfigError(
                 f"the model is {names[0]}, and {names[1]} in the checkpoint",
@@ -169,15 +171,16 @@ class SlifMrCLI(LightningCLI):
                 fix="give the config.yaml of its run, or train anew without --ckpt_path",
                 path=path,
             )
-        settings = checkpoint["hyper_parameters"]
+        every = flat(checkpoint["hyper_parameters"], whole_parts=True)
+        settings = {name: saved for name, saved in every.items() if name not in RUN_TIME}
         for name in plugins.class_paths(settings):
             plugins.resolve(name, object, f"the checkpoint {path}")
         defaults = self._parser(subcommand).get_defaults()
         followed: dict[str, Any] = {}
-        for name, saved in _leaves(settings).items():
+        for name, saved in settings.items():
             key = f"model.{name}"
             given = _plain(config.get(key))
-            if name in RUN_TIME or given == saved:
+            if given == saved:
                 continue
             if subcommand == "fit" or key not in config or given != _plain(defaults.get(key)):
                 raise ConfigError(
@@ -275,7 +278,7 @@ class SlifMrCLI(LightningCLI):
         callback = self.trainer.checkpoint_callback
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             best = callback.best_model_path
-            config = run_folder(Path(best)) / "config.yaml"
+            config = run_folder(Path(best)) / CONFIG_FILE
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
                 f"Test it with\n  slifmr test --config {shlex.quote(str(config))} "
@@ -305,17 +308,6 @@ def run(
     return status.code
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted key; a part, with its class, is one."""
-    leaves: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and not is_settings(value):
-            leaves |= _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves[prefix + key] = value
-    return leaves
-
-
 def _plain(value: Any) -> Any:
     """A parsed setting as a checkpoint says it."""
     if isinstance(value, Namespace):
@@ -340,8 +332,7 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
     }
     if configured in (None, True):
         return [CSVLogger(**place), TensorBoardLogger(**place)]
-    more = configured if isinstance(configured, list) else [configured]
-    return [CSVLogger(**place), *more]
+    return [CSVLogger(**place), *_listed(configured)]
 
 
 def _batch_seed(seed_everything: bool | int) -> int:

@@ -59,8 +59,9 @@ from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
 from slifmr_pl.models.monitors import check_monitors
 from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
-from slifmr_pl.models.trainer import check_hardware, check_training, inputs_of
+from slifmr_pl.models.trainer import check_hardware, check_training
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
+from slifmr_pl.recommendation_datamodule import data_module_of
 
 
 class RecommenderModule(Part, RankingModule):
@@ -244,7 +245,7 @@ class RecommenderModule(Part, RankingModule):
                 fix=f"implement one of them in {kind.__name__}",
             )
         check_hardware(self.trainer)
-        self.connect(inputs_of(self.trainer))
+        self.connect(data_module_of(self.trainer).model_inputs)
 
     def connect(self, inputs: ModelInputs) -> None:
         """Builds the model for the data; one that is built already is checked against them.
@@ -530,7 +531,7 @@ def catalogue_of(module: RecommenderModule, path: str | Path | None = None) -> C
     if catalogue is None:
         raise CheckpointError(
             "the model has no raw ids",
-            expected="a model that was trained with a SlifMrDataModule",
+            expected="a model that was trained with a RecommendationDataModule, which knows ids",
             fix="train with `slifmr fit`",
             path=path,
         )

@@ -14,6 +14,7 @@ from slifmr_pl.report.run import Run, reason
 from slifmr_pl.report.trained import TrainedRun, load_trained
 from slifmr_pl.report.training import rebuilds, self_loop, training
 from slifmr_pl.report.users import by_activity, by_popularity, sample_users
+from slifmr_pl.runs.run_folders import CONFIG_FILE, RECORD_FILE
 
 
 def as_page(run: Run, root: Path | None = None) -> Html:
@@ -111,27 +112,24 @@ def _result(run: Run) -> Html:
 
 
 def _data(trained: TrainedRun) -> Html:
-    findings = trained.findings
-    if findings is None:
-        return paragraph("The data come from a data module of your own, not from a data folder.")
-    return concatenated([sizes_section(findings), notes_section(findings)])
+    return concatenated([sizes_section(trained.findings), notes_section(trained.findings)])
 
 
 def _settings(run: Run) -> Html:
     commands = [
         f"slifmr reproduce {run.folder}  # train again, compare every number",
-        f"slifmr fit --config {run.folder / 'config.yaml'}",
+        f"slifmr fit --config {run.folder / CONFIG_FILE}",
     ]
     record = run.record or {}
     if record.get("best"):
         commands.append(
-            f"slifmr test --config {run.folder / 'config.yaml'} "
+            f"slifmr test --config {run.folder / CONFIG_FILE} "
             f"--ckpt_path {run.folder / record['best']['checkpoint']}"
         )
     parts = [code("\n".join(commands))]
     if run.settings is not None:
         text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
-        parts.append(details("All settings (config.yaml)", code(text)))
+        parts.append(details(f"All settings ({CONFIG_FILE})", code(text)))
     else:
         parts.append(note("The settings are missing: ", run.missing["settings"]))
     if run.record is not None:
@@ -141,7 +139,7 @@ def _settings(run: Run) -> Html:
             if run.record.get(key) is not None
         }
         text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
-        parts.append(details("Versions, hardware, code and data (run.json)", code(text)))
+        parts.append(details(f"Versions, hardware, code and data ({RECORD_FILE})", code(text)))
     else:
         parts.append(note("The record is missing: ", run.missing["record"]))
     return concatenated(parts)

@@ -16,6 +16,7 @@ from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.reading import read_settings
+from slifmr_pl.runs.run_folders import RESULT_FILES
 from slifmr_pl.studies.runs import (
     Job,
     ensure_fitted,
@@ -114,7 +115,8 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
     """
     place = sweep.out / "final"
     own = place / f"trial{best['trial']:04}"
-    others = {path for path in place.glob("trial*") if path != own and [*path.rglob("test.json")]}
+    tested = {path for path in place.glob("trial*") if [*path.rglob(RESULT_FILES["test"])]}
+    others = tested - {own}
     if others:
         raise RunError(
             f"the test part was read for {', '.join(sorted(path.name for path in others))}, and "

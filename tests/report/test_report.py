@@ -120,7 +120,7 @@ def test_what_is_missing_is_said(
 def test_data_that_moved_or_changed_are_said(copied: Copied, shop: Path, tmp_path: Path) -> None:
     folder = copied()
     gone = page_of(folder, "--data.root", str(tmp_path / "gone"))
-    assert "the run&#x27;s data folder is not there" in gone
+    assert "the run&#x27;s data are not there" in gone
     assert "recall@20 on the validation part" in gone
     changed = Path(shutil.copytree(shop, tmp_path / "changed"))
     with (changed / "interactions.csv").open("a") as file:
