@@ -252,10 +252,12 @@ class RecommendationDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Makes data and graphs, once, and looks whether there is something to measure on."""
         if self._inputs is None:
+            logger.info("Reading the data: %r", self)
             logger.info("%s", self.data.summary)
             logger.info("Cache (data.cache_dir): %s", self.cache)
             for caution in self.data.summary.cautions:
                 rank_zero_only(logger.warning)("%s", caution)
+            logger.info("Preparing features and graphs")
             self._inputs = self.build_inputs()
             for reason, names in self.unused_settings().items():
                 rank_zero_warn(f"No effect: {', '.join(names)}, since {reason}.")

@@ -32,6 +32,9 @@ SUBCOMMANDS = {
 }
 """The subcommands that are Lightning's."""
 
+_LIGHTNING = "slifmr_pl.cli.lightning"  # takes seconds to import
+_QUICK = ("-h", "--help", "--print_config")  # flags of commands that compute nothing
+
 
 def main(
     args: list[str] | None = None,
@@ -80,6 +83,8 @@ def _run(
             + (f"; did you mean {near[0]}?" if near else "; slifmr --help lists all")
         )
     try:
+        if not (_LIGHTNING in sys.modules or any(word.startswith(_QUICK) for word in given)):
+            print("Loading libraries …", file=sys.stderr, flush=True)
         with _collector_paused():
             from slifmr_pl.cli.lightning import run
     except KeyboardInterrupt:
@@ -156,7 +161,7 @@ def _collector_paused() -> Iterator[None]:
     Looking through that million objects again and again, and once more at the end, would take
     a third of the time from the command to its first action.
     """
-    if "slifmr_pl.cli.lightning" in sys.modules or not gc.isenabled():
+    if _LIGHTNING in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
@@ -19,10 +19,12 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.finite_losses import FiniteLosses
 from slifmr_pl.callbacks.graceful_stop import GracefulStop
+from slifmr_pl.callbacks.parameter_summary import ParameterSummary
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
+from slifmr_pl.callbacks.training_progress import TrainingProgress
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
 from slifmr_pl.checkpoints.settings import RUN_TIME, model_class
@@ -75,6 +77,15 @@ REMARKS = (
     "Checkpoint directory .* exists and is not empty",  # what a resumed run goes on from
     "LightningCLI's args parameter is intended",
     ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
+)
+
+
+# Remarks of its log, which say nothing of this run or what `TrainingProgress` says, too.
+_NOT_SAID = (
+    "litlogger",
+    "TPU available",
+    "Skipping setting a default `ModelSummary`",
+    "`Trainer.fit` stopped",
 )
 
 
@@ -242,6 +253,11 @@ class SlifMrCLI(LightningCLI):
             folder = run_folder(Path(config.ckpt_path))
             settings |= {"logger": False, "enable_checkpointing": False}
             callbacks = [config["recommendations"], config["per_user"]]
+        own = [*_listed(settings["callbacks"]), *callbacks]
+        if settings["enable_progress_bar"] in (None, True) and not _any(own, ProgressBar):
+            callbacks.append(TrainingProgress())
+        if settings["enable_model_summary"] in (None, True) and not _any(own, ModelSummary):
+            callbacks.append(ParameterSummary())
         settings["default_root_dir"] = str(folder)
         settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
         try:
@@ -321,6 +337,10 @@ def _listed(configured: Any) -> list[Any]:
     return configured if isinstance(configured, list) else [configured]
 
 
+def _any(callbacks: list[Any], kind: type) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
+
+
 def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
     """CSV files in the run's folder, and TensorBoard's there or whatever is configured."""
     if configured is False:
@@ -366,12 +386,15 @@ def _set_up_messages() -> None:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
+        lambda record: not any(remark in record.getMessage() for remark in _NOT_SAID)
     )
     # Said of what is saved; all checkpoints are read with weights_only.
     logging.getLogger("pytorch_lightning.trainer.connectors.checkpoint_connector").addFilter(
         lambda record: "`weights_only` was not set" not in record.getMessage()
     )
+    for name in ("pytorch_lightning", "lightning_fabric"):  # what they hold is no longer `stderr`
+        lightning = logging.getLogger(name)
+        lightning.handlers = [_StandardError() for _ in lightning.handlers[:1]]
     for name in ("slifmr_pl", "feature_extraction"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO if is_first_process() else logging.WARNING)

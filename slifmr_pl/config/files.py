@@ -54,7 +54,7 @@ def yaml_file(path: Path) -> dict[str, Any]:
     """
     content = _parsed(path.read_text("utf-8"))
     if not isinstance(content, dict):
-        raise ValueError(f"it is a {type(content).__name__}")
+        raise ValueError("it is empty" if content is None else f"it is a {type(content).__name__}")
     return content
 
 

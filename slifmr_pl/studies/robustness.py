@@ -19,6 +19,7 @@ from slifmr_pl.metrics.metric import UserMetric
 from slifmr_pl.models.ranking_module import DEFAULT_KS
 from slifmr_pl.runs.reading import read_evaluation, read_settings
 from slifmr_pl.runs.run_data import run_data
+from slifmr_pl.runs.time_left import Countdown
 from slifmr_pl.studies.runs import Job, ensure_fitted, ensure_tested, in_parallel
 from slifmr_pl.studies.statistics import mean_and_std
 
@@ -330,11 +331,13 @@ def _job(
 
 def _run_jobs(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
     """Makes and tests the runs of some jobs, several at a time."""
+    countdown = Countdown(len(jobs))
 
     def run_one(job: Job) -> Path:
         run = ensure_fitted(job, study.threads)
         metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
-        say(f"{metric} {ensure_tested(run, study.threads)[metric]:.4f}  {place}")
+        value = ensure_tested(run, study.threads)[metric]
+        say(f"{countdown.done()}  {metric} {value:.4f}  {place}")
         return run
 
     return in_parallel(run_one, jobs, study.jobs)

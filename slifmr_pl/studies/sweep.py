@@ -17,6 +17,7 @@ from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.reading import read_settings
 from slifmr_pl.runs.run_folders import RESULT_FILES
+from slifmr_pl.runs.time_left import Countdown
 from slifmr_pl.studies.runs import (
     Job,
     ensure_fitted,
@@ -90,8 +91,13 @@ def search(
     for lost in study.get_trials(states=running):  # killed with an earlier call
         _require_dead(lost, sweep)
         _fail_and_enqueue(study, lost)
+    countdown = Countdown(trials, done=len(_records(study, sweep)))
+
+    def tell(line: str) -> None:
+        say(f"{countdown.done()}  {line}")
+
     while missing := max(0, trials - len(_records(study, sweep))):
-        in_parallel(lambda _: _run_trial(study, sweep, say), range(missing), jobs)
+        in_parallel(lambda _: _run_trial(study, sweep, tell), range(missing), jobs)
     records = _records(study, sweep)
     write_json(sweep.out / TRIALS_FILE, records)
     if records and records[0]["value"] is not None:
@@ -99,13 +105,19 @@ def search(
     return records
 
 
-def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+def final(
+    sweep: Sweep,
+    best: Mapping[str, Any],
+    seeds: Sequence[int],
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
     """Trains the best trial's settings with several seeds and reads the test part.
 
     Args:
         sweep: As searched.
         best: First record of `search`.
         seeds: Seeds; runs that are there already are kept.
+        say: Is told of each run that was tested.
 
     Returns:
         Mean and standard deviation of each test metric, and the runs.
@@ -125,11 +137,12 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
             fix="report what was read, or begin a sweep with another --out",
             path=place,
         )
-    runs, values = [], []
+    runs, values, countdown = [], [], Countdown(len(seeds))
     for seed in seeds:
         job = Job(own / f"seed{seed}", (sweep.out / BEST_FILE,), {"seed_everything": seed})
         runs.append(ensure_fitted(job, sweep.threads))
         values.append(ensure_tested(runs[-1], sweep.threads))
+        say(f"{countdown.done()}  seed {seed}")
     result = {
         "trial": best["trial"],
         "value": best["value"],

@@ -266,7 +266,7 @@ def test_wrong_input_ends_with_found_expected_and_fix(
     assert not list(tmp_path.glob("*/version_*"))  # no run began
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "NoneType"), ("a: [1\n", "line 2")])
+@pytest.mark.parametrize(("content", "said"), [("", "it is empty"), ("a: [1\n", "line 2")])
 def test_file_that_holds_no_settings_is_named(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
 ) -> None:

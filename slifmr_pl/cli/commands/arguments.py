@@ -167,6 +167,11 @@ def plugins_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def told(line: str) -> None:
+    """Tells how far a command is, beside what it prints as its result."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def console() -> "Console":
     """Where tables go: as wide as the terminal, or wide enough for a file."""
     from rich.console import Console
