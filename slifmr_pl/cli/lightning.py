@@ -19,6 +19,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.finite_losses import FiniteLosses
 from slifmr_pl.callbacks.graceful_stop import GracefulStop
+from slifmr_pl.callbacks.hyper_parameters import HyperParameters
 from slifmr_pl.callbacks.parameter_summary import ParameterSummary
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
@@ -244,6 +245,7 @@ class SlifMrCLI(LightningCLI):
             callbacks = [
                 RunRecorder(config.seed_everything, self.command),
                 FiniteLosses(),
+                HyperParameters(),
                 GracefulStop(last),
                 config["early_stopping"],
                 config["checkpoint"],
@@ -251,7 +253,7 @@ class SlifMrCLI(LightningCLI):
             ]
         else:
             folder = run_folder(Path(config.ckpt_path))
-            settings |= {"logger": False, "enable_checkpointing": False}
+            settings |= {"logger": self._test_logger(folder), "enable_checkpointing": False}
             callbacks = [config["recommendations"], config["per_user"]]
         own = [*_listed(settings["callbacks"]), *callbacks]
         if settings["enable_progress_bar"] in (None, True) and not _any(own, ProgressBar):
@@ -266,6 +268,13 @@ class SlifMrCLI(LightningCLI):
             if self.subcommand == "fit" and is_first_process():
                 remove_unless_begun(folder)
             raise
+
+    def _test_logger(self, folder: Path) -> Logger | Literal[False]:
+        """TensorBoard of the run itself, where the run wrote there; it gets the test metrics."""
+        configured = self.config_init[self.subcommand].trainer.logger
+        if self.subcommand != "test" or configured not in (None, True):
+            return False
+        return TensorBoardLogger(str(folder), name="", version="", default_hp_metric=False)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; where another process is gone, says so and ends those that were started here.
@@ -351,7 +360,7 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
         "version": int(folder.name.removeprefix("version_")),
     }
     if configured in (None, True):
-        return [CSVLogger(**place), TensorBoardLogger(**place)]
+        return [CSVLogger(**place), TensorBoardLogger(**place, default_hp_metric=False)]
     return [CSVLogger(**place), *_listed(configured)]
 
 

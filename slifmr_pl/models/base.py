@@ -398,13 +398,20 @@ class RecommenderModule(Part, RankingModule):
     def log_epoch(self, values: Mapping[str, float]) -> None:
         """Writes values of an epoch before any checkpoint says that the epoch is over.
 
-        Lightning's loggers would get them after the checkpoints, and a kill in between would lose
-        them: no resumed run computes them again.
+        With them goes the learning rate. Lightning's loggers would get them after the checkpoints,
+        and a kill in between would lose them: no resumed run computes them again.
         """
         self.log_dict(dict(values), logger=False)
+        logged = {**values, **self._learning_rates(), "epoch": self.current_epoch}
         for logger in self.loggers if values else ():
-            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
+            logger.log_metrics(logged, step=self.global_step - 1)
             logger.save()
+
+    def _learning_rates(self) -> dict[str, float]:
+        """That of each group of parameters, the first without a number."""
+        groups = [group for one in self.trainer.optimizers for group in one.param_groups]
+        names = ["learning_rate", *(f"learning_rate/{n}" for n in range(1, len(groups)))]
+        return {name: float(group["lr"]) for name, group in zip(names, groups, strict=False)}
 
     # Checkpoints
 

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slifmr_pl import __version__
 from slifmr_pl.cli import main
@@ -82,6 +83,19 @@ def test_test_prints_a_table_and_its_protocol(
     assert f"{record['metrics']['test/recall@20']:.4f}" in printed
     users = pq.read_table(run / "per_user.parquet")
     assert users.num_rows == record["metrics"]["test/n_users"]
+
+
+def test_test_metrics_are_in_the_tensorboard_of_the_run(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "version_7"
+    shutil.copytree(run, folder)
+    assert main(["test", "--ckpt_path", best(folder)]) == 0
+    logged = EventAccumulator(str(folder))
+    logged.Reload()
+    reported = json.loads((folder / "test.json").read_text())["metrics"]
+    scalar = logged.Scalars("test/recall@20")[-1]
+    assert scalar.value == pytest.approx(reported["test/recall@20"])
+    assert "best/recall@20" in logged.Tags()["scalars"]
+    assert (folder / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
 
 
 def test_checkpoint_alone_is_tested_with_the_settings_of_its_run(
