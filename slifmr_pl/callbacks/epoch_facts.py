@@ -84,6 +84,11 @@ def monitored(trainer: pl.Trainer) -> tuple[str, bool] | None:
     return None
 
 
+def is_better(value: float, before: float | None, more_is_better: bool) -> bool:
+    """Whether a value beats the best one so far."""
+    return before is None or (value > before if more_is_better else value < before)
+
+
 def seconds_left(trainer: pl.Trainer, epoch: int, seconds: float) -> tuple[float, float] | None:
     """At least and at most how many seconds a run goes on.
 

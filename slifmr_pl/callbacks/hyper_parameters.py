@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
-from slifmr_pl.callbacks.epoch_facts import monitored
+from slifmr_pl.callbacks.epoch_facts import is_better, monitored
 from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.recommendation_datamodule import data_module_of
@@ -41,8 +41,8 @@ class HyperParameters(Callback):
         name, more_is_better = watched
         if name not in values:
             return
-        value, before = float(values[name]), self._monitored
-        if before is None or (value > before if more_is_better else value < before):
+        value = float(values[name])
+        if is_better(value, self._monitored, more_is_better):
             self._monitored = value
             self._best = {
                 key.replace("val/", "best/", 1): float(one)

@@ -15,6 +15,7 @@ from rich.text import Text
 from slifmr_pl.callbacks.epoch_facts import (
     EpochFacts,
     early_stopping_of,
+    is_better,
     monitored,
     seconds_left,
     why_ended,
@@ -140,8 +141,7 @@ class TrainingProgress(ProgressBar):
         value = None
         if watched is not None and watched[0] in values:
             value, more_is_better = float(values[watched[0]]), watched[1]
-            before = self._best
-            if before is None or (value > before[0] if more_is_better else value < before[0]):
+            if is_better(value, None if self._best is None else self._best[0], more_is_better):
                 self._best = value, epoch
         stopping, loss = early_stopping_of(trainer), values.get("train/loss")
         mean = sum(self._seconds) / len(self._seconds)

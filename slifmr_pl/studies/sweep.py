@@ -354,10 +354,9 @@ def _write_best(best: Mapping[str, Any], sweep: Sweep) -> None:
     settings = read_settings(sweep.out / best["run"])
     given = merged_configuration(sweep.configs, sweep.settings)
     settings["name"] = given.get("name", sweep.out.name)
-    for key in ("default_root_dir", "enable_progress_bar", "enable_model_summary"):
-        settings["trainer"].pop(key)
-        if key in given.get("trainer", {}):
-            settings["trainer"][key] = given["trainer"][key]
+    del settings["trainer"]["default_root_dir"]
+    if root := given.get("trainer", {}).get("default_root_dir"):
+        settings["trainer"]["default_root_dir"] = root
     (sweep.out / BEST_FILE).write_text(
         f"# Trial {best['trial']} of a sweep: {sweep.metric} {best['value']:.4f}\n"
         + yaml.safe_dump(settings, sort_keys=False),
