@@ -6,7 +6,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 
 from slifmr_pl.callbacks.epoch_facts import is_better, monitored
 from slifmr_pl.config.conversion import flat
@@ -78,6 +77,8 @@ class HyperParameters(Callback):
 
 def _write_row(logger: TensorBoardLogger, settings: dict[str, Any], metrics: list[str]) -> None:
     """Writes a run's row; the values of its metrics are those of the scalars of that name."""
+    from torch.utils.tensorboard.summary import hparams  # takes a second to import
+
     plain = {
         key: value if isinstance(value, bool | int | float | str) else str(value)
         for key, value in flat(settings, whole_parts=True).items()
