@@ -140,9 +140,7 @@ class TrainingProgress(ProgressBar):
         values, watched = trainer.callback_metrics, monitored(trainer)
         value = None
         if watched is not None and watched[0] in values:
-            value, more_is_better = float(values[watched[0]]), watched[1]
-            if is_better(value, None if self._best is None else self._best[0], more_is_better):
-                self._best = value, epoch
+            value = float(values[watched[0]])
         stopping, loss = early_stopping_of(trainer), values.get("train/loss")
         mean = sum(self._seconds) / len(self._seconds)
         limit = trainer.max_epochs
@@ -180,9 +178,15 @@ class TrainingProgress(ProgressBar):
         self._advance(batch_idx)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the bar away, unless a training goes on with it."""
+        """Notes the best value, before a checkpoint is saved; only a training keeps the bar."""
         if trainer.state.fn != "fit":
             self._close()
+            return
+        watched, values = monitored(trainer), trainer.callback_metrics
+        if watched is not None and watched[0] in values and not trainer.sanity_checking:
+            value, best = float(values[watched[0]]), self._best
+            if is_better(value, None if best is None else best[0], watched[1]):
+                self._best = value, trainer.current_epoch
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Shows the test."""
