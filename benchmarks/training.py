@@ -20,6 +20,7 @@ from benchmarks.settings import Model, Settings
 from slifmr_pl.data.batches import TrainBatch, TrainBatches
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.module import SlifMrModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 
 CHECKED_STEPS = 4
 
@@ -155,8 +156,8 @@ class UnloggedModule(SlifMrModule):
         """Drops values."""
 
 
-class BenchmarkData(pl.LightningDataModule):
-    """What a Trainer needs: the model's inputs and batches.
+class BenchmarkData(RecommendationDataModule):
+    """What a Trainer needs: the model's inputs and batches, without the data they are of.
 
     Args:
         model_inputs: Graphs and features.
@@ -165,12 +166,19 @@ class BenchmarkData(pl.LightningDataModule):
 
     def __init__(self, model_inputs: ModelInputs, batches: Any) -> None:
         super().__init__()
-        self.model_inputs = model_inputs
+        self._inputs = model_inputs
         self.batches = batches
+
+    def setup(self, stage: str) -> None:
+        """All is there already."""
 
     def train_dataloader(self) -> Any:
         """The batches."""
         return self.batches
+
+    def val_dataloader(self) -> Any:
+        """Nothing is validated on."""
+        return []
 
 
 class FixedBatches:

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from jsonargparse import ArgumentError, ArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
@@ -12,7 +13,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from feature_extraction import FeatureStore
 from feature_extraction.extraction.extraction_config import ExtractionConfig
 from slifmr_pl.config.changed import changed_fields
-from slifmr_pl.config.plugins import resolve
+from slifmr_pl.config.files import load_named_plugins
+from slifmr_pl.config.plugins import find_class
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.features import (
@@ -32,8 +34,6 @@ from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 
 logger = logging.getLogger(__name__)
-
-DataModule = TypeVar("DataModule", bound=RecommendationDataModule)
 
 
 class SlifMrDataModule(RecommendationDataModule):
@@ -61,6 +61,7 @@ class SlifMrDataModule(RecommendationDataModule):
         self.format = format
         self.modalities = modalities or {}
         self.extraction = extraction
+        self._frames: RawData | None = None
         for name, source in self.modalities.items():
             source.check(name)
 
@@ -94,12 +95,12 @@ class SlifMrDataModule(RecommendationDataModule):
             TableError: A column is missing.
         """
         module = cls(root, **options)
-        module._raw = raw_data(interactions, items, kg, links, Path(root))
+        module._frames = raw_data(interactions, items, kg, links, Path(root))
         return module
 
     def tables(self) -> RawData:
-        """The tables of the data folder."""
-        return self._raw
+        """The tables of the data folder, or of the frames that were given in its place."""
+        return self._frames or read(self.root, self.format)
 
     def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
         """Features of each modality, extracted now unless they are cached."""
@@ -117,9 +118,7 @@ class SlifMrDataModule(RecommendationDataModule):
                 "trains on them",
                 *(store, store.name, store.name),
             )
-        inputs = super().build_inputs()
-        vars(self).pop("_raw", None)  # all of the files; what is needed of them is in rows now
-        return inputs
+        return super().build_inputs()
 
     def setup(self, stage: str) -> None:
         """Checks the encoders, and goes on as every data module."""
@@ -143,37 +142,43 @@ class SlifMrDataModule(RecommendationDataModule):
         if self.modalities or self.use_knowledge:
             super().prepare_data()
 
-    @cached_property
-    def _raw(self) -> RawData:
-        return read(self.root, self.format)
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """See `RecommendationDataModule.preparation`."""
+        return {
+            "format": self.format if isinstance(self.format, str) else self.format.settings,
+            **super().preparation,
+            "modalities": {name: asdict(source) for name, source in self.modalities.items()},
+        }
 
     @cached_property
     def stores(self) -> dict[str, FeatureStore]:
         """The feature store of each modality; extracted now, unless they are cached."""
-        return feature_stores(self._raw, self.modalities, self.cache / "features", self.extraction)
+        return feature_stores(self.raw, self.modalities, self.cache / "features", self.extraction)
 
 
 def data_module(
-    section: Mapping[str, Any],
-    *files: Path,
-    kind: type[DataModule] = SlifMrDataModule,  # type: ignore[assignment]
-    **changes: Any,
-) -> DataModule:
-    """The data module of a section `data`, checked as strictly as `fit` checks it.
+    configuration: Mapping[str, Any], file: Path | None = None, **changes: Any
+) -> RecommendationDataModule:
+    """The data module of a configuration, made of the class and as strictly as `fit` makes it.
+
+    The plug-ins that the configuration names are imported.
 
     Args:
-        section: Settings of `SlifMrDataModule`, or `class_path` and `init_args`.
-        files: Where it stands, for the error.
-        kind: What the class has to be, or to inherit from.
-        **changes: Settings that win over those of the section, such as `root`.
+        configuration: As `merged_configuration` or a run's `config.yaml` gives it; what matters is
+            below `data` and `plugins`.
+        file: Where it stands, for the error.
+        **changes: Settings that win over those of the section `data`, such as `root`.
 
     Raises:
-        ConfigError: A key or value is not understood, or the class is of no plug-in.
+        ConfigError: A key or value is not understood, or the class or a plug-in is not there.
     """
-    name, settings = class_and_settings(section, "data")
-    where = f"the section data{f' of {files[-1]}' if files else ''}"
+    load_named_plugins(configuration)
+    name, settings = class_and_settings(configuration.get("data"), "data")
+    where = f"the section data{'' if file is None else f' of {file}'}"
+    kind = find_class(name, RecommendationDataModule, where) if name else SlifMrDataModule
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(resolve(name, kind, where) if name else SlifMrDataModule, "data")
+    parser.add_class_arguments(kind, "data")
     try:
         config = parser.parse_object({"data": settings | changes})
     except ArgumentError as error:
@@ -181,7 +186,7 @@ def data_module(
             f"the data settings are not understood ({error})",
             expected="settings of this version of slifmr_pl",
             fix="mend the key or value",
-            path=files[-1] if files else None,
+            path=file,
         ) from error
-    data: DataModule = parser.instantiate_classes(config)["data"]
+    data: RecommendationDataModule = parser.instantiate(config)["data"]
     return data

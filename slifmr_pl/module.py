@@ -28,13 +28,13 @@ from slifmr_pl.losses.terms import LossData
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
 from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring
-from slifmr_pl.models.trainer import validation_sample
 from slifmr_pl.models.unused import unused_settings
 from slifmr_pl.nn.last_layer import messages_to_new_user
 from slifmr_pl.nn.network import Representations, SlifMrNetwork
 from slifmr_pl.nn.network_config import NetworkConfig
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.nn.self_loop import SelfLoop, SelfLoopConfig
+from slifmr_pl.recommendation_datamodule import data_module_of
 from slifmr_pl.regression.item_regression import RegressionFactors, append_regression
 from slifmr_pl.regression.view import RegressionView
 from slifmr_pl.regression.weight_search import best_weight
@@ -299,7 +299,7 @@ class SlifMrModule(RecommenderModule):
                 views.users,
                 views.items,
                 regression,
-                validation_sample(trainer),
+                data_module_of(trainer).validation_sample,
                 memory_budget_mb=self.memory_budget_mb,
             )
             # All processes rank the same users, but may round differently.

@@ -8,9 +8,11 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,7 @@ from slifmr_pl.data.dataset import (
     build_dataset,
     unused_of_split,
 )
-from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.features import FrozenFeatures, ModalitySource
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, perturbed
 from slifmr_pl.data.sampler import NegativeSampler, UniformSampler
@@ -69,12 +71,14 @@ def data_module_of(trainer: pl.Trainer) -> "RecommendationDataModule":
     """
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, RecommendationDataModule):
+        stage = "fit" if trainer.state.fn is None else trainer.state.fn.value
         raise ConfigError(
             "the Trainer has no data module"
             if data is None
             else f"the data module is a {type(data).__name__}",
-            expected="a RecommendationDataModule, which knows ids and parts of the data",
-            fix="use SlifMrDataModule, or derive your own from RecommendationDataModule",
+            expected="a RecommendationDataModule: ids, graphs and features besides the batches",
+            fix=f"call Trainer.{stage}(module, datamodule=SlifMrDataModule(…)), or derive your own "
+            "from RecommendationDataModule",
         )
     return data
 
@@ -111,11 +115,14 @@ class RecommendationDataModule(pl.LightningDataModule):
         seed: Seed of batches and negatives.
 
     Attributes:
-        root: Folder that the data are of, for errors.
+        root: Folder that the data are of, for errors, and that paths of pictures are relative to.
+        modalities: Sources of features that are read or computed, by modality; where `features`
+            gives them by itself, there are none.
         predict_request: What `predict` ranks for whom.
     """
 
     root = Path()
+    modalities: Mapping[str, ModalitySource] = MappingProxyType({})
 
     def __init__(
         self,
@@ -187,7 +194,7 @@ class RecommendationDataModule(pl.LightningDataModule):
 
     def dataset(self) -> RecommendationData:
         """The data set in rows, before it is perturbed; by default made of `tables`."""
-        return build_dataset(self.tables(), self.filters, self.split, self.use_knowledge)
+        return build_dataset(self.raw, self.filters, self.split, self.use_knowledge)
 
     def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
         """Features of the items by modality, row i of item i; by default none.
@@ -209,6 +216,25 @@ class RecommendationDataModule(pl.LightningDataModule):
         )
         return builder.build(self.data, self.features(self.data.items))
 
+    @property
+    def is_made_of_tables(self) -> bool:
+        """Whether the data set is what `tables` says, and not what an own `dataset` says."""
+        return type(self).dataset is RecommendationDataModule.dataset
+
+    @cached_property
+    def raw(self) -> RawData:
+        """What `tables` gives, kept until graphs are built of it."""
+        return self.tables()
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """The settings that decide what the data are, in plain types; `inspect` writes them."""
+        return {
+            "filters": asdict(self.filters),
+            "split": asdict(self.split),
+            "use_knowledge": self.use_knowledge,
+        }
+
     @cached_property
     def data(self) -> RecommendationData:
         """The data set in rows, perturbed where that is asked for."""
@@ -226,14 +252,17 @@ class RecommendationDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Makes data and graphs, once, and looks whether there is something to measure on."""
         if self._inputs is None:
+            logger.info("Reading the data: %r", self)
             logger.info("%s", self.data.summary)
             logger.info("Cache (data.cache_dir): %s", self.cache)
             for caution in self.data.summary.cautions:
                 rank_zero_only(logger.warning)("%s", caution)
+            logger.info("Preparing features and graphs")
             self._inputs = self.build_inputs()
             for reason, names in self.unused_settings().items():
                 rank_zero_warn(f"No effect: {', '.join(names)}, since {reason}.")
-            pa.default_memory_pool().release_unused()  # Arrow would keep the space of the files
+            vars(self).pop("raw", None)  # what is needed of the tables is in rows now
+            pa.default_memory_pool().release_unused()  # Arrow would keep their space
         parts: dict[str, Literal["valid", "test"]]
         parts = {"fit": "valid", "validate": "valid", "test": "test"}
         part = parts.get(stage)
@@ -331,14 +360,18 @@ class RecommendationDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> EvalBatches:
         """Users with their test items; what is masked is `test_masks`."""
-        valid = [self.data.valid] if self.test_masks == "train+valid" else []
-        known, test = [self.unperturbed.train, *valid], self.data.test
+        known, test = self.known_in_test(self.test_masks), self.data.test
         if self.test_items == "all":
             return self._evaluation(known, test)
         warm = np.unique(self.data.train.items)
         cold = ~np.isin(test.items, warm)
         relevant = Interactions(test.users[cold], test.items[cold])
         return self._evaluation(known, relevant, left_out=warm)
+
+    def known_in_test(self, masks: str) -> list[Interactions]:
+        """The parts of the data that `test` leaves out of the ranking with these `test_masks`."""
+        valid = [self.data.valid] if masks == "train+valid" else []
+        return [self.unperturbed.train, *valid]
 
     def predict_dataloader(self) -> EvalBatches:
         """The users of `predict_request`; by default all, and everything they know is masked."""

@@ -18,7 +18,6 @@ from slifmr_pl.data.selection import PredictRequest, allowed_items, read_rows
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.sparse.topk import TopK
 from slifmr_pl.models.base import RecommenderModule, catalogue_of
-from slifmr_pl.models.trainer import inputs_of
 from slifmr_pl.recommendation_datamodule import data_module_of
 
 FILE = "recommendations.parquet"
@@ -156,7 +155,7 @@ class RecommendationWriter(BasePredictionWriter):
 
 def _catalogue(trainer: pl.Trainer) -> Catalogue:
     """Raw ids of the data module's rows, before the model has them."""
-    catalogue = inputs_of(trainer).catalogue
+    catalogue = data_module_of(trainer).model_inputs.catalogue
     if catalogue is None:
         raise ConfigError(
             "the data module gives model inputs without a catalogue",

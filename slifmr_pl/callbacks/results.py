@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from slifmr_pl.recommendation_datamodule import data_module_of
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.run_folders import RESULT_FILES, Stage
@@ -43,14 +44,9 @@ class ResultTable(Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the test table."""
-        data = getattr(trainer, "datamodule", None)
-        competing = getattr(data, "test_items", "all")
-        self._print(
-            trainer,
-            "test",
-            getattr(data, "test_masks", "known"),
-            "All items" if competing == "all" else "Cold items alone",
-        )
+        data = data_module_of(trainer)
+        competing = "All items" if data.test_items == "all" else "Cold items alone"
+        self._print(trainer, "test", data.test_masks, competing)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation table; not inside `fit`, where the progress bar shows it."""
@@ -79,7 +75,7 @@ class ResultTable(Callback):
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "protocol": protocol,
             "masks": masks,
-            "data": data_record(getattr(trainer, "datamodule", None)),
+            "data": data_record(data_module_of(trainer)),
             "metrics": {
                 name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")
             },

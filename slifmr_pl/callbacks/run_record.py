@@ -16,6 +16,7 @@ from slifmr_pl.callbacks.graceful_stop import StoppedError
 from slifmr_pl.config import plugins
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.errors import StorageError
+from slifmr_pl.recommendation_datamodule import data_module_of
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state, without_home
@@ -47,7 +48,6 @@ class RunRecorder(Callback):
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero or folder is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        data = getattr(trainer, "datamodule", None)
         self._start = time.monotonic()
         self._record = {
             "started": _now(),
@@ -56,7 +56,7 @@ class RunRecorder(Callback):
             "model": class_path(type(pl_module)),
             "plugins": plugins.loaded(),
             "resumed_from": _relative(trainer.ckpt_path, Path(folder)),
-            "data": data_record(data),
+            "data": data_record(data_module_of(trainer)),
             "trainer": {
                 "accelerator": type(trainer.accelerator).__name__,
                 "processes": trainer.world_size,

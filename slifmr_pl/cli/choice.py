@@ -7,10 +7,8 @@ about the very model that is trained.
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,16 @@ import yaml
 from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl import models
-from slifmr_pl.checkpoints.format import STATE_KEY, read_checkpoint
+from slifmr_pl.checkpoints.format import read_checkpoint
+from slifmr_pl.checkpoints.settings import model_class
 from slifmr_pl.config import plugins
-from slifmr_pl.config.files import SECTIONS, merged_configuration, named_plugins, plugin_names
+from slifmr_pl.config.files import (
+    SECTIONS,
+    inline_configuration,
+    merged_configuration,
+    named_plugins,
+    plugin_names,
+)
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.config.presets import configuration
 from slifmr_pl.config.sections import class_and_settings, section_of
@@ -91,8 +96,7 @@ def choose(args: list[str], defaults: Mapping[str, type]) -> Choice:
         path = _checkpoint_in(given.rest)
         if section == "model" and path and not names and not given.has_model:
             choice.checkpoints[path] = read_checkpoint(path)
-            saved = saved_class(choice.checkpoints[path], path)
-            classes += [] if saved is None else [saved]
+            classes.append(model_class(choice.checkpoints[path], RecommenderModule, path))
         choice.classes[section] = chosen = classes[-1]
         others = dict.fromkeys([DEFAULTS[section], *classes])
         choice.passed_over[section] = [cls for cls in others if cls is not chosen]
@@ -110,9 +114,8 @@ class _Given:
     in_files: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
     in_flags: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
 
-    def add_file(self, file: Path) -> None:
-        """Notes what a configuration names."""
-        content = merged_configuration([file])
+    def add(self, content: Mapping[str, Any], file: Path | None) -> None:
+        """Notes what a configuration names; it stands in a file, or in the command line itself."""
         _refuse_baseline(content, file)
         self.packages += named_plugins(content)
         self.has_model |= bool(content.get("model"))
@@ -126,10 +129,11 @@ def _read(args: list[str]) -> _Given:
     for flag, value in _flags(args):
         section = flag.removeprefix("--").removesuffix(".class_path")
         given.has_config |= flag in ("--config", "-c")
-        if value is not None and flag in ("--config", "-c") and not value.startswith("{"):
-            file = configuration(value)
-            given.add_file(file)
-            given.rest += [flag, str(file)]
+        if value is not None and flag in ("--config", "-c"):
+            inline = inline_configuration(value)
+            file = None if inline is not None else configuration(value)
+            given.add(merged_configuration([file]) if file else inline or {}, file)
+            given.rest += [flag, str(file or value)]
         elif value is not None and flag.removesuffix("+") == "--plugins":
             given.packages += plugin_names(value)
         elif value is not None and section in SECTIONS and _is_class_name(value):
@@ -138,8 +142,8 @@ def _read(args: list[str]) -> _Given:
             _refuse_baseline_flag(flag)
             short = re.sub(r"^--(model|data)\.init_args\.", r"--\1.", flag)
             given.rest += [short] if value is None else [f"{short}={value}"]
-    for names in (*given.in_files.values(), *given.in_flags.values()):
-        given.packages += [package for name in names for package in _package_of(name)]
+    for names in given.in_flags.values():
+        given.packages += [package for name in names for package in plugins.package_of(name)]
     given.packages = list(dict.fromkeys(given.packages))
     return given
 
@@ -150,56 +154,10 @@ def find_class(name: str, section: str) -> type:
     Raises:
         ConfigError: If there is none.
     """
-    kind = _KINDS[section]
-    if "." in name:
-        return plugins.resolve(name, kind, section)
-    if section == "model" and name in models.__all__:
+    built_in = models.__all__ if section == "model" else []
+    if name in built_in:
         getattr(models, name)  # imports it
-    known = [cls for cls in _subclasses(kind) if _is_there(cls)]
-    named = {class_path(cls): cls for cls in known if cls.__name__ == name}
-    if len(named) == 1:
-        return next(iter(named.values()))
-    names = [cls.__name__ for cls in known] + (models.__all__ if section == "model" else [])
-    near = get_close_matches(name, names, n=1)
-    raise ConfigError(
-        f"{section} is {name}, and "
-        + (f"there are {' and '.join(named)}" if named else "no class of that name is imported"),
-        expected="package.module.Class, or the name alone of a class of this package or a plug-in",
-        fix=f"did you mean {near[0]}?"
-        if near and not named
-        else "name its module, or add --plugins PACKAGE",
-    )
-
-
-def saved_class(checkpoint: Mapping[str, Any], path: str) -> type | None:
-    """The class that a checkpoint names as its model's; None if it names none.
-
-    Raises:
-        ConfigError: If the class is of a package that is no plug-in; it is not imported.
-    """
-    name = checkpoint[STATE_KEY].get("model")
-    if not isinstance(name, str):
-        return None
-    return plugins.resolve(name, RecommenderModule, f"the checkpoint {path}")
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    below: list[type] = kind.__subclasses__()
-    for cls in below:
-        yield cls
-        yield from _subclasses(cls)
-
-
-def _is_there(cls: type) -> bool:
-    """Whether a class can be imported by its own path."""
-    return getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
-
-
-def _package_of(name: str) -> list[str]:
-    """The module of a class that the user names; to be named makes it a plug-in."""
-    module = name.rpartition(".")[0]
-    own = module.partition(".")[0] in (*plugins.OWN_PACKAGES, "__main__", "")
-    return [] if own else [module]
+    return plugins.find_class(name, _KINDS[section], section, built_in)
 
 
 def _checkpoint_in(args: list[str]) -> str | None:
@@ -240,8 +198,8 @@ def _is_class_name(value: str) -> bool:
     return all(part.isidentifier() for part in value.split(".")) and not Path(value).is_file()
 
 
-def _refuse_baseline(content: Mapping[str, Any], file: Path) -> None:
-    """Refuses a file of an older version with `baseline`, unless it says that there is none."""
+def _refuse_baseline(content: Mapping[str, Any], file: Path | None) -> None:
+    """Refuses `baseline`, a key of an older version, unless it says that there is none."""
     if content.get("baseline") is not None:
         name, settings = class_and_settings(content["baseline"], "baseline")
         new_name = f"slifmr_pl.models.{(name or 'Ease').rpartition('.')[2]}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from feature_extraction.pipes import STATUS, ends_quietly
 from slifmr_pl import __version__
 from slifmr_pl.cli.commands import GROUPS, module_name
-from slifmr_pl.cli.commands.arguments import add_plugins, load_plugins
+from slifmr_pl.cli.commands.arguments import plugins_parser
 from slifmr_pl.errors import StorageError, UserFacingError
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ SUBCOMMANDS = {
     "predict": "write the recommendations of a checkpoint for all users",
 }
 """The subcommands that are Lightning's."""
+
+_LIGHTNING = "slifmr_pl.cli.lightning"  # takes seconds to import
+_QUICK = ("-h", "--help", "--print_config")  # flags of commands that compute nothing
 
 
 def main(
@@ -80,6 +83,8 @@ def _run(
             + (f"; did you mean {near[0]}?" if near else "; slifmr --help lists all")
         )
     try:
+        if not (_LIGHTNING in sys.modules or any(word.startswith(_QUICK) for word in given)):
+            print("Loading libraries …", file=sys.stderr, flush=True)
         with _collector_paused():
             from slifmr_pl.cli.lightning import run
     except KeyboardInterrupt:
@@ -113,17 +118,22 @@ settings as a file. --version prints the version."""
 
 def _run_ours(name: str, args: list[str]) -> int:
     """Runs a command that is no subcommand of Lightning's."""
-    command = _command(name)
+    command, everywhere = _command(name), plugins_parser()
     parser = argparse.ArgumentParser(
         prog=f"slifmr {name}",
         description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
         allow_abbrev=False,
+        parents=[everywhere],
     )
     command.add_arguments(parser)
-    add_plugins(parser)
-    options = parser.parse_args(args)
+    everywhere.prog, everywhere.usage = parser.prog, parser.format_usage().partition(": ")[2]
+    named, rest = everywhere.parse_known_args(args)
+    options = parser.parse_args(rest)
     try:
-        load_plugins(options)
+        from slifmr_pl.config import plugins
+
+        plugins.load_from_here(named.plugins)
+        plugins.load_installed()
         status: int = command.run(options)
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -151,7 +161,7 @@ def _collector_paused() -> Iterator[None]:
     Looking through that million objects again and again, and once more at the end, would take
     a third of the time from the command to its first action.
     """
-    if "slifmr_pl.cli.lightning" in sys.modules or not gc.isenabled():
+    if _LIGHTNING in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()

@@ -5,14 +5,13 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
@@ -20,20 +19,24 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from slifmr_pl.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from slifmr_pl.callbacks.finite_losses import FiniteLosses
 from slifmr_pl.callbacks.graceful_stop import GracefulStop
+from slifmr_pl.callbacks.hyper_parameters import HyperParameters
+from slifmr_pl.callbacks.parameter_summary import ParameterSummary
 from slifmr_pl.callbacks.per_user import PerUserWriter
 from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
+from slifmr_pl.callbacks.training_progress import TrainingProgress
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
-from slifmr_pl.checkpoints.settings import RUN_TIME
-from slifmr_pl.cli.choice import Choice, choose, saved_class
+from slifmr_pl.checkpoints.settings import RUN_TIME, model_class
+from slifmr_pl.cli.choice import Choice, choose
 from slifmr_pl.cli.exit_status import exit_status
 from slifmr_pl.cli.logger_errors import logger_refusal
 from slifmr_pl.cli.parser import SettingsParser, parameters, refusal
 from slifmr_pl.config import plugins
 from slifmr_pl.config.bounds import MAX_SEED
-from slifmr_pl.config.parts import class_path, is_settings
+from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.parts import class_path
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
 from slifmr_pl.errors import ConfigError
@@ -42,6 +45,7 @@ from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
 from slifmr_pl.runs.run_folders import (
+    CONFIG_FILE,
     last_of_newest_run,
     last_path,
     new_run_folder,
@@ -74,6 +78,15 @@ REMARKS = (
     "Checkpoint directory .* exists and is not empty",  # what a resumed run goes on from
     "LightningCLI's args parameter is intended",
     ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
+)
+
+
+# Remarks of its log, which say nothing of this run or what `TrainingProgress` says, too.
+_NOT_SAID = (
+    "litlogger",
+    "TPU available",
+    "Skipping setting a default `ModelSummary`",
+    "`Trainer.fit` stopped",
 )
 
 
@@ -160,8 +173,9 @@ class SlifMrCLI(LightningCLI):
         """
         config = self.config[subcommand]
         path = str(config.ckpt_path)
-        chosen, saved_model = self.choice.classes["model"], saved_class(checkpoint, path)
-        if saved_model is not None and saved_model is not chosen:
+        chosen = self.choice.classes["model"]
+        saved_model = model_class(checkpoint, RecommenderModule, path)
+        if saved_model is not chosen:
             names = class_path(chosen), class_path(saved_model)
             raise ConfigError(
                 f"the model is {names[0]}, and {names[1]} in the checkpoint",
@@ -169,15 +183,16 @@ class SlifMrCLI(LightningCLI):
                 fix="give the config.yaml of its run, or train anew without --ckpt_path",
                 path=path,
             )
-        settings = checkpoint["hyper_parameters"]
+        every = flat(checkpoint["hyper_parameters"], whole_parts=True)
+        settings = {name: saved for name, saved in every.items() if name not in RUN_TIME}
         for name in plugins.class_paths(settings):
             plugins.resolve(name, object, f"the checkpoint {path}")
         defaults = self._parser(subcommand).get_defaults()
         followed: dict[str, Any] = {}
-        for name, saved in _leaves(settings).items():
+        for name, saved in settings.items():
             key = f"model.{name}"
             given = _plain(config.get(key))
-            if name in RUN_TIME or given == saved:
+            if given == saved:
                 continue
             if subcommand == "fit" or key not in config or given != _plain(defaults.get(key)):
                 raise ConfigError(
@@ -230,6 +245,7 @@ class SlifMrCLI(LightningCLI):
             callbacks = [
                 RunRecorder(config.seed_everything, self.command),
                 FiniteLosses(),
+                HyperParameters(),
                 GracefulStop(last),
                 config["early_stopping"],
                 config["checkpoint"],
@@ -237,8 +253,13 @@ class SlifMrCLI(LightningCLI):
             ]
         else:
             folder = run_folder(Path(config.ckpt_path))
-            settings |= {"logger": False, "enable_checkpointing": False}
+            settings |= {"logger": self._test_logger(folder), "enable_checkpointing": False}
             callbacks = [config["recommendations"], config["per_user"]]
+        own = [*_listed(settings["callbacks"]), *callbacks]
+        if settings["enable_progress_bar"] in (None, True) and not _any(own, ProgressBar):
+            callbacks.append(TrainingProgress())
+        if settings["enable_model_summary"] in (None, True) and not _any(own, ModelSummary):
+            callbacks.append(ParameterSummary())
         settings["default_root_dir"] = str(folder)
         settings["plugins"] = [*_listed(settings["plugins"]), AtomicCheckpointIO()]
         try:
@@ -247,6 +268,13 @@ class SlifMrCLI(LightningCLI):
             if self.subcommand == "fit" and is_first_process():
                 remove_unless_begun(folder)
             raise
+
+    def _test_logger(self, folder: Path) -> Logger | Literal[False]:
+        """TensorBoard of the run itself, where the run wrote there; it gets the test metrics."""
+        configured = self.config_init[self.subcommand].trainer.logger
+        if self.subcommand != "test" or configured not in (None, True):
+            return False
+        return TensorBoardLogger(str(folder), name="", version="", default_hp_metric=False)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; where another process is gone, says so and ends those that were started here.
@@ -275,7 +303,7 @@ class SlifMrCLI(LightningCLI):
         callback = self.trainer.checkpoint_callback
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             best = callback.best_model_path
-            config = run_folder(Path(best)) / "config.yaml"
+            config = run_folder(Path(best)) / CONFIG_FILE
             rank_zero_info(
                 f"\nBest checkpoint ({callback.monitor} {callback.best_model_score:.4f}): {best}\n"
                 f"Test it with\n  slifmr test --config {shlex.quote(str(config))} "
@@ -305,17 +333,6 @@ def run(
     return status.code
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted key; a part, with its class, is one."""
-    leaves: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and not is_settings(value):
-            leaves |= _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves[prefix + key] = value
-    return leaves
-
-
 def _plain(value: Any) -> Any:
     """A parsed setting as a checkpoint says it."""
     if isinstance(value, Namespace):
@@ -329,6 +346,10 @@ def _listed(configured: Any) -> list[Any]:
     return configured if isinstance(configured, list) else [configured]
 
 
+def _any(callbacks: list[Any], kind: type) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
+
+
 def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
     """CSV files in the run's folder, and TensorBoard's there or whatever is configured."""
     if configured is False:
@@ -339,9 +360,8 @@ def _loggers(folder: Path, configured: Any) -> list[Logger] | Literal[False]:
         "version": int(folder.name.removeprefix("version_")),
     }
     if configured in (None, True):
-        return [CSVLogger(**place), TensorBoardLogger(**place)]
-    more = configured if isinstance(configured, list) else [configured]
-    return [CSVLogger(**place), *more]
+        return [CSVLogger(**place), TensorBoardLogger(**place, default_hp_metric=False)]
+    return [CSVLogger(**place), *_listed(configured)]
 
 
 def _batch_seed(seed_everything: bool | int) -> int:
@@ -375,12 +395,15 @@ def _set_up_messages() -> None:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
+        lambda record: not any(remark in record.getMessage() for remark in _NOT_SAID)
     )
     # Said of what is saved; all checkpoints are read with weights_only.
     logging.getLogger("pytorch_lightning.trainer.connectors.checkpoint_connector").addFilter(
         lambda record: "`weights_only` was not set" not in record.getMessage()
     )
+    for name in ("pytorch_lightning", "lightning_fabric"):  # what they hold is no longer `stderr`
+        lightning = logging.getLogger(name)
+        lightning.handlers = [_StandardError() for _ in lightning.handlers[:1]]
     for name in ("slifmr_pl", "feature_extraction"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO if is_first_process() else logging.WARNING)

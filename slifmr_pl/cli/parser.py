@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from functools import cache
 from os import PathLike
 from typing import Any, NoReturn
 
@@ -52,6 +53,11 @@ class SettingsParser(LightningArgumentParser):
         named_text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         return named_text
 
+    def instantiate_classes(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Lightning calls `instantiate` by the name that jsonargparse had for it before 4.49."""
+        made: Namespace = self.instantiate(*args, **kwargs)
+        return made
+
     def _without_classes(self, content: str, choice: Choice, where: str) -> str:
         """The content with settings alone in each section.
 
@@ -84,7 +90,7 @@ class SettingsParser(LightningArgumentParser):
         own = None if name is None else find_class(name, section)
         if own is None or own is chosen:
             dests = [action.dest.split(".") for action in self._actions]
-            kept = {dest[1] for dest in dests if dest[0] == section and len(dest) > 1}
+            kept = frozenset(dest[1] for dest in dests if dest[0] == section and len(dest) > 1)
             others = choice.passed_over[section]
         else:
             kept = parameters(next(cls for cls in own.__mro__ if issubclass(chosen, cls)))
@@ -121,10 +127,11 @@ class SettingsParser(LightningArgumentParser):
         ) from ex
 
 
-def parameters(cls: type) -> set[str]:
+@cache
+def parameters(cls: type) -> frozenset[str]:
     """Arguments of a class's constructor, with those that it hands on to its parents."""
     names = ArgumentParser(exit_on_error=False).add_class_arguments(cls, "it")
-    return {name.split(".")[1] for name in names}
+    return frozenset(name.split(".")[1] for name in names)
 
 
 def refusal(error: ValueError) -> ConfigError | None:

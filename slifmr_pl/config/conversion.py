@@ -23,12 +23,20 @@ def plain(config: Any) -> dict[str, Any]:
     return values
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
+def flat(
+    values: Mapping[str, Any], prefix: str = "", *, whole_parts: bool = False
+) -> dict[str, Any]:
+    """Nested settings by dotted key.
+
+    Args:
+        values: Settings.
+        prefix: Of all keys.
+        whole_parts: Whether a part, its class with its arguments, stays in one piece.
+    """
     result: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and not (whole_parts and is_settings(value)):
+            result |= flat(value, f"{prefix}{key}.", whole_parts=whole_parts)
         else:
             result[prefix + key] = value
     return result

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from slifmr_pl.config.plugins import load_from_here, package_of
 from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
 
@@ -30,17 +31,12 @@ def merged_configuration(
     whole: dict[str, Any] = {}
     for file in files:
         try:
-            content = yaml.safe_load(file.read_text("utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError(f"a {type(content).__name__}")
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"the configuration cannot be read ({_reason(error)})",
-                expected="a YAML file as `fit --config` takes it",
-                fix="check the path and the file",
-                path=file,
-            ) from error
-        whole = _merged(whole, content)
+            whole = _merged(whole, yaml_file(file))
+        except (OSError, ValueError) as error:
+            raise _unreadable(error, file) from error
+        except ConfigError as error:
+            error.path = file
+            raise
     for key, value in (settings or {}).items():
         nested = value
         for name in reversed(key.split(".")):
@@ -49,9 +45,50 @@ def merged_configuration(
     return whole
 
 
+def yaml_file(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It holds something else; the message says what, and where.
+    """
+    content = _parsed(path.read_text("utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is empty" if content is None else f"it is a {type(content).__name__}")
+    return content
+
+
+def inline_configuration(text: str) -> dict[str, Any] | None:
+    """A configuration that is written where its file could be named; None of a name.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        content = None if Path(text).is_file() else _parsed(text)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from error
+    return content if isinstance(content, dict) else None
+
+
+def load_named_plugins(content: Mapping[str, Any]) -> None:
+    """Imports the plug-ins that a configuration names; they may lie in the current folder.
+
+    Raises:
+        ConfigError: If one cannot be imported.
+    """
+    load_from_here(named_plugins(content))
+
+
 def named_plugins(content: Mapping[str, Any]) -> list[str]:
-    """The packages that a configuration names below `plugins`."""
-    return plugin_names(content.get("plugins") or [])
+    """The packages that a configuration names: below `plugins`, and by the classes of its sections.
+
+    Raises:
+        ConfigError: A section is none.
+    """
+    classes = [class_and_settings(content.get(section), section)[0] for section in SECTIONS]
+    packages = [package for name in classes if name for package in package_of(name)]
+    return [*plugin_names(content.get("plugins") or []), *packages]
 
 
 def plugin_names(value: Any) -> list[str]:
@@ -71,32 +108,23 @@ def plugin_names(value: Any) -> list[str]:
     return [name.strip(" '\"") for name in value if name.strip(" '\"")]
 
 
-def read_data_settings(
-    files: Sequence[Path], settings: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The section `data` of what some configurations say together.
-
-    Args:
-        files: Configurations.
-        settings: Single settings by dotted key, of any section.
-
-    Raises:
-        ConfigError: A file is missing or no configuration.
-    """
-    section = merged_configuration(files, settings).get("data")
+def _parsed(text: str) -> Any:
     try:
-        class_path, values = class_and_settings(section, "data")
-    except ConfigError as error:
-        error.path = files[-1] if files else None
-        raise
-    return section_of(class_path, values)
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        place = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise ValueError(f"{error.problem or 'it is no YAML'}{place}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
-def _reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return f"{type(error).__name__}: {error}"
-    return f"{getattr(error, 'problem', None) or 'it is no YAML'}, line {mark.line + 1}"
+def _unreadable(error: Exception, file: Path | None = None) -> ConfigError:
+    return ConfigError(
+        f"the configuration cannot be read ({error})",
+        expected="a YAML file as `fit --config` takes it",
+        fix="check the path and the file",
+        path=file,
+    )
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

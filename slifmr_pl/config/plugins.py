@@ -11,7 +11,8 @@ that are imported already. Nothing else is ever imported for a file's sake.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
@@ -123,6 +124,46 @@ def resolve(class_path: str, kind: type[Kind], where: str) -> type[Kind]:
     return named
 
 
+def find_class(
+    name: str, kind: type[Kind], where: str, built_in: Collection[str] = ()
+) -> type[Kind]:
+    """The class that a user names, by its path, or by its name alone where it is imported.
+
+    Args:
+        name: `package.module.Class` or `Class`.
+        kind: What it has to be a subclass of.
+        where: Where the name stands, for errors.
+        built_in: Names that are there, too, and imported by whoever asks for them.
+
+    Raises:
+        ConfigError: If there is none, or if there are several.
+    """
+    if "." in name:
+        return resolve(name, kind, where)
+    known = [cls for cls in _subclasses(kind) if _is_there(cls)]
+    named = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in known if cls.__name__ == name}
+    if len(named) == 1:
+        return next(iter(named.values()))
+    near = get_close_matches(name, [cls.__name__ for cls in known] + list(built_in), n=1)
+    raise ConfigError(
+        f"{where} is {name}, and "
+        + (f"there are {' and '.join(named)}" if named else "no class of that name is imported"),
+        expected=", ".join(
+            [*built_in, "the name of a class of a plug-in, or package.module.Class"]
+        ),
+        fix=f"did you mean {near[0]}?"
+        if near and not named
+        else "name its module, or add --plugins PACKAGE",
+    )
+
+
+def package_of(name: str) -> list[str]:
+    """The module of a class that the user names; to be named makes it a plug-in."""
+    module = name.rpartition(".")[0]
+    own = module.partition(".")[0] in (*OWN_PACKAGES, "__main__", "")
+    return [] if own else [module]
+
+
 def class_paths(settings: Any) -> list[str]:
     """All classes that nested settings name by `class_path`, each once."""
     paths: dict[str, None] = {}
@@ -135,6 +176,18 @@ def class_paths(settings: Any) -> list[str]:
         for entry in settings:
             paths |= dict.fromkeys(class_paths(entry))
     return list(paths)
+
+
+def _subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
+    below: list[type[Kind]] = kind.__subclasses__()
+    for cls in below:
+        yield cls
+        yield from _subclasses(cls)
+
+
+def _is_there(cls: type) -> bool:
+    """Whether a class can be imported by its own path."""
+    return getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
 
 
 def _require_plugin(module: str, class_path: str, where: str) -> None:

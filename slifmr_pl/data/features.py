@@ -167,7 +167,8 @@ def feature_stores(
         if source.store is not None:
             opened[name] = FeatureStore.open(Path(_located(source.store, raw.root)))
         else:
-            jobs[name] = _inputs(raw, name, source), source.spec(name, raw.root)
+            spec = source.spec(name, raw.root)
+            jobs[name] = _inputs(raw, name, source, spec.reads), spec
     for name, (inputs, spec) in jobs.items():
         opened[name] = extract(inputs, spec, cache, name=name, config=extraction)
     return {name: opened[name] for name in modalities}
@@ -268,8 +269,7 @@ def _located(name: str, root: Path) -> str | Path:
     return root / name if (root / name).is_dir() else name
 
 
-def _inputs(raw: RawData, name: str, source: ModalitySource) -> ItemInputs:
-    reads = source.spec(name, raw.root).reads
+def _inputs(raw: RawData, name: str, source: ModalitySource, reads: RawModality) -> ItemInputs:
     if raw.items is None:
         raise DataError(
             f"data.modalities.{name} reads the item table, and there is none",

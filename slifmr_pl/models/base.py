@@ -59,8 +59,9 @@ from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
 from slifmr_pl.models.monitors import check_monitors
 from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
-from slifmr_pl.models.trainer import check_hardware, check_training, inputs_of
+from slifmr_pl.models.trainer import check_hardware, check_training
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
+from slifmr_pl.recommendation_datamodule import data_module_of
 
 
 class RecommenderModule(Part, RankingModule):
@@ -244,7 +245,7 @@ class RecommenderModule(Part, RankingModule):
                 fix=f"implement one of them in {kind.__name__}",
             )
         check_hardware(self.trainer)
-        self.connect(inputs_of(self.trainer))
+        self.connect(data_module_of(self.trainer).model_inputs)
 
     def connect(self, inputs: ModelInputs) -> None:
         """Builds the model for the data; one that is built already is checked against them.
@@ -397,13 +398,20 @@ class RecommenderModule(Part, RankingModule):
     def log_epoch(self, values: Mapping[str, float]) -> None:
         """Writes values of an epoch before any checkpoint says that the epoch is over.
 
-        Lightning's loggers would get them after the checkpoints, and a kill in between would lose
-        them: no resumed run computes them again.
+        With them goes the learning rate. Lightning's loggers would get them after the checkpoints,
+        and a kill in between would lose them: no resumed run computes them again.
         """
         self.log_dict(dict(values), logger=False)
+        logged = {**values, **self._learning_rates(), "epoch": self.current_epoch}
         for logger in self.loggers if values else ():
-            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
+            logger.log_metrics(logged, step=self.global_step - 1)
             logger.save()
+
+    def _learning_rates(self) -> dict[str, float]:
+        """That of each group of parameters, the first without a number."""
+        groups = [group for one in self.trainer.optimizers for group in one.param_groups]
+        names = ["learning_rate", *(f"learning_rate/{n}" for n in range(1, len(groups)))]
+        return {name: float(group["lr"]) for name, group in zip(names, groups, strict=False)}
 
     # Checkpoints
 
@@ -530,7 +538,7 @@ def catalogue_of(module: RecommenderModule, path: str | Path | None = None) -> C
     if catalogue is None:
         raise CheckpointError(
             "the model has no raw ids",
-            expected="a model that was trained with a SlifMrDataModule",
+            expected="a model that was trained with a RecommendationDataModule, which knows ids",
             fix="train with `slifmr fit`",
             path=path,
         )

@@ -19,7 +19,7 @@ from slifmr_pl.metrics.full_ranking import ItemRanking, rank_scores
 from slifmr_pl.metrics.metric import RankingMetric, check_metrics
 from slifmr_pl.metrics.metric_inputs import MetricInputs
 from slifmr_pl.metrics.ranking_metrics import RankingMetrics
-from slifmr_pl.models.trainer import inputs_of
+from slifmr_pl.recommendation_datamodule import data_module_of
 
 _BYTES_A_SCORE = 8  # the float32 that a model gives, and its copy without known items
 
@@ -218,7 +218,7 @@ class RankingModule(pl.LightningModule):
 
     def _open_metrics(self, stage: str) -> None:
         """Makes the metrics for the data at hand, or begins anew with those that are there."""
-        inputs = inputs_of(self.trainer)
+        inputs = data_module_of(self.trainer).model_inputs
         there = self.metrics.get(stage)
         if (
             there is not None

@@ -1,36 +1,11 @@
-"""What a model asks of its Trainer: data, and hardware that it can compute on."""
-
-from collections.abc import Iterable
+"""What a model asks of its Trainer: hardware that it can compute on."""
 
 import pytorch_lightning as pl
 
 from slifmr_pl.config.bounds import is_number, require, require_counts
-from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.errors import ConfigError
-from slifmr_pl.graphs.model_inputs import ModelInputs
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-
-
-def inputs_of(trainer: pl.Trainer) -> ModelInputs:
-    """Graphs and features of a trainer's data module.
-
-    Raises:
-        ConfigError: If it has none.
-    """
-    data = getattr(trainer, "datamodule", None)
-    inputs = getattr(data, "model_inputs", None)
-    if not isinstance(inputs, ModelInputs):
-        name = "the Trainer has no data module"
-        if data is not None:
-            name = f"the data module is a {type(data).__name__} without model_inputs"
-        stage = "fit" if trainer.state.fn is None else trainer.state.fn.value
-        raise ConfigError(
-            name,
-            expected="a RecommendationDataModule: graphs and features besides the batches",
-            fix=f"call Trainer.{stage}(module, datamodule=SlifMrDataModule(…))",
-        )
-    return inputs
 
 
 def check_hardware(trainer: pl.Trainer) -> None:
@@ -86,20 +61,3 @@ def check_training(trainer: pl.Trainer) -> None:
             expected="a validation that measures it",
             fix="leave limit_val_batches out",
         )
-
-
-def validation_sample(trainer: pl.Trainer) -> Iterable[EvalBatch]:
-    """The users to choose for, of the trainer's data module.
-
-    Raises:
-        ConfigError: If it has none.
-    """
-    data = trainer.datamodule  # type: ignore[attr-defined]  # of one that has a data module
-    sample: Iterable[EvalBatch] | None = getattr(data, "validation_sample", None)
-    if sample is None:
-        raise ConfigError(
-            f"the data module is a {type(data).__name__} without validation_sample",
-            expected="users to choose the regression's weight for",
-            fix="set network.regression.weight, or use a RecommendationDataModule",
-        )
-    return sample

@@ -15,11 +15,10 @@ from slifmr_pl.runs.reading import (
     read_settings,
     require_folder,
 )
+from slifmr_pl.runs.run_folders import CONFIG_FILE, METRICS_FILE, RECORD_FILE
 
 Part = TypeVar("Part")
 Series = tuple[list[float], list[float]]
-
-METRICS_FILE = "metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def read_run(folder: Path) -> Run:
     if settings is None and record is None and evaluation is None and history is None:
         raise RunError(
             "the folder holds nothing of a run",
-            expected="config.yaml, run.json, metrics.csv: the folder that `fit` made",
+            expected=f"{CONFIG_FILE}, {RECORD_FILE}, {METRICS_FILE}: the folder that `fit` made",
             fix="give RUN/version_N, not the folder above it",
             path=folder,
         )

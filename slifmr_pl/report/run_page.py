@@ -14,28 +14,37 @@ from slifmr_pl.report.run import Run, reason
 from slifmr_pl.report.trained import TrainedRun, load_trained
 from slifmr_pl.report.training import rebuilds, self_loop, training
 from slifmr_pl.report.users import by_activity, by_popularity, sample_users
+from slifmr_pl.runs.run_folders import CONFIG_FILE, RECORD_FILE
+from slifmr_pl.runs.time_left import Countdown
 
 
-def as_page(run: Run, root: Path | None = None) -> Html:
+def as_page(
+    run: Run, root: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> Html:
     """The page; what is missing is said where it would be.
 
     Args:
         run: What was left behind.
         root: Where the data folder is now; None where the configuration says.
+        say: Is told what is done, and how much is left.
     """
     trained, why = None, ""
+    say("Reading the data and the best checkpoint")
     try:
         trained = load_trained(run, root)
     except UserFacingError as error:
         why = reason(error)
 
-    def of_trained(section: Callable[[TrainedRun], Html]) -> Html:
-        return note("Cannot be shown: ", why) if trained is None else section(trained)
+    def of_trained(section: Callable[[TrainedRun], Html]) -> Callable[[], Html]:
+        return lambda: note("Cannot be shown: ", why) if trained is None else section(trained)
 
-    sections = [Section("Result", _result(run)), Section("Training", training(run))]
+    parts: dict[str, Callable[[], Html]] = {
+        "Result": lambda: _result(run),
+        "Training": lambda: training(run),
+    }
     absent = []
     if rebuilds(run.history):
-        sections.append(Section("The self-loop", self_loop(run, trained)))
+        parts["The self-loop"] = lambda: self_loop(run, trained)
     else:
         absent.append("The self-loop: no correlation graph was built.")
     for title, section, applies, otherwise in (
@@ -53,18 +62,22 @@ def as_page(run: Run, root: Path | None = None) -> Html:
         ),
     ):
         if trained is None or applies(trained):
-            sections.append(Section(title, of_trained(section)))
+            parts[title] = of_trained(section)
         else:
             absent.append(f"{title}: {otherwise}")
-    sections += [
-        Section("Users by activity", of_trained(lambda there: by_activity(run, there))),
-        Section("Items by popularity", of_trained(by_popularity)),
-        Section("Users and their recommendations", of_trained(sample_users)),
-        Section("Data", of_trained(_data)),
-        Section("Settings, and how to reproduce", _settings(run)),
-    ]
+    parts |= {
+        "Users by activity": of_trained(lambda there: by_activity(run, there)),
+        "Items by popularity": of_trained(by_popularity),
+        "Users and their recommendations": of_trained(sample_users),
+        "Data": of_trained(_data),
+        "Settings, and how to reproduce": lambda: _settings(run),
+    }
     if absent:
-        sections.append(Section("Left out", concatenated(paragraph(one) for one in absent)))
+        parts["Left out"] = lambda: concatenated(paragraph(one) for one in absent)
+    sections, countdown = [], Countdown(len(parts))
+    for title, make in parts.items():
+        sections.append(Section(title, make()))
+        say(f"{countdown.done()}  {title}")
     name = "" if trained is None else f"{type(trained.module).__name__}, "
     return page(f"Run {run.name}", name + _lead(run), sections)
 
@@ -111,27 +124,24 @@ def _result(run: Run) -> Html:
 
 
 def _data(trained: TrainedRun) -> Html:
-    findings = trained.findings
-    if findings is None:
-        return paragraph("The data come from a data module of your own, not from a data folder.")
-    return concatenated([sizes_section(findings), notes_section(findings)])
+    return concatenated([sizes_section(trained.findings), notes_section(trained.findings)])
 
 
 def _settings(run: Run) -> Html:
     commands = [
         f"slifmr reproduce {run.folder}  # train again, compare every number",
-        f"slifmr fit --config {run.folder / 'config.yaml'}",
+        f"slifmr fit --config {run.folder / CONFIG_FILE}",
     ]
     record = run.record or {}
     if record.get("best"):
         commands.append(
-            f"slifmr test --config {run.folder / 'config.yaml'} "
+            f"slifmr test --config {run.folder / CONFIG_FILE} "
             f"--ckpt_path {run.folder / record['best']['checkpoint']}"
         )
     parts = [code("\n".join(commands))]
     if run.settings is not None:
         text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
-        parts.append(details("All settings (config.yaml)", code(text)))
+        parts.append(details(f"All settings ({CONFIG_FILE})", code(text)))
     else:
         parts.append(note("The settings are missing: ", run.missing["settings"]))
     if run.record is not None:
@@ -141,7 +151,7 @@ def _settings(run: Run) -> Html:
             if run.record.get(key) is not None
         }
         text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
-        parts.append(details("Versions, hardware, code and data (run.json)", code(text)))
+        parts.append(details(f"Versions, hardware, code and data ({RECORD_FILE})", code(text)))
     else:
         parts.append(note("The record is missing: ", run.missing["record"]))
     return concatenated(parts)

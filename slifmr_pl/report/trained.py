@@ -12,18 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.fingerprints import part_fingerprints
 from slifmr_pl.data.interactions import UserItems
-from slifmr_pl.datamodule import SlifMrDataModule, data_module
 from slifmr_pl.errors import RunError
 from slifmr_pl.models.base import RecommenderModule, load_model
-from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.report.html.item_cards import ItemCards
 from slifmr_pl.report.inspection.inspect import Inspection, inspect
 from slifmr_pl.report.run import Run
-from slifmr_pl.runs.run_folders import CONFIG_FILE
+from slifmr_pl.runs.run_data import run_data
 
 Integers = npt.NDArray[np.int64]
 LIST = 20  # items of a recommendation that are counted
@@ -37,16 +34,18 @@ class TrainedRun:
     Attributes:
         module: With the graphs that its metric was measured with.
         data: Users, items, parts and triples, as they were trained on.
-        findings: What the data folder holds; None where the data are of a data module of one's own.
+        findings: What was found in the data as they are, before the run made them worse.
         cards: Titles and pictures of the items.
         masks: Which known items the test left out of the ranking.
+        known: These items, of each user.
     """
 
     module: RecommenderModule
     data: RecommendationData
-    findings: Inspection | None
+    findings: Inspection
     cards: ItemCards
     masks: str
+    known: UserItems
 
     @cached_property
     def views(self) -> dict[str, Tensor]:
@@ -57,14 +56,12 @@ class TrainedRun:
     @cached_property
     def lists(self) -> Integers:
         """The items ranked best for each user, as in the test: int64 [U, k], -1 where none."""
-        data = self.data
-        parts = [data.train, *([data.valid] if self.masks == "train+valid" else [])]
-        known = UserItems.of(len(data.users), *parts)
+        n_users = len(self.data.users)
         ranker = self.module.ranker(LIST)
         lists = []
-        for start in range(0, len(data.users), _USERS):
-            users = np.arange(start, min(start + _USERS, len(data.users)))
-            rows = map(torch.from_numpy, (users, *known.select(users)))
+        for start in range(0, n_users, _USERS):
+            users = np.arange(start, min(start + _USERS, n_users))
+            rows = map(torch.from_numpy, (users, *self.known.select(users)))
             lists.append(ranker.recommend(*rows).indices)
         result: Integers = torch.cat(lists).numpy()
         return result
@@ -91,7 +88,7 @@ class TrainedRun:
 
 
 def load_trained(run: Run, root: Path | None) -> TrainedRun:
-    """Loads the best checkpoint of a run and the data folder it names.
+    """Loads the best checkpoint of a run and its data.
 
     Args:
         run: With settings and record.
@@ -107,29 +104,9 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             fix="train further, or take another run",
             path=run.folder,
         )
-    section = run.settings.get("data") or {}
-    settings = class_and_settings(section, "data")[1]
-    folder = Path(root or settings.get("root") or "")
-    in_folder = "root" in settings or root is not None  # a data module of one's own may need none
-    if in_folder and not folder.is_dir():
-        raise RunError(
-            "the run's data folder is not there",
-            expected="the data that the run was trained on",
-            fix="give its folder with --data.root PATH",
-            path=folder,
-        )
+    datamodule = run_data(run.settings, run.folder, root)
     module = load_model(run.folder / run.record["best"]["checkpoint"])
-    datamodule = data_module(
-        section,
-        run.folder / CONFIG_FILE,
-        kind=RecommendationDataModule,
-        **({"root": str(folder)} if in_folder else {}),
-    )
-    findings = None
-    if isinstance(datamodule, SlifMrDataModule):
-        findings, data = inspect(datamodule)
-    else:
-        data = datamodule.dataset()
+    findings, data = inspect(datamodule).findings, datamodule.data
     recorded = (run.record["data"] or {}).get("parts")
     present = part_fingerprints(data)
     if recorded != present:
@@ -138,8 +115,14 @@ def load_trained(run: Run, root: Path | None) -> TrainedRun:
             f"the data have changed since the training: {', '.join(changed)}",
             expected="the data that the run was trained on",
             fix="restore them, or give their folder with --data.root PATH",
-            path=folder,
+            path=datamodule.root,
         )
-    cards = ItemCards(data.items, data.item_table, folder)
     masks = datamodule.test_masks if run.evaluation is None else run.evaluation.masks
-    return TrainedRun(module, data, findings, cards, masks)
+    return TrainedRun(
+        module,
+        data,
+        findings,
+        ItemCards(data.items, data.item_table, datamodule.root),
+        masks,
+        UserItems.of(len(data.users), *datamodule.known_in_test(masks)),
+    )

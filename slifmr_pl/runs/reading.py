@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from slifmr_pl.config.files import yaml_file
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.run_folders import CONFIG_FILE, RECORD_FILE, RESULT_FILES, USERS_FILES, Stage
 
@@ -101,7 +101,7 @@ def read_result(folder: Path, stage: Stage) -> dict[str, Any]:
             raise ValueError("it does not say on which data")
         return result
 
-    expected = "a result of this version, measured with a SlifMrDataModule"
+    expected = "a result of this version, measured with a RecommendationDataModule"
     return _read(folder / RESULT_FILES[stage], parse, expected, _TEST_AGAIN[stage])
 
 
@@ -125,15 +125,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: It is missing or damaged.
     """
-
-    def parse(path: Path) -> dict[str, Any]:
-        settings = yaml.safe_load(path.read_text("utf-8"))
-        if not isinstance(settings, dict):
-            raise ValueError(f"it is a {type(settings).__name__}")
-        return settings
-
     fix = "restore the file, or take another run"
-    return _read(folder / CONFIG_FILE, parse, "settings that `fit` saved", fix)
+    return _read(folder / CONFIG_FILE, yaml_file, "settings that `fit` saved", fix)
 
 
 def require_folder(folder: Path) -> None:
@@ -164,7 +157,7 @@ def _read(path: Path, parse: Callable[[Path], Content], expected: str, fix: str)
         )
     try:
         return parse(path)
-    except (OSError, ValueError, yaml.YAMLError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise RunError(
             f"{path.name} cannot be read: {error}", expected=expected, fix=fix, path=path
         ) from error

@@ -20,8 +20,6 @@ A model that gives scores alone has nothing to index. In place of the embeddings
 | `recommendations.parquet` | user_id, item_id, rank, score: the `top_k` best unseen items of each user |
 """  # noqa: E501  # a table
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,8 @@ import torch
 from safetensors.torch import save
 
 from slifmr_pl.config.parts import class_path
+from slifmr_pl.data.formats.new_folder import new_folder, require_free
 from slifmr_pl.data.vocabulary import Vocabulary
-from slifmr_pl.errors import ConfigError, StorageError
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ranking_module import require_vectors
 from slifmr_pl.runs.atomic_files import write_json
@@ -65,26 +63,18 @@ def export(
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or holds no raw ids.
-        ConfigError: If the folder holds something, an optional package is missing, or a model
-            without vectors is to be indexed.
+        DataError: If the folder holds something.
+        ConfigError: If an optional package is missing, or a model without vectors is to be indexed.
         StorageError: If the folder or the disk does not take it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
-            "the export would overwrite what is there",
-            expected="a new or empty folder",
-            fix="choose another folder, or remove this one",
-            path=out,
-        )
+    require_free(out)
     module = load_model(checkpoint)
     for wanted, name in ((onnx, "an ONNX file"), (faiss, "a faiss index")):
         if wanted:
             require_vectors(module, name)
     recommender = Recommender(module, catalogue_of(module, checkpoint))
     assert module.inputs is not None
-    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(out) as folder:
         catalogue = recommender.catalogue
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -96,33 +86,18 @@ def export(
             "vocabulary_fingerprint": module.inputs.vocabulary,
         }
         if module.gives_vectors:
-            manifest |= _write_vectors(recommender, module, partial)
+            manifest |= _write_vectors(recommender, module, folder)
         else:
-            manifest |= _write_lists(recommender, module.top_k, partial)
+            manifest |= _write_lists(recommender, module.top_k, folder)
         if onnx:
             vectors = recommender.user_embeddings, recommender.item_embeddings
-            manifest["onnx"] = write_tower(*vectors, partial / "scoring.onnx")
+            manifest["onnx"] = write_tower(*vectors, folder / "scoring.onnx")
         if faiss:
             vectors = recommender.user_embeddings, recommender.item_embeddings
-            manifest["faiss"] = write_index(*vectors, partial / "items.faiss")
-        write_json(partial / "manifest.json", manifest)
+            manifest["faiss"] = write_index(*vectors, folder / "items.faiss")
+        write_json(folder / "manifest.json", manifest)
         card = model_card(module, checkpoint, manifest)
-        (partial / "README.md").write_text(card, encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except (OSError, StorageError) as error:
-        reason = error.strerror or error if isinstance(error, OSError) else error.found
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StorageError(
-            f"the export cannot be written ({reason})",
-            expected="a folder with enough space that this user may write to",
-            fix="free space or choose another folder; nothing of this attempt is left there",
-            path=out,
-        ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return manifest
 
 

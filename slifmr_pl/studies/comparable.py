@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slifmr_pl.config.conversion import flat
+from slifmr_pl.config.files import SECTIONS
+from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.errors import RunError
 from slifmr_pl.runs.reading import Evaluation
 
@@ -25,6 +27,9 @@ _OF_A_RUN = (
     "recommendations",
     "per_user",
 )
+
+
+_DEFAULTS = {"model": "SlifMrModule", "data": "SlifMrDataModule"}  # where a run names no class
 
 
 @dataclass(frozen=True)
@@ -133,26 +138,27 @@ def require_one_configuration(group: Group) -> None:
 
 def model_name(settings: Mapping[str, Any] | None) -> str:
     """The class of the model that a run's settings name, without its package."""
-    return _model(settings or {})[0].rpartition(".")[2]
+    return _class_and_settings(settings or {}, "model")[0]
 
 
-def _model(settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Class and arguments of the model."""
-    baseline = settings.get("baseline")  # of runs before models were chosen by `model`
-    model = baseline or settings.get("model") or {}
-    if isinstance(model, str):
-        return model, {}
-    if "class_path" in model:
-        return model["class_path"], model.get("init_args") or {}
-    return "slifmr_pl.module.SlifMrModule", model
+def _class_and_settings(settings: Mapping[str, Any], section: str) -> tuple[str, dict[str, Any]]:
+    """What a run says of its model or of its data: the class, without its package, and settings."""
+    said = settings.get(section)
+    if section == "model":
+        said = settings.get("baseline") or said  # of runs before models were chosen by `model`
+    name, values = class_and_settings(said, section)
+    return (name or _DEFAULTS[section]).rpartition(".")[2], values
 
 
 def _flat_settings(run: Evaluation) -> dict[str, Any]:
-    """Settings by dotted key: `model` is the class of the model, `model.NAME` its arguments."""
+    """Settings by dotted key: `model` and `data` are classes, `model.NAME` an argument of one."""
     settings = run.settings or {}
-    rest = {key: value for key, value in settings.items() if key not in ("model", "baseline")}
-    arguments = flat(_model(settings)[1], "model.")
-    return {"model": model_name(settings), **arguments, **flat(rest)}
+    sections = {section: _class_and_settings(settings, section) for section in SECTIONS}
+    rest = {key: value for key, value in settings.items() if key not in (*SECTIONS, "baseline")}
+    result: dict[str, Any] = {section: name for section, (name, _) in sections.items()}
+    for section, (_, values) in sections.items():
+        result |= flat(values, f"{section}.")
+    return result | flat(rest)
 
 
 def _changed(first: Evaluation, other: Evaluation) -> list[tuple[str, Any, Any]]:

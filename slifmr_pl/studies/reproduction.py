@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slifmr_pl.config.conversion import flat
-from slifmr_pl.config.sections import class_and_settings
-from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import RunError
-from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.data_record import data_record
 from slifmr_pl.runs.environment import environment, git_state
 from slifmr_pl.runs.reading import read_record, read_result, read_settings
-from slifmr_pl.runs.run_folders import CONFIG_FILE
+from slifmr_pl.runs.run_data import run_data
+from slifmr_pl.runs.run_folders import CONFIG_FILE, RESULT_FILES
 from slifmr_pl.studies.runs import exit_status, start
 
 Verdict = Literal["bit-equal", "within tolerance", "differs"]
@@ -79,7 +77,7 @@ def read_recorded_run(folder: Path) -> RecordedRun:
     tested, best = Path(result["checkpoint"] or ""), Path(record["best"]["checkpoint"])
     if tested.name != best.name:
         raise RunError(
-            f"test.json is of the checkpoint {tested.name or 'of no checkpoint'}",
+            f"{RESULT_FILES['test']} is of the checkpoint {tested.name or 'of no checkpoint'}",
             expected=f"the best checkpoint, {best.name}",
             fix="test the best checkpoint of the run again",
             path=folder,
@@ -107,25 +105,12 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
         root: Where its data folder is now; None where the configuration says.
 
     Raises:
-        RunError: The folder is missing or its content has changed.
-        UserFacingError: The folder cannot be read with the run's configuration.
+        RunError: They are missing or have changed.
+        UserFacingError: They cannot be read with the run's configuration.
     """
-    section = run.settings["data"]
-    folder = root or class_and_settings(section, "data")[1].get("root")  # not all data have one
-    fix = "give its folder with --data.root PATH"
-    if folder is not None and not Path(folder).is_dir():
-        raise RunError(
-            "the run's data folder is not there",
-            expected="the data that the run was trained on",
-            fix=fix,
-            path=folder,
-        )
-    changes = {} if folder is None else {"root": str(folder)}
-    file = run.folder / CONFIG_FILE
-    data = data_module(section, file, kind=RecommendationDataModule, **changes)
+    data = run_data(run.settings, run.folder, root)
     data.prepare_data()
     now, recorded = data_record(data), run.record["data"]
-    assert now is not None  # a SlifMrDataModule has all of it
     if now["fingerprint"] == recorded["fingerprint"]:
         return
     parts = recorded["parts"]
@@ -134,8 +119,8 @@ def require_same_data(run: RecordedRun, root: Path | None) -> None:
         f"the data has changed: {', '.join(changed) or 'the knowledge graph or item features'} "
         f"(fingerprint {now['fingerprint'][:12]}, recorded {recorded['fingerprint'][:12]})",
         expected="the data that the run was trained on",
-        fix=f"restore it, or {fix}",
-        path=folder,
+        fix="restore it, or give its folder with --data.root PATH",
+        path=data.root,
     )
 
 

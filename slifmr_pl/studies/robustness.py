@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.config.sections import class_and_settings
-from slifmr_pl.datamodule import data_module
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.metrics.definitions import BUILT_IN
 from slifmr_pl.metrics.metric import UserMetric
 from slifmr_pl.models.ranking_module import DEFAULT_KS
-from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.reading import read_evaluation, read_settings
+from slifmr_pl.runs.run_data import run_data
+from slifmr_pl.runs.time_left import Countdown
 from slifmr_pl.studies.runs import Job, ensure_fitted, ensure_tested, in_parallel
 from slifmr_pl.studies.statistics import mean_and_std
 
@@ -120,19 +120,23 @@ def _missing(modality: str) -> Aspect:
         (0.2, 0.4, 0.6, 0.8),
         0.0,
         lambda level: {f"{_PREFIX}.missing_features": {modality: level}},
-        lambda settings: modality in (settings["data"]["modalities"] or {}),
+        lambda settings: modality in (_section(settings, "data").get("modalities") or {}),
     )
 
 
 def uses_knowledge(settings: Mapping[str, Any]) -> bool:
     """Whether the model of a run with these settings uses triples."""
     class_path, model = class_and_settings(settings["model"], "model")
-    _, data = class_and_settings(settings["data"], "data")
     if class_path is None:
         reads: bool = model["network"]["knowledge"]["enabled"]
     else:
         reads = not class_path.startswith("slifmr_pl.models.")  # none of them reads triples
-    return reads and data.get("use_knowledge", True)
+    return reads and _section(settings, "data").get("use_knowledge", True)
+
+
+def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The settings in a section, whichever class it names."""
+    return class_and_settings(settings.get(name), name)[1]
 
 
 @dataclass(frozen=True)
@@ -230,9 +234,7 @@ def measure(study: Study, chosen: Sequence[str] | None, say: Callable[[str], Non
 
 def _settings(model: Model, study: Study, section: str) -> dict[str, Any]:
     """What a model's configurations say in one section."""
-    return class_and_settings(
-        merged_configuration(model.configs, study.settings).get(section), section
-    )[1]
+    return _section(merged_configuration(model.configs, study.settings), section)
 
 
 def _require_measured(study: Study) -> None:
@@ -300,8 +302,7 @@ def _activity(runs: Mapping[tuple[Model, int], Path]) -> list[Point]:
     counts: dict[Model, dict[str, int]] = {}  # of a user, by raw id
     for (model, seed), run in runs.items():
         if model not in counts:
-            section = read_settings(run)["data"]
-            data = data_module(section, run, kind=RecommendationDataModule).data
+            data = run_data(read_settings(run), run).data
             train = np.bincount(data.train.users, minlength=len(data.users)).tolist()
             counts[model] = dict(zip(data.users.ids.to_pylist(), train, strict=True))
         evaluation = read_evaluation(run, "test")
@@ -330,11 +331,13 @@ def _job(
 
 def _run_jobs(study: Study, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Path]:
     """Makes and tests the runs of some jobs, several at a time."""
+    countdown = Countdown(len(jobs))
 
     def run_one(job: Job) -> Path:
         run = ensure_fitted(job, study.threads)
         metric, place = study.metrics[0], job.folder.relative_to(study.out / "points")
-        say(f"{metric} {ensure_tested(run, study.threads)[metric]:.4f}  {place}")
+        value = ensure_tested(run, study.threads)[metric]
+        say(f"{countdown.done()}  {metric} {value:.4f}  {place}")
         return run
 
     return in_parallel(run_one, jobs, study.jobs)

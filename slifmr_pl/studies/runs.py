@@ -59,8 +59,6 @@ class Job:
 def start_fit(job: Job, threads: int, checkpoint: Path | None = None) -> "subprocess.Popen[bytes]":
     """Starts `fit`, anew or from a checkpoint; its output goes to the job's log."""
     settings = {
-        "trainer.enable_progress_bar": False,
-        "trainer.enable_model_summary": False,
         **job.settings,
         "trainer.default_root_dir": str(job.folder.absolute()),
         "name": NAME,

@@ -4,8 +4,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
+from slifmr_pl.config.files import yaml_file
 from slifmr_pl.config.optional import library
 from slifmr_pl.errors import ConfigError
 
@@ -48,15 +47,15 @@ def read_space(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, or an entry is no range and no choice.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        content = yaml_file(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"the search space cannot be read ({error})",
             expected="a YAML file of settings and their ranges",
             fix="check the path and the syntax",
             path=path,
         ) from error
-    if not isinstance(content, dict) or not content:
+    if not content:
         raise ConfigError(
             "the search space names no setting",
             expected=f"lines such as `model.optimizer.learning_rate: {_EXPECTED}`",

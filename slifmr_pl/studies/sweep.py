@@ -16,6 +16,8 @@ from slifmr_pl.config.files import merged_configuration
 from slifmr_pl.errors import DivergenceError, RunError
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.runs.reading import read_settings
+from slifmr_pl.runs.run_folders import RESULT_FILES
+from slifmr_pl.runs.time_left import Countdown
 from slifmr_pl.studies.runs import (
     Job,
     ensure_fitted,
@@ -89,8 +91,13 @@ def search(
     for lost in study.get_trials(states=running):  # killed with an earlier call
         _require_dead(lost, sweep)
         _fail_and_enqueue(study, lost)
+    countdown = Countdown(trials, done=len(_records(study, sweep)))
+
+    def tell(line: str) -> None:
+        say(f"{countdown.done()}  {line}")
+
     while missing := max(0, trials - len(_records(study, sweep))):
-        in_parallel(lambda _: _run_trial(study, sweep, say), range(missing), jobs)
+        in_parallel(lambda _: _run_trial(study, sweep, tell), range(missing), jobs)
     records = _records(study, sweep)
     write_json(sweep.out / TRIALS_FILE, records)
     if records and records[0]["value"] is not None:
@@ -98,13 +105,19 @@ def search(
     return records
 
 
-def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+def final(
+    sweep: Sweep,
+    best: Mapping[str, Any],
+    seeds: Sequence[int],
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
     """Trains the best trial's settings with several seeds and reads the test part.
 
     Args:
         sweep: As searched.
         best: First record of `search`.
         seeds: Seeds; runs that are there already are kept.
+        say: Is told of each run that was tested.
 
     Returns:
         Mean and standard deviation of each test metric, and the runs.
@@ -114,7 +127,8 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
     """
     place = sweep.out / "final"
     own = place / f"trial{best['trial']:04}"
-    others = {path for path in place.glob("trial*") if path != own and [*path.rglob("test.json")]}
+    tested = {path for path in place.glob("trial*") if [*path.rglob(RESULT_FILES["test"])]}
+    others = tested - {own}
     if others:
         raise RunError(
             f"the test part was read for {', '.join(sorted(path.name for path in others))}, and "
@@ -123,11 +137,12 @@ def final(sweep: Sweep, best: Mapping[str, Any], seeds: Sequence[int]) -> dict[s
             fix="report what was read, or begin a sweep with another --out",
             path=place,
         )
-    runs, values = [], []
+    runs, values, countdown = [], [], Countdown(len(seeds))
     for seed in seeds:
         job = Job(own / f"seed{seed}", (sweep.out / BEST_FILE,), {"seed_everything": seed})
         runs.append(ensure_fitted(job, sweep.threads))
         values.append(ensure_tested(runs[-1], sweep.threads))
+        say(f"{countdown.done()}  seed {seed}")
     result = {
         "trial": best["trial"],
         "value": best["value"],
@@ -339,10 +354,9 @@ def _write_best(best: Mapping[str, Any], sweep: Sweep) -> None:
     settings = read_settings(sweep.out / best["run"])
     given = merged_configuration(sweep.configs, sweep.settings)
     settings["name"] = given.get("name", sweep.out.name)
-    for key in ("default_root_dir", "enable_progress_bar", "enable_model_summary"):
-        settings["trainer"].pop(key)
-        if key in given.get("trainer", {}):
-            settings["trainer"][key] = given["trainer"][key]
+    del settings["trainer"]["default_root_dir"]
+    if root := given.get("trainer", {}).get("default_root_dir"):
+        settings["trainer"]["default_root_dir"] = root
     (sweep.out / BEST_FILE).write_text(
         f"# Trial {best['trial']} of a sweep: {sweep.metric} {best['value']:.4f}\n"
         + yaml.safe_dump(settings, sort_keys=False),

@@ -71,6 +71,35 @@ class Spread(LossTerm):
     def forward(self, batch):
         return batch.mean(batch.negative_scores.square().mean(dim=1))
 '''
+METRIC = '''
+from slifmr_pl.metrics.accuracy import HitRate
+
+
+class HitsAtTop(HitRate):
+    """The built-in one under another name."""
+
+    name = "top"
+'''
+READER = '''
+from slifmr_pl.data.formats.lines import fields_of
+from slifmr_pl.data.reader import Reader, Source
+
+
+class Likes(Reader):
+    """Lines of a user and an item.
+
+    Args:
+        sep: Between them.
+    """
+
+    reads_files = True
+
+    def __init__(self, sep: str = ",") -> None:
+        self.sep = sep
+
+    def tables(self, path):
+        return Source({"interactions": fields_of(path, ("user_id", "item_id"), self.sep)})
+'''
 DEFAULTS: dict[str, type] = {"model": SlifMrModule, "data": SlifMrDataModule}
 
 
@@ -171,6 +200,22 @@ def test_checkpoint_imports_nothing_that_the_user_has_not_named(
     assert main([*arguments, "--plugins", package]) == 0
 
 
+def test_metric_of_the_training_is_not_asked_for_by_the_test(
+    package: str, config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text(METRIC)
+    metric = f"[{{class_path: {package}.HitsAtTop}}]"
+    arguments = ["--config", str(config), "--model=Ease"]
+    own = ["--plugins", package, "--model.metrics", metric]
+    assert main(["fit", *arguments, *own]) == 0
+    run = tmp_path / "runs" / "own" / "version_0"
+    (best,) = (run / "checkpoints").glob("epoch*.ckpt")
+    del sys.modules[package]
+    plugins._named.clear()
+    (tmp_path / f"{package}.py").unlink()
+    assert main(["test", *arguments, "--ckpt_path", str(best)]) == 0
+
+
 def test_part_of_a_plugin_is_named_by_its_class_alone_and_comes_back_with_the_checkpoint(
     package: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +264,70 @@ def test_file_names_its_class_in_several_ways(package: str, tmp_path: Path, text
     choice = choose(["fit", "--config", str(path)], DEFAULTS)
     assert choice.named == {"model": f"{package}.NearlyEase"}
     assert choice.args == ["fit", "--config", str(path), f'--plugins=["{package}"]']
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{model: {package}.NearlyEase, data: Halved}}",
+        "plugins: [{package}]\nmodel: NearlyEase\ndata: {{class_path: Halved}}",
+    ],
+)
+def test_configuration_in_the_command_line_chooses_as_one_in_a_file_does(
+    package: str, text: str
+) -> None:
+    content = text.format(package=package)
+    choice = choose(["fit", "--config", content], DEFAULTS)
+    assert choice.named == {"model": f"{package}.NearlyEase", "data": f"{package}.Halved"}
+    assert choice.args == ["fit", "--config", content, f'--plugins=["{package}"]']
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{model: [1}", "cannot be read"),
+        ("{baseline: Ease}", "the key baseline is of an older version"),
+        ("no_such_preset", "there is no file no_such_preset"),
+    ],
+)
+def test_what_is_no_configuration_in_the_command_line_is_refused(text: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        choose(["fit", "--config", text], DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: {{class_path: {package}.Halved, init_args: {{root: {root}}}}}",
+        "plugins: {package}\ndata: {{class_path: Halved, init_args: {{root: {root}}}}}",
+    ],
+)
+def test_every_command_takes_the_data_module_that_fit_takes(
+    package: str, catalogue: Path, tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text.format(package=package, root=catalogue))
+    assert choose(["fit", "--config", str(path)], DEFAULTS).classes["data"].__name__ == "Halved"
+    for command in (
+        ["export-data", "mmrec", str(path), str(tmp_path / "exported")],
+        ["inspect", "--config", str(path), "--out", str(tmp_path / "inspected")],
+    ):
+        forget(package, tmp_path)
+        assert main(command) == 0
+    assert (tmp_path / "inspected" / f"{catalogue.name}.json").is_file()
+
+
+def test_plugin_behind_the_format_of_an_import_is_taken(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"{package}.py").write_text(READER)
+    (tmp_path / "likes.txt").write_text("u1|i1\nu2|i1\n")
+    out = tmp_path / "out"
+    assert main(["import", "Likes", "likes.txt", str(out), "--plugins", package, "--sep=|"]) == 0
+    assert (out / "import.json").is_file()
+    with pytest.raises(SystemExit, match="0"):
+        main(["import", "--help"])
+    assert "--plugins PACKAGE" in capsys.readouterr().out
 
 
 def test_name_alone_has_to_be_that_of_one_class(package: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slifmr_pl import __version__
 from slifmr_pl.cli import main
@@ -84,6 +85,19 @@ def test_test_prints_a_table_and_its_protocol(
     assert users.num_rows == record["metrics"]["test/n_users"]
 
 
+def test_test_metrics_are_in_the_tensorboard_of_the_run(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "version_7"
+    shutil.copytree(run, folder)
+    assert main(["test", "--ckpt_path", best(folder)]) == 0
+    logged = EventAccumulator(str(folder))
+    logged.Reload()
+    reported = json.loads((folder / "test.json").read_text())["metrics"]
+    scalar = logged.Scalars("test/recall@20")[-1]
+    assert scalar.value == pytest.approx(reported["test/recall@20"])
+    assert "best/recall@20" in logged.Tags()["scalars"]
+    assert (folder / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+
+
 def test_checkpoint_alone_is_tested_with_the_settings_of_its_run(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,32 +146,33 @@ def test_resume_by_command_line_continues_the_run(config: Path, run: Path, tmp_p
     assert {row.split(",")[epoch] for row in rows[1:]} == {"2"}
 
 
+# What never changes is never better than in the first epoch.
+FIRST_IS_BEST = ("--checkpoint.monitor", "val/n_users")
+
+
 def test_last_checkpoint_is_of_the_last_epoch_also_when_an_earlier_one_is_best(
     config: Path, tmp_path: Path
 ) -> None:
     arguments = ["fit", "--config", str(config), "--trainer.default_root_dir", str(tmp_path)]
-    # Least recall is called best, so that the first, untrained epochs are.
-    arguments += ["--checkpoint.mode", "min", "--trainer.max_epochs", "4"]
+    arguments += [*FIRST_IS_BEST, "--trainer.max_epochs", "4"]
     assert main(arguments) == 0
     folder = tmp_path / "demo" / "version_0" / "checkpoints"
     epochs = {path.name: torch.load(path, weights_only=True)["epoch"] for path in folder.iterdir()}
     assert epochs.pop("last.ckpt") == 3
-    assert len(epochs) == 1
+    assert list(epochs.values()) == [0]
 
 
 def test_resumed_run_remembers_the_best_checkpoint_of_all(
     config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    root = ["--trainer.default_root_dir", str(tmp_path), "--checkpoint.mode", "min"]
+    root = ["--trainer.default_root_dir", str(tmp_path), *FIRST_IS_BEST]
     assert main(["fit", "--config", str(config), *root]) == 0
     first = tmp_path / "demo" / "version_0"
     last = ["--ckpt_path", str(first / "checkpoints" / "last.ckpt")]
     caplog.clear()
     more = [*root, *last, "--trainer.max_epochs", "6", "--early_stopping.patience", "100"]
     assert main(["fit", "--config", str(config), *more]) == 0
-    kept = [*(tmp_path / "demo").glob("version_*/checkpoints/epoch*.ckpt")]
-    least = min(kept, key=lambda path: float(path.stem.rpartition("recall")[2]))
-    assert f"--ckpt_path {least}" in caplog.text
+    assert f"--ckpt_path {best(first)}" in caplog.text
 
 
 @pytest.mark.parametrize("setting", ["self_loop.momentum", "optimizer.learning_rate"])
@@ -266,7 +281,7 @@ def test_wrong_input_ends_with_found_expected_and_fix(
     assert not list(tmp_path.glob("*/version_*"))  # no run began
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "NoneType"), ("a: [1\n", "line 2")])
+@pytest.mark.parametrize(("content", "said"), [("", "it is empty"), ("a: [1\n", "line 2")])
 def test_file_that_holds_no_settings_is_named(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
 ) -> None:

@@ -1,5 +1,6 @@
 """What the command line imports before it does anything: packages, not seconds."""
 
+import contextlib
 import gc
 import json
 import subprocess
@@ -105,3 +106,19 @@ def test_garbage_collector_that_is_off_stays_off(monkeypatch: pytest.MonkeyPatch
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["fit", "--no_such_key"], True), (["fit", "--help"], False)]
+)
+def test_import_that_takes_seconds_is_said_where_somebody_waits_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: bool,
+) -> None:
+    monkeypatch.delitem(sys.modules, "slifmr_pl.cli.lightning", raising=False)
+    for first in (True, False):
+        with contextlib.suppress(SystemExit):
+            main(arguments)
+        assert capsys.readouterr().err.startswith("Loading libraries …") == (said and first)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from slifmr_pl.config.files import merged_configuration, named_plugins, read_data_settings
+from slifmr_pl.config.files import merged_configuration, named_plugins
 from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
 
@@ -43,7 +43,6 @@ def test_files_compose_whichever_way_they_name_a_class(tmp_path: Path) -> None:
         "model": {"class_path": "a.B", "init_args": {"x": 5, "y": {"z": 1, "w": 2}}},
         "data": {"root": "here"},
     }
-    assert read_data_settings(files, {"data.root": "here"}) == {"root": "here"}
 
 
 @pytest.mark.parametrize("value", ["a,b", "[a, b]", ["a", "b"], "a, b,"])

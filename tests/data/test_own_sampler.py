@@ -139,7 +139,7 @@ def test_own_sampler_is_named_in_a_configuration(catalogue: Path) -> None:
         "class_path": f"{PopularitySampler.__module__}.PopularitySampler",
         "init_args": {"power": 0.25},
     }
-    module = data_module({"root": str(catalogue), "sampler": sampler})
+    module = data_module({"data": {"root": str(catalogue), "sampler": sampler}})
     assert isinstance(module.sampler, PopularitySampler)
     assert module.sampler.power == 0.25
     assert module.train_dataloader().state_dict()["sampler"] == sampler

@@ -120,7 +120,7 @@ def test_what_is_missing_is_said(
 def test_data_that_moved_or_changed_are_said(copied: Copied, shop: Path, tmp_path: Path) -> None:
     folder = copied()
     gone = page_of(folder, "--data.root", str(tmp_path / "gone"))
-    assert "the run&#x27;s data folder is not there" in gone
+    assert "the run&#x27;s data are not there" in gone
     assert "recall@20 on the validation part" in gone
     changed = Path(shutil.copytree(shop, tmp_path / "changed"))
     with (changed / "interactions.csv").open("a") as file:
@@ -130,6 +130,32 @@ def test_data_that_moved_or_changed_are_said(copied: Copied, shop: Path, tmp_pat
     )
     moved = Path(shutil.copytree(shop, tmp_path / "moved"))
     assert 'class="missing"' not in page_of(folder, "--data.root", str(moved))
+
+
+@pytest.fixture(scope="module")
+def worse(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of EASE on half of the training interactions, also of the test."""
+    root = tmp_path_factory.mktemp("worse")
+    arguments = ["--config", "model/ease", "--data.root", str(shop), "--name", "worse"]
+    arguments += ["--data.perturbations.train_share", "0.5", "--trainer.accelerator", "cpu"]
+    assert main(["fit", *arguments, "--trainer.default_root_dir", str(root)]) == 0
+    folder = root / "worse" / "version_0"
+    (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
+    assert main(["test", "--ckpt_path", str(best)]) == 0
+    return folder
+
+
+def test_run_on_worse_data_is_shown_with_the_data_that_it_had(worse: Path) -> None:
+    run = read_run(worse)
+    trained = load_trained(run, None)
+    assert len(trained.data.train) < 0.6 * trained.findings.summary.train
+    test_lists_are_those_that_the_test_counted(run, trained)
+
+
+def test_damaged_settings_are_said_in_the_page(copied: Copied) -> None:
+    folder = copied()
+    (folder / "config.yaml").write_text("model: [1\n")
+    assert "config.yaml cannot be read: expected" in page_of(folder)
 
 
 def test_several_runs_are_compared(

@@ -107,7 +107,7 @@ def test_folder_that_holds_something_is_left_alone(
 ) -> None:
     before = sorted(path.name for path in exported.parent.rglob("*"))
     assert main(["export", str(checkpoint), str(exported)]) == 2
-    assert "would overwrite" in capsys.readouterr().err
+    assert "something is there already" in capsys.readouterr().err
     assert sorted(path.name for path in exported.parent.rglob("*")) == before
 
 
@@ -138,6 +138,6 @@ def test_disk_that_is_full_is_said_and_nothing_is_left(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert status == 2
     printed = capsys.readouterr().err
-    assert "the export cannot be written (File too large)" in printed
+    assert "out: cannot be written (File too large)" in printed
     assert "fix: free space" in printed
     assert not list(tmp_path.iterdir())

@@ -75,6 +75,20 @@ def test_places_and_drawing_do_not_make_another_configuration(run: Runs) -> None
     assert differing_settings([Group("A", runs[:1]), Group("B", runs[1:])]) == {}
 
 
+def test_data_of_a_class_of_ones_own_are_compared_by_their_settings(run: Runs) -> None:
+    def data(name: str, **init_args: Any) -> dict[str, Any]:
+        return {"data": {"class_path": f"my_package.{name}", "init_args": init_args}}
+
+    one = run("one", settings=data("Mine", root="here", seed=1, negatives=4))
+    two = run("two", seed=2, settings=data("Mine", root="there", seed=2, negatives=4))
+    require_one_configuration(Group("A", (one, two)))
+    other = run("other", settings=data("Theirs", root="here", negatives=8))
+    assert differing_settings([Group("A", (one,)), Group("B", (other,))]) == {
+        "data": {"A": "Mine", "B": "Theirs"},
+        "data.negatives": {"A": 4, "B": 8},
+    }
+
+
 def test_settings_that_differ_between_groups_are_told(run: Runs) -> None:
     one, two = run("one"), run("two", settings={"model": {"dim": 16}, "loss": {"l2": 0.1}})
     assert differing_settings([Group("A", (one,)), Group("B", (two,))]) == {

@@ -177,6 +177,13 @@ def test_command_prints_tables_and_writes_json(
     assert [run["seed"] for run in record["runs"]["base"]] == [1, 2]
 
 
+def test_comparison_imports_no_plugin_of_the_runs(tmp_path: Path) -> None:
+    values = {"recall@5": np.array([0.0, 0.5, 1.0])}
+    plugins = {"plugins": ["no_such_package"]}
+    runs = [str(write_run(tmp_path / name, values, settings=plugins)) for name in "ab"]
+    assert main(["compare", *runs, "--resamples", "100"]) == 0
+
+
 def test_command_names_single_runs_by_letters(
     folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

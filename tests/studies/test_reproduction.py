@@ -184,7 +184,7 @@ def test_changed_data_is_refused_with_what_changed(
 
 def test_absent_data_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", str(run), "--data.root", "no/such/folder"]) == 2
-    assert "the run's data folder is not there" in capsys.readouterr().err
+    assert "the run's data are not there" in capsys.readouterr().err
 
 
 def test_training_that_fails_ends_with_2(

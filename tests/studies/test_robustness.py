@@ -69,6 +69,20 @@ def test_models_are_measured_side_by_side(study: Path, catalogue: Path, tmp_path
     assert not (tmp_path / "robustness.svg").exists()
 
 
+def test_data_of_a_class_of_ones_own_are_degraded_and_grouped(
+    tmp_path: Path, in_this_process: None
+) -> None:
+    path = tmp_path / "own.yaml"
+    module = "tests.extending.parts.clusters_data.ClustersDataModule"
+    path.write_text(f"data: {{class_path: {module}}}\nmodel: Ease\n")
+    command = ["robustness", str(path), "--out", str(tmp_path / "out"), "--seeds=1", "--no-plot"]
+    command += ["--set=trainer.accelerator=cpu", "--aspects=cold,activity"]
+    assert main(command) == 0
+    groups = rows(tmp_path / "out", "activity", "SLIF-MR")
+    assert len(groups) == 4
+    assert len(rows(tmp_path / "out", "cold", "SLIF-MR")) == 3
+
+
 def test_what_cannot_affect_a_model_is_not_trained_again(study: Path) -> None:
     levels = rows(study, "knowledge")
     assert len(levels) == 6
@@ -136,6 +150,9 @@ def test_each_modality_has_an_aspect_that_concerns_models_that_read_it() -> None
     assert aspect.settings(0.4) == {"data.perturbations.missing_features": {"text": 0.4}}
     assert aspect.concerns({"data": {"modalities": {"text": {}}}})
     assert not aspect.concerns({"data": {"modalities": None}})
+    own = {"class_path": "my_package.MyData"}
+    assert aspect.concerns({"data": {**own, "init_args": {"modalities": {"text": {}}}}})
+    assert not aspect.concerns({"data": own})
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ model.loss.ranking: {choices: [bpr, softmax]}
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names no setting"),
-        ("- a", "names no setting"),
+        ("", "cannot be read (it is empty)"),
+        ("{}", "names no setting"),
+        ("- a", "cannot be read (it is a list)"),
         ("a: [", "cannot be read"),
         ("a: 3", "a: it is neither a range nor a choice"),
         ("a: {low: 1}", "a: it has the entries low"),

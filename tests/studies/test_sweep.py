@@ -261,9 +261,10 @@ def test_settings_that_cannot_begin_stop_the_sweep_only_where_none_have_worked(
     lines: list[str] = []
     records = search(stand_in, 2, jobs=1, say=lines.append)
     assert [record["state"] for record in records] == ["failed", "failed"]
-    assert [line.split()[:3] for line in lines] == [
-        ["trial", "1", "failed"],
-        ["trial", "3", "failed"],
+    assert [line.partition("  ")[0].partition(",")[0] for line in lines] == ["1/2", "2/2"]
+    assert [line.split("  ")[1:3] for line in lines] == [
+        ["trial 1", "failed"],
+        ["trial 3", "failed"],
     ]
 
 

@@ -153,8 +153,9 @@ def add_configurations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time")
 
 
-def add_plugins(parser: argparse.ArgumentParser) -> None:
-    """Adds packages of the user's: `plugins`."""
+def plugins_parser() -> argparse.ArgumentParser:
+    """Of packages of the user's, `plugins`, which every command takes in any place."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--plugins",
         type=names,
@@ -163,20 +164,12 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE,PACKAGE",
         help="packages or modules with parts of your own, also of the current folder",
     )
+    return parser
 
 
-def load_plugins(options: argparse.Namespace) -> None:
-    """Imports the plug-ins that a command, its configurations and its runs name."""
-    from slifmr_pl.config.files import merged_configuration, named_plugins
-    from slifmr_pl.config.plugins import load_from_here, load_installed
-
-    files = list(getattr(options, "configs", []))
-    runs = [*getattr(options, "runs", [])]
-    runs += [run for _, of_group in getattr(options, "group", []) for run in of_group]
-    files += [file for run in runs if (file := run / "config.yaml").is_file()]
-    in_files = [name for file in files for name in named_plugins(merged_configuration([file]))]
-    load_from_here([*options.plugins, *in_files])
-    load_installed()
+def told(line: str) -> None:
+    """Tells how far a command is, beside what it prints as its result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def console() -> "Console":

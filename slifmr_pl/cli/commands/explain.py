@@ -33,11 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the explanation, and writes it on request."""
     from feature_extraction.tables.table_files import read_table
-    from slifmr_pl.cli.commands.arguments import console
+    from slifmr_pl.cli.commands.arguments import console, told
     from slifmr_pl.models.base import catalogue_of, load_model
     from slifmr_pl.runs.atomic_files import write_json
     from slifmr_pl.serving.explanation_report import as_dict, print_explanation
 
+    told(f"Loading {options.checkpoint}, and computing the vectors of all users and items")
     module = load_model(options.checkpoint)
     catalogue = catalogue_of(module, options.checkpoint)
     (user,) = catalogue.users.encode([options.user])

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the format; what follows it is understood once the format's reader is known."""
     parser.usage = "%(prog)s FORMAT SOURCE OUT [--OPTION VALUE]..."
     parser.add_argument(
-        "format", metavar="FORMAT", help="name, or package.module.Class of your own"
+        "format", metavar="FORMAT", help="name, or the class of a reader of your own"
     )
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     plain = parser.format_help
@@ -64,7 +64,7 @@ def _parsed(format: str, arguments: list[str]) -> tuple["Reader", Path, Path]:
     ]
     given = parser.parse_args(flags)
     source, out = given.pop("source"), given.pop("out")
-    return kind(**parser.instantiate_classes(given).as_dict()), source, out
+    return kind(**parser.instantiate(given).as_dict()), source, out
 
 
 def _with_underscores(flag: re.Match[str]) -> str:
@@ -75,18 +75,11 @@ def _reader_class(format: str) -> type["Reader"]:
     from slifmr_pl.config import plugins
     from slifmr_pl.data.formats import BUILT_IN
     from slifmr_pl.data.reader import Reader
-    from slifmr_pl.errors import ConfigError
 
-    if "." in format:
-        plugins.load_from_here([format.rpartition(".")[0]])  # the user names it here
-        return plugins.resolve(format, Reader, "import")  # type: ignore[type-abstract]
-    if format not in BUILT_IN:
-        raise ConfigError(
-            f"no format is called {format}",
-            expected=f"one of {', '.join(BUILT_IN)}, or package.module.Class of a reader",
-            fix="take one of these",
-        )
-    return BUILT_IN[format]
+    if format in BUILT_IN:
+        return BUILT_IN[format]
+    plugins.load_from_here(plugins.package_of(format))  # the user names it here
+    return plugins.find_class(format, Reader, "the format", BUILT_IN)  # type: ignore[type-abstract]
 
 
 def _description(kind: type["Reader"]) -> str:

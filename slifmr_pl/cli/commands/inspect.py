@@ -10,7 +10,13 @@ HELP = "look at a data folder before training: sizes, oddities, what training do
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the folder, its settings and where to write."""
-    parser.add_argument("root", type=Path, metavar="ROOT", help="the data folder")
+    parser.add_argument(
+        "root",
+        type=Path,
+        nargs="?",
+        metavar="ROOT",
+        help="the data folder; default: the data of --config, which may be of a class of your own",
+    )
     parser.add_argument(
         "--config",
         dest="configs",
@@ -34,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
     """Writes the findings as a page and as JSON, and prints them."""
     from dataclasses import asdict
 
-    from slifmr_pl.config.files import read_data_settings
+    from slifmr_pl.config.files import merged_configuration
     from slifmr_pl.datamodule import data_module
+    from slifmr_pl.errors import ConfigError
     from slifmr_pl.report.html.figures import require_matplotlib
     from slifmr_pl.report.html.page import write_page
     from slifmr_pl.report.inspection.inspect import inspect
@@ -45,10 +52,17 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.runs.atomic_files import write_json
 
     require_matplotlib()
-    section = read_data_settings(options.configs)
-    inspected = inspect(data_module(section, *options.configs, root=str(options.root)))
+    if options.root is None and not options.configs:
+        raise ConfigError(
+            "no data are named",
+            expected="a data folder, a configuration, or both",
+            fix="for example: slifmr inspect FOLDER",
+        )
+    changes = {} if options.root is None else {"root": str(options.root)}
+    file = options.configs[-1] if options.configs else None
+    inspected = inspect(data_module(merged_configuration(options.configs), file, **changes))
     findings = inspected.findings
-    name = options.root.resolve().name
+    name = findings.name
     page, record = (options.out / f"{name}.{suffix}" for suffix in ("html", "json"))
     write_page(page, as_page(inspected))
     write_json(record, asdict(findings) | {"notes": [asdict(note) for note in notes(findings)]})

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slifmr_pl.cli.commands.arguments import add_runs, groups_of_one
+from slifmr_pl.cli.commands.arguments import add_runs, groups_of_one, told
+
+if TYPE_CHECKING:
+    from slifmr_pl.report.run import Run
 
 HELP = "write a page about a run, or one that compares several"
 
@@ -40,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.report.html.page import write_page
     from slifmr_pl.report.run import read_run
     from slifmr_pl.report.run_page import as_page
+    from slifmr_pl.runs.time_left import Countdown
 
     groups = [*groups_of_one(options.runs), *options.group]
     if not groups:
@@ -51,9 +56,17 @@ def run(options: argparse.Namespace) -> int:
     require_matplotlib()
     if len(groups) == 1 and len(groups[0][1]) == 1:
         one = read_run(groups[0][1][0])
-        path, page = options.out or one.folder / "report.html", as_page(one, options.data_root)
+        path = options.out or one.folder / "report.html"
+        page = as_page(one, options.data_root, told)
     else:
-        read = [(name, [read_run(run) for run in runs]) for name, runs in groups]
+        countdown = Countdown(sum(len(runs) for _, runs in groups))
+
+        def read_and_tell(run: Path) -> "Run":
+            there = read_run(run)
+            told(f"{countdown.done()}  {run}")
+            return there
+
+        read = [(name, [read_and_tell(run) for run in runs]) for name, runs in groups]
         compared = [
             Compared(f"{name} {runs[0].name}" if number < len(options.runs) else name, runs)
             for number, (name, runs) in enumerate(read)

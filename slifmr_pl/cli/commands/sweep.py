@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     best = shlex.quote(str(out / "best.yaml"))
     screen.print(f"Best settings: slifmr fit --config {best}", highlight=False)
     if options.final:
-        result = final(sweep, records[0], options.seeds)
+        result = final(sweep, records[0], options.seeds, say)
         screen.print(_final(result))
         screen.print(
             f"Compare with others: --group NAME={','.join(result['runs'])}", highlight=False

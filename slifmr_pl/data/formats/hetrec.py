@@ -59,26 +59,29 @@ class HetRecReader(Reader):
                 fix="give the folder that hetrec2011-lastfm-2k.zip unpacks to",
                 path=path,
             )
-        tags = cache(lambda: _tag_counts(path))  # for items and facts, read once
+        encodings = {name: encoding_of(path / name) for name in ("artists.dat", "tags.dat")}
+        tags = cache(lambda: _tag_counts(path, encodings["tags.dat"]))  # for items and facts
         source = Source(
             {
                 "interactions": _interactions(path),
-                "items": _items(path, tags),
+                "items": _items(path, encodings["artists.dat"], tags),
                 "kg": _facts(path, tags),
             },
             notes=other_files(path, [path / name for name in _FILES]),
         )
         source.notes.extend(not_used(columns, name) for name, columns in _UNREAD.items())
-        for name in ("artists.dat", "tags.dat"):
-            if encoding_of(path / name) != "utf-8":
-                source.notes.append(f"{name} is not UTF-8 and was read as Latin-1")
+        source.notes.extend(
+            f"{name} is not UTF-8 and was read as Latin-1"
+            for name, encoding in encodings.items()
+            if encoding != "utf-8"
+        )
         return source
 
 
-def _rows(path: Path) -> Iterator[TablePiece]:
+def _rows(path: Path, encoding: str = "utf-8") -> Iterator[TablePiece]:
     """The file in parts, without the line of column names that it begins with."""
     names = _FILES[path.name]
-    read = fields_of(path, names, "\t", encoding_of(path))
+    read = fields_of(path, names, "\t", encoding)
     parts = (part for part in read if len(part.table))
     first = next(parts, None)
     header = () if first is None else tuple(first.table[name][0].as_py() for name in names)
@@ -100,8 +103,8 @@ def _interactions(root: Path) -> Iterator[TablePiece]:
         yield TablePiece(part.table.rename_columns(["user_id", "item_id", "rating"]), part.place)
 
 
-def _items(root: Path, tags: Callable[[], TagCounts]) -> Iterator[TablePiece]:
-    for part in _rows(root / "artists.dat"):
+def _items(root: Path, encoding: str, tags: Callable[[], TagCounts]) -> Iterator[TablePiece]:
+    for part in _rows(root / "artists.dat", encoding):
         ids = part.table["id"]
         texts = [", ".join(list(tags().get(id, ()))[:_TAGS_IN_TEXT]) for id in ids.to_pylist()]
         table = pa.table({"item_id": ids, "name": part.table["name"], "tags": texts})
@@ -123,10 +126,10 @@ def _facts(root: Path, tags: Callable[[], TagCounts]) -> Iterator[TablePiece]:
     yield TablePiece(pa.table(table), FileRows(root / "user_taggedartists.dat"))
 
 
-def _tag_counts(root: Path) -> TagCounts:
+def _tag_counts(root: Path, encoding: str) -> TagCounts:
     names = {
         row["tagID"]: row["tagValue"]
-        for part in _rows(root / "tags.dat")
+        for part in _rows(root / "tags.dat", encoding)
         for row in part.table.to_pylist()
     }
     given = pa.concat_tables(part.table for part in _rows(root / "user_taggedartists.dat"))

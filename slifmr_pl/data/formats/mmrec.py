@@ -1,7 +1,7 @@
 """MMRec's folders: numbered users and items with ``x_label``, features as arrays, id mappings."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from feature_extraction import FeatureStore
 from feature_extraction.stores.precomputed import load_array
 from feature_extraction.tables.delimited import read_header
 from feature_extraction.tables.missing_columns import require_columns
 from feature_extraction.tables.table_files import read_table
 from slifmr_pl.data.canonical import Kind
 from slifmr_pl.data.dataset import RecommendationData
+from slifmr_pl.data.features import FrozenFeatures
 from slifmr_pl.data.reader import (
     FeatureArray,
     Reader,
@@ -198,7 +198,7 @@ def _mapped(root: Path, stem: str, kind: str, number: str) -> _Numbered:
 
 
 def export(
-    data: RecommendationData, stores: Mapping[str, FeatureStore], folder: Path, name: str
+    data: RecommendationData, features: Mapping[str, FrozenFeatures], folder: Path, name: str
 ) -> list[str]:
     """Write a prepared data set for MMRec: ``NAME.inter``, features, mappings, ``NAME.yaml``.
 
@@ -206,7 +206,7 @@ def export(
 
     Args:
         data: The data set.
-        stores: Feature stores by modality; each becomes ``MODALITY_feat.npy``.
+        features: Of the items, by modality; each becomes ``MODALITY_feat.npy``.
         folder: Where to write; it is there.
         name: Of the data set.
 
@@ -226,19 +226,18 @@ def export(
             writer = csv.writer(file, delimiter="\t", lineterminator="\n")
             writer.writerows([header, *((raw, n) for n, raw in enumerate(ids.to_pylist()))])
     notes = []
-    for modality, store in stores.items():
-        features, present = store.aligned(data.items.ids.to_pylist())
-        np.save(folder / f"{modality}{_FEATURES}", features, allow_pickle=False)
-        if not present.all():
-            missing = int((~present).sum())
+    for modality, frozen in features.items():
+        np.save(folder / f"{modality}{_FEATURES}", frozen.values, allow_pickle=False)
+        if not frozen.present.all():
+            missing = int((~frozen.present).sum())
             notes.append(f"{missing} items without {modality} features have rows of zeros")
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(_settings(name, stores), sort_keys=False))
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(_settings(name, features), sort_keys=False))
     if len(data.triples):
         notes.append(f"MMRec has no knowledge graph: {len(data.triples)} triples are left out")
     return notes
 
 
-def _settings(name: str, stores: Mapping[str, FeatureStore]) -> dict[str, Any]:
+def _settings(name: str, modalities: Collection[str]) -> dict[str, Any]:
     """What MMRec calls the configuration of a data set."""
     settings = {
         "USER_ID_FIELD": "userID",
@@ -249,6 +248,6 @@ def _settings(name: str, stores: Mapping[str, FeatureStore]) -> dict[str, Any]:
         "filter_out_cod_start_users": False,
     }
     for ours, theirs in (("image", "vision_feature_file"), ("text", "text_feature_file")):
-        if ours in stores:
+        if ours in modalities:
             settings[theirs] = f"{ours}{_FEATURES}"
     return settings

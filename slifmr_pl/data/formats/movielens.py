@@ -22,6 +22,7 @@ from slifmr_pl.data.reader import (
 from slifmr_pl.errors import DataError
 
 _Opener: TypeAlias = Callable[[Path], Iterable[TablePiece]]
+_Movies: TypeAlias = Callable[[Path, str], Iterable[TablePiece]]  # also of the encoding
 
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _MOVIES = ("item_id", "title", "genres")
@@ -47,7 +48,7 @@ class MovieLensReader(Reader):
         Raises:
             DataError: The folder holds none of the three kinds, or several.
         """
-        kinds: dict[str, tuple[_Opener, str, _Opener]] = {
+        kinds: dict[str, tuple[_Opener, str, _Movies]] = {
             "u.data": (lambda file: fields_of(file, _RATINGS, "\t"), "u.item", _movies_100k),
             "ratings.dat": (
                 lambda file: fields_of(file, _RATINGS, "::"),
@@ -69,15 +70,16 @@ class MovieLensReader(Reader):
         notes = other_files(path, [path / present[0], file])
         source = Source({"interactions": ratings(path / present[0])}, notes=notes)
         if file.exists():
-            source.tables["items"] = movies(file)
+            encoding = "utf-8" if file.suffix == ".csv" else encoding_of(file)
+            source.tables["items"] = movies(file, encoding)
             if file.name == "u.item":
                 notes.append(not_used(_UNREAD_100K, file.name))
-            if file.suffix != ".csv" and encoding_of(file) != "utf-8":
+            if encoding != "utf-8":
                 source.notes.append(f"{file.name} is not UTF-8 and was read as Latin-1")
         return source
 
 
-def _csv(path: Path) -> Iterator[TablePiece]:
+def _csv(path: Path, encoding: str = "utf-8") -> Iterator[TablePiece]:
     names = _RATINGS if path.name == "ratings.csv" else _MOVIES
 
     def ours(table: pa.Table) -> pa.Table:
@@ -88,14 +90,14 @@ def _csv(path: Path) -> Iterator[TablePiece]:
     return table_pieces(path, ours)
 
 
-def _movies_dat(path: Path) -> Iterator[TablePiece]:
-    for part in fields_of(path, _MOVIES, "::", encoding_of(path)):
+def _movies_dat(path: Path, encoding: str) -> Iterator[TablePiece]:
+    for part in fields_of(path, _MOVIES, "::", encoding):
         yield TablePiece(_with_genres(part.table), part.place)
 
 
-def _movies_100k(path: Path) -> Iterator[TablePiece]:
+def _movies_100k(path: Path, encoding: str) -> Iterator[TablePiece]:
     names = ("item_id", "title", *_UNREAD_100K, *_GENRES_100K)
-    for part in fields_of(path, names, "|", encoding_of(path)):
+    for part in fields_of(path, names, "|", encoding):
         table = part.table
         flags = [table[genre].to_pylist() for genre in _GENRES_100K]
         genres = [

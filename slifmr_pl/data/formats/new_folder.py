@@ -20,13 +20,7 @@ def new_folder(out: Path) -> Generator[Path]:
         DataError: It holds something.
         StorageError: It cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(
-            "something is there already",
-            expected="a folder that does not exist yet, or an empty one",
-            fix="choose another folder, or remove what is there",
-            path=out,
-        )
+    require_free(out)
     part = out.absolute().parent / f".{out.absolute().name}.{uuid.uuid4().hex}"
     try:
         part.mkdir(parents=True)
@@ -34,7 +28,28 @@ def new_folder(out: Path) -> Generator[Path]:
         if out.exists():
             out.rmdir()
         part.rename(out)
-    except OSError as error:
-        raise StorageError.of(error, out) from error
+    except (OSError, StorageError) as error:
+        said = StorageError.of(error) if isinstance(error, OSError) else error
+        raise StorageError(
+            said.found,
+            expected=said.expected,
+            fix="free space or choose another folder; nothing of this attempt is left there",
+            path=out,
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def require_free(out: Path) -> None:
+    """Refuse to write where something is; to be asked before what takes long.
+
+    Raises:
+        DataError: There is something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(
+            "something is there already",
+            expected="a folder that does not exist yet, or an empty one",
+            fix="choose another folder, or remove what is there",
+            path=out,
+        )

@@ -1,15 +1,14 @@
-"""Everything that was found in a data folder, and what training does with it."""
+"""Everything that was found in data, and what training does with it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from slifmr_pl.data.canonical import RawData
-from slifmr_pl.data.dataset import RecommendationData, build_dataset
-from slifmr_pl.data.formats.data_folder import read
+from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.summary import DataSummary
-from slifmr_pl.datamodule import SlifMrDataModule
+from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.report.inspection.interaction_findings import (
     Degrees,
     Times,
@@ -30,6 +29,7 @@ class Inspection:
     """What `inspect` prints and writes.
 
     Attributes:
+        name: Of the data: the folder's, or that of the class where the data are of no folder.
         root: The data folder.
         settings: `filters`, `split` and the other settings that the data were read with.
         summary: What became of every row.
@@ -49,6 +49,7 @@ class Inspection:
         coverage: By modality.
     """
 
+    name: str
     root: str
     settings: dict[str, Any]
     summary: DataSummary
@@ -80,23 +81,23 @@ class Inspected(NamedTuple):
     data: RecommendationData
 
 
-def inspect(module: SlifMrDataModule, *, samples: int = 12) -> Inspected:
-    """Reads a data folder as `fit` would, and looks at it; no encoder runs.
+def inspect(module: RecommendationDataModule, *, samples: int = 12) -> Inspected:
+    """Reads data as `fit` would, and looks at them as they are; no encoder runs.
 
     Args:
-        module: The data folder and its settings.
+        module: The data and their settings. Where it has a `dataset` of its own, nothing
+            is found that only tables tell, such as times and links.
         samples: Links to draw for a person to check.
 
     Raises:
-        UserFacingError: `fit` could not read the folder either.
+        UserFacingError: `fit` could not read the data either.
     """
-    raw = read(module.root, module.format)
-    data = build_dataset(raw, module.filters, module.split, module.use_knowledge)
-    return Inspected(_findings(module, raw, data, samples), data)
+    raw = module.raw if module.is_made_of_tables else None
+    return Inspected(_findings(module, raw, module.unperturbed, samples), module.unperturbed)
 
 
 def _findings(
-    module: SlifMrDataModule, raw: RawData, data: RecommendationData, samples: int
+    module: RecommendationDataModule, raw: RawData | None, data: RecommendationData, samples: int
 ) -> Inspection:
     parts = (data.train, data.valid, data.test)
     users, items = (
@@ -105,29 +106,25 @@ def _findings(
     )
     alike = lookalikes(data.items.ids)
     in_training = np.bincount(data.train.items, minlength=len(data.items))
+    of_no_folder = module.root is RecommendationDataModule.root
     return Inspection(
+        name=type(module).__name__ if of_no_folder else module.root.resolve().name,
         root=str(module.root),
-        settings={
-            "format": getattr(module.format, "settings", module.format),
-            "filters": asdict(module.filters),
-            "split": asdict(module.split),
-            "use_knowledge": module.use_knowledge,
-            "modalities": {name: asdict(source) for name, source in module.modalities.items()},
-        },
+        settings=module.preparation,
         summary=data.summary,
-        notes=raw.notes,
+        notes=raw.notes if raw else (),
         entities=len(data.entities),
         relations=len(data.relations),
         density=len(np.concatenate([part.users for part in parts]))
         / (len(data.users) * len(data.items)),
-        given_parts=given_parts(raw),
-        in_several_parts=in_several_parts(raw),
+        given_parts=given_parts(raw) if raw else {},
+        in_several_parts=in_several_parts(raw) if raw else 0,
         users=degrees(users),
         items=degrees(items),
         few=int(((in_training > 0) & (in_training < 5)).sum()),
-        times=times(raw, data, module.filters),
+        times=times(raw, data, module.filters) if raw else None,
         lookalikes=len(alike),
         lookalike_examples=alike[:_LOOKALIKES],
-        knowledge=knowledge_findings(raw, data, samples, module.split.seed),
+        knowledge=knowledge_findings(raw, data, samples, module.split.seed) if raw else None,
         coverage=coverages(data, module.modalities, module.root),
     )

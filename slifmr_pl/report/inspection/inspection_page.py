@@ -30,9 +30,9 @@ def as_page(inspected: Inspected) -> Html:
     summary = findings.summary
     lead = (
         f"{summary.users:,} users, {summary.items:,} items and {summary.interactions:,} "
-        f"interactions of {findings.root}, read as training would read them."
+        f"interactions of {findings.name}, read as training would read them."
     )
-    return page(f"Data of {Path(findings.root).resolve().name}", lead, sections)
+    return page(f"Data of {findings.name}", lead, sections)
 
 
 def notes_section(findings: Inspection) -> Html:

@@ -270,14 +270,16 @@ def test_command_after_an_import_trains_on_the_features(
     assert "note: not read: user_graph_dict.npy" in text
     modalities = yaml.safe_load(text.partition("--data.modalities '")[2].partition("'")[0])
     section = {"root": str(out), "split": {"strategy": "given"}, "modalities": modalities}
-    module = data_module(section, cache_dir=str(tmp_path / "cache"))
+    module = data_module({"data": section}, cache_dir=str(tmp_path / "cache"))
     assert set(module.model_inputs.features) == {"image", "text"}
 
 
 def test_stores_that_lie_unused_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files: dict[str, str | bytes] = {"a.inter": MMREC, "image_feat.npy": npy(4)}
     imported(tmp_path, "mmrec", files)
-    module = data_module({"root": str(tmp_path / "out")}, cache_dir=str(tmp_path / "cache"))
+    module = data_module(
+        {"data": {"root": str(tmp_path / "out")}}, cache_dir=str(tmp_path / "cache")
+    )
     module.setup("")
     assert "features/image are not used; data.modalities: {image: {store:" in caplog.text
 
@@ -291,7 +293,7 @@ def test_features_of_few_or_none_of_the_items_are_said(
         root = write(tmp_path / name, {"interactions.csv": text.replace("iitem", "item")})
         store = str(tmp_path / "out" / "features" / "image")
         section = {"root": str(root), "modalities": {"image": {"store": store}}}
-        module = data_module(section, cache_dir=str(tmp_path / "cache"))
+        module = data_module({"data": section}, cache_dir=str(tmp_path / "cache"))
         if name == "few":
             module.setup("")
             assert "only 4 of the 10 items have features; '4' has none, '0' stands" in caplog.text

@@ -65,17 +65,19 @@ def test_own_reader_is_configured_in_yaml_and_comes_back_from_the_run(tmp_path: 
     arguments = ["--data.format.init_args.skip", "1", "--trainer.default_root_dir", str(tmp_path)]
     assert main(["fit", "--config", str(path), *arguments]) == 0
     run = tmp_path / "own" / "version_0"
-    kept = data_module(yaml.safe_load((run / "config.yaml").read_text())["data"])
+    kept = data_module(yaml.safe_load((run / "config.yaml").read_text()))
     assert isinstance(kept.format, LikesReader)
     assert (kept.format.sep, kept.format.skip) == ("|", 1)
     settings = {"root": str(root), "format": {"class_path": CLASS, "init_args": {"sep": "|"}}}
-    module = data_module(settings)
+    module = data_module({"data": settings})
     assert isinstance(module.format, LikesReader)
     assert module.format.settings == {"class_path": CLASS, "init_args": {"sep": "|", "skip": 0}}
     inspected = json.loads(json.dumps(inspect(module).findings.settings))
     assert inspected["format"]["init_args"] == {"sep": "|", "skip": 0}
     with pytest.raises(ConfigError, match="sepp"):
-        data_module({**settings, "format": {"class_path": CLASS, "init_args": {"sepp": "|"}}})
+        data_module(
+            {"data": {**settings, "format": {"class_path": CLASS, "init_args": {"sepp": "|"}}}}
+        )
 
 
 def test_own_reader_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +95,10 @@ def test_own_reader_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     ("format", "found"),
-    [("no_such", "no format is called no_such"), (f"{__name__}.likes", "a subclass of")],
+    [
+        ("no_such", "the format is no_such, and no class of that name is imported"),
+        (f"{__name__}.likes", "a subclass of"),
+    ],
 )
 def test_what_is_no_reader_is_refused(
     tmp_path: Path, format: str, found: str, capsys: pytest.CaptureFixture[str]
@@ -135,7 +140,7 @@ def test_options_of_built_in_readers_are_those_of_the_constructor(tmp_path: Path
     rows = [{"user_id": "ann", "item_id": "7", "rating": 3.0}]
     assert read(tmp_path, table).interactions.to_pylist() == rows
     settings = {"class_path": "RecBoleReader", "init_args": {"name": "a"}}
-    module = data_module({"root": str(tmp_path), "format": settings})
+    module = data_module({"data": {"root": str(tmp_path), "format": settings}})
     assert module.tables().interactions["user_id"].to_pylist() == ["1"]
     with pytest.raises(DataError, match="no file of interactions is named"):
         read(tmp_path, "table")

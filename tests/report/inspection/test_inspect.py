@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 from slifmr_pl.cli import main
-from slifmr_pl.data.dataset import FilterConfig, SplitConfig
+from slifmr_pl.data.canonical import RawData
+from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
 from slifmr_pl.data.features import ModalitySource
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.report.inspection.inspect import Inspection, inspect
 from slifmr_pl.report.inspection.inspection_page import as_page
 from slifmr_pl.report.inspection.inspection_text import as_text
 from slifmr_pl.report.inspection.notes import Note, notes
+from tests.extending.parts.clusters_data import N_ITEMS, ClustersDataModule
 
 # Ann: a in train and in test, b; Bob: b, c; Cid has a test interaction only.
 INTERACTIONS = """user_id,item_id,timestamp,split
@@ -234,6 +236,46 @@ def test_clean_data_have_no_notes(tmp_path: Path) -> None:
     )
     assert "Nothing odd" in as_page(inspected)
     assert "12 users, 12 items" in as_text(inspected.findings)
+
+
+def test_own_data_module_is_inspected(tmp_path: Path) -> None:
+    data = ClustersDataModule(cache_dir=str(tmp_path))
+    findings = inspect(data).findings
+    assert (findings.name, findings.summary.items) == ("ClustersDataModule", N_ITEMS)
+    assert findings.knowledge is not None
+    assert [relation.name for relation in findings.knowledge.relations] == ["is"]
+    assert findings.settings["use_knowledge"] is True
+    assert "Data of ClustersDataModule" in as_page(inspect(data))
+
+
+def test_own_data_set_in_rows_is_inspected_without_what_tables_tell(tmp_path: Path) -> None:
+    class Numbered(ClustersDataModule):
+        def dataset(self) -> RecommendationData:
+            return data.data
+
+    data = ClustersDataModule(cache_dir=str(tmp_path))
+    findings = inspect(Numbered()).findings
+    assert (findings.users, findings.knowledge) == (inspect(data).findings.users, None)
+
+
+def test_tables_are_read_once_and_not_kept_beyond_the_graphs(tmp_path: Path) -> None:
+    class Counted(ClustersDataModule):
+        reads = 0
+
+        def tables(self) -> RawData:
+            self.reads += 1
+            return super().tables()
+
+    data = Counted(cache_dir=str(tmp_path))
+    inspect(data)
+    _ = data.model_inputs
+    assert data.reads == 1
+    assert "raw" not in vars(data)
+
+
+def test_nothing_to_inspect_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect"]) == 2
+    assert "no data are named" in capsys.readouterr().err
 
 
 def test_command_prints_and_writes(
