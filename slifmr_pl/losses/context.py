@@ -206,4 +206,6 @@ class LossContext:
 
 
 def _counts(rows: Tensor, size: int) -> Tensor:
-    return torch.bincount(rows, minlength=size).float()
+    """How often each of so many rows occurs, float32; a device is not waited for."""
+    ones = torch.ones((), device=rows.device).expand(len(rows))
+    return torch.zeros(size, device=rows.device).scatter_add_(0, rows, ones)
