@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     encoder.add_argument(
         "--pooling",
         choices=get_args(Pooling),
-        help="of bert (default: mean) and vit (default: cls); the others pool by themselves",
+        help="of image, text, bert, vit and audio; each kind says which, and has a default",
     )
     encoder.add_argument("--max-length", type=int, help="tokens; default: the model's limit")
     encoder.add_argument(

@@ -46,7 +46,7 @@ def load_model(
     fits: Callable[[Any], bool],
     expected: str,
     unused_weights: tuple[str, ...] = (),
-) -> Any:
+) -> tuple[Any, list[str]]:
     """Load a frozen model.
 
     Args:
@@ -57,8 +57,11 @@ def load_model(
         expected: Says in words what ``fits`` asks for.
         unused_weights: Prefixes of the names of weights that may be missing.
 
+    Returns:
+        The model, and the names of weights that its files lack; what these compute is random.
+
     Raises:
-        FeatureError: The model cannot be loaded, does not fit, or lacks weights.
+        FeatureError: The model cannot be loaded, does not fit, or lacks weights that are used.
     """
     config = _load(files, AutoConfig.from_pretrained)
     if not fits(config):
@@ -74,28 +77,31 @@ def load_model(
         dtype=dtype,
         output_loading_info=True,
     )
-    # Weights that the file lacks would be random.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused_weights))
-    if missing:
+    missing = sorted(report["missing_keys"])
+    used = [key for key in missing if not key.startswith(unused_weights)]
+    if used:
         raise FeatureError(
-            f"the weights of {files.name} lack {len(missing)} tensors, e.g. {missing[0]}",
+            f"the weights of {files.name} lack {len(used)} tensors, e.g. {used[0]}",
             expected="all weights of the model that config.json describes",
             fix="use the complete checkpoint of this model",
         )
-    return model.eval().to(device)
+    return model.eval().to(device), missing
 
 
-def load_tokenizer(files: ModelFiles, vocabulary: int) -> Any:
+def load_tokenizer(files: ModelFiles, vocabulary: int, *, pads_with_end: bool = False) -> Any:
     """Load the tokenizer that belongs to a model.
 
     Args:
         files: Its files.
         vocabulary: Tokens that the model knows.
+        pads_with_end: Whether a tokenizer without a pad token pads with its end token.
 
     Raises:
         FeatureError: Its files are missing, or it belongs to a larger model.
     """
     tokenizer = _load(files, AutoTokenizer.from_pretrained)
+    if pads_with_end and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, whichever token it is
     # Where the files are missing, transformers makes a tokenizer of special tokens only.
     known, special = len(tokenizer), len(set(tokenizer.all_special_ids))
     if not special < known <= vocabulary or tokenizer.pad_token is None:

@@ -5,12 +5,13 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from feature_extraction.encoders.model_files import ModelFiles, identify
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
-from feature_extraction.extraction.keys import Keyed, encoder_code, key_of
+from feature_extraction.extraction.keys import Keyed, encoder_code, key_of, other_options
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import locked
 from feature_extraction.stores.store import FeatureStore, set_aside, writing
@@ -94,7 +95,9 @@ def _compute(
             expected=f"at least one usable {encoder.reads.name}",
             fix="check the inputs, and the folder of their files",
         )
-    own = {"options": spec.arguments, "code": code} if (code := encoder_code(encoder)) else {}
+    own: dict[str, Any] = {"options": others} if (others := other_options(spec)) else {}
+    if code := encoder_code(encoder):
+        own = {"options": spec.arguments, "code": code}
     manifest = {
         "content_key": keyed.key,
         "encoder": {

@@ -32,8 +32,8 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
 
     A SHA-256 over the format version, ids, the contents of the raw inputs (cleaned texts, bytes of
     files), the model files (hashes of a local folder, resolved commit of a hub id), preprocessing,
-    pooling, precision and dtype; of a kind that is not of this package also its options and its
-    code. Batch size, devices and the place of the files are not part of it.
+    pooling, precision, dtype and options; of a kind that is not of this package also its code.
+    Batch size, devices and the place of the files are not part of it.
 
     Returns:
         64 hex digits.
@@ -75,6 +75,12 @@ def encoder_code(encoder: Encoder) -> dict[str, str]:
     return source_code(type(encoder), type(encoder.reads))
 
 
+def other_options(spec: EncoderSpec) -> dict[str, Any]:
+    """Arguments of the kind's constructor beside those that are fields of a spec."""
+    fields = ("pooling", "max_length", "long_texts")
+    return {name: value for name, value in spec.arguments.items() if name not in fields}
+
+
 def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) -> dict[str, Any]:
     """What features depend on in their encoder; the form has to stay as it is in old stores."""
     options = spec.arguments
@@ -89,6 +95,8 @@ def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) ->
         "image_limits": [PIXEL_LIMIT, ASPECT_LIMIT],
     }
     code = encoder_code(encoder)
+    if others := other_options(spec):
+        settings["options"] = others
     if code:  # the code of this package's kinds is what FORMAT_VERSION stands for
         settings |= {"kind": class_path(type(encoder)), "options": options, "code": code}
     return settings

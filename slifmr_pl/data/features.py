@@ -39,9 +39,10 @@ class ModalitySource:
     """Where one modality's features come from: an encoder over raw input, or a ready store.
 
     Attributes:
-        kind: Which encoder: "clip-image", "clip-text", "siglip-image", "siglip-text", "vit",
-            "bert", "sentence-transformer", the short name of one that a plug-in brings, or the
-            class path of one, `my_package.MyEncoder`, which is then imported.
+        kind: Which encoder: "image" (any vision model), "text" (any text model), "clip" (a model
+            of both, with `options: {side: image}` or `text`), "sentence-transformer", another
+            one of docs/features.md, the short name of one that a plug-in brings, or the class
+            path of one, `my_package.MyEncoder`, which is then imported.
         encoder: Hub id, `package:NAME/FOLDER` for weights inside a package, or a local folder,
             below the data folder or the working directory; unless the kind has no files.
         revision: Commit of a hub id; pin it, so that the features stay the same.
@@ -49,7 +50,7 @@ class ModalitySource:
             reads: paths of images or other files, numbers. None finds files by item id.
         files: Folder or archive of the files, below the data folder or the working directory;
             default the data folder.
-        pooling: Of "bert" (default: mean) and "vit" (default: cls).
+        pooling: How tokens or patches become one vector, where the kind has a choice.
         max_length: Tokens that the model sees of a text; default the model's own limit.
         long_texts: What becomes of longer texts, see `EncoderSpec`.
         precision: Type that the encoder computes in.
@@ -67,7 +68,7 @@ class ModalitySource:
     revision: str | None = None
     columns: tuple[str, ...] = ()
     files: str | None = None
-    pooling: Literal["mean", "cls"] | None = None
+    pooling: Literal["mean", "cls", "max", "last", "pooler"] | None = None
     max_length: int | None = None
     long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
