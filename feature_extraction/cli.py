@@ -40,6 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 commands = {
                     "extract": _extract,
                     "import": _import,
+                    "reduce": _reduce,
                     "show": _show,
                     "verify": _verify,
                 }
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--output", type=Path, required=True, help="folder of feature stores")
     output.add_argument("--name", help="name of the modality (default: the kind, or its class)")
     output.add_argument("--dtype", choices=get_args(Dtype), default="float32")
+    _add_reduction(output, required=False)
     run = extract.add_argument_group("run (changes no features)")
     run.add_argument("--batch-size", type=int, default=64)
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -120,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="stop at the first input that cannot be used"
     )
     _add_import(commands.add_parser("import", help="take over features that exist already"))
+    reduce = commands.add_parser("reduce", help="make a store with fewer columns of a store")
+    reduce.add_argument("store", type=Path, help="feature store folder")
+    reduce.add_argument("--output", type=Path, required=True, help="folder of feature stores")
+    reduce.add_argument("--name", required=True, help="name of the modality")
+    _add_reduction(reduce, required=True)
     show = commands.add_parser("show", help="print what a feature store holds")
     show.add_argument("store", type=Path, help="feature store folder")
     show.add_argument("--verify", action="store_true", help="also check every value and hash")
@@ -130,6 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--sheet", type=Path, help="PNG to draw; the items' names and pictures:")
     _add_items(verify, required=False)
     return parser
+
+
+def _add_reduction(parser: Any, *, required: bool) -> None:
+    parser.add_argument(
+        "--reduce",
+        type=int,
+        metavar="N",
+        required=required,
+        help="keep N columns: the principal components of the items' features",
+    )
+    parser.add_argument("--whiten", action="store_true", help="give each of them variance 1")
 
 
 def _add_items(parser: argparse.ArgumentParser, *, required: bool) -> Any:
@@ -208,6 +226,8 @@ def _extract(options: argparse.Namespace) -> None:
         precision=options.precision,
         long_texts=options.long_texts,
         options=dict(map(_option, options.option)),
+        reduce=options.reduce,
+        whiten=options.whiten,
     )
     _check_sources(options, spec)
     config = ExtractionConfig(
@@ -322,6 +342,20 @@ def _check_sources(options: argparse.Namespace, spec: EncoderSpec) -> None:
     )
 
 
+def _reduce(options: argparse.Namespace) -> None:
+    from feature_extraction.extraction.keys import reduced_key
+    from feature_extraction.stores.reduction import reduce_store
+    from feature_extraction.stores.store import FeatureStore
+
+    store = FeatureStore.open(options.store, verify=True)
+    size, whiten = options.reduce, options.whiten
+    key = reduced_key(str(store.manifest["content_key"]), size, whiten=whiten)
+    target = options.output / f"{options.name}-{key[:16]}"
+    store = reduce_store(store, target, key, size, whiten=whiten)
+    explained = store.manifest["reduction"]["explained_variance"]
+    print(f"{store.path}: {size} columns with {explained:.1%} of the variance")
+
+
 def _verify(options: argparse.Namespace) -> None:
     from feature_extraction.stores.verify import verify
 
@@ -341,10 +375,12 @@ def _show(options: argparse.Namespace) -> None:
     store = FeatureStore.open(options.store, verify=options.verify)
     manifest = store.manifest
     print(f"{store.path}: {len(store.ids)} x {manifest['dim']} {manifest['dtype']}")
-    for section in ("encoder", "preprocessing", "counts", "libraries"):
-        # Hashes of the model files stay in the manifest itself.
-        entries = {k: v for k, v in manifest.get(section, {}).items() if k != "files"}
-        print(f"{section}: " + ", ".join(f"{key}={value}" for key, value in entries.items()))
+    for section in ("encoder", "preprocessing", "reduction", "counts", "libraries"):
+        # Hashes of files stay in the manifest itself.
+        known = manifest.get(section, {})
+        entries = {k: v for k, v in known.items() if k not in ("files", "sha256")}
+        if entries:
+            print(f"{section}: " + ", ".join(f"{key}={value}" for key, value in entries.items()))
     print(f"pooling: {manifest.get('pooling')}")
     print(f"content key: {manifest.get('content_key')}")
     failures = store.failures

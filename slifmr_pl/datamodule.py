@@ -106,8 +106,9 @@ class SlifMrDataModule(RecommendationDataModule):
         """Features of each modality, extracted now unless they are cached."""
         aligned = self.cache / "aligned"
         return {
-            name: aligned_features(store, items, aligned, self.modalities[name].missing)
+            name: aligned_features(store, items, aligned, source.missing, source.similarity)
             for name, store in self.stores.items()
+            for source in [self.modalities[name]]
         }
 
     def build_inputs(self) -> ModelInputs:

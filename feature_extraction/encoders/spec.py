@@ -40,6 +40,9 @@ class EncoderSpec:
             (``truncate``), its first and last half of that many (``head+tail``), or the mean of
             the vectors of all its pieces (``chunk+mean``).
         options: More arguments of the kind's constructor, in plain types.
+        reduce: Columns that are kept: the principal components of the items' features. None
+            keeps the features as they are.
+        whiten: Whether each of these columns gets variance 1.
 
     Raises:
         FeatureError: A value is unknown, or does not belong to this kind of encoder.
@@ -54,6 +57,8 @@ class EncoderSpec:
     precision: Precision = "float32"
     long_texts: LongTexts = "truncate"
     options: Mapping[str, Any] = field(default_factory=dict)
+    reduce: int | None = None
+    whiten: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("dtype", get_args(Dtype)), ("precision", get_args(Precision))):
@@ -64,6 +69,12 @@ class EncoderSpec:
                     expected=" or ".join(map(repr, choices)),
                     fix=f"choose one of these for {name}",
                 )
+        if (self.reduce is None and self.whiten) or (self.reduce is not None and self.reduce < 1):
+            raise FeatureError(
+                "whiten without reduce" if self.whiten else f"reduce is {self.reduce}",
+                expected="reduce: a positive number of columns",
+                fix="say how many columns to keep, or leave both out",
+            )
         encoder = self.encoder()  # which checks kind and options
         if not self.name.strip() and encoder.needs:
             raise FeatureError(

@@ -32,8 +32,8 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
 
     A SHA-256 over the format version, ids, the contents of the raw inputs (cleaned texts, bytes of
     files), the model files (hashes of a local folder, resolved commit of a hub id), preprocessing,
-    pooling, precision, dtype and options; of a kind that is not of this package also its code.
-    Batch size, devices and the place of the files are not part of it.
+    pooling, precision, dtype, options and reduction; of a kind that is not of this package also its
+    code. Batch size, devices and the place of the files are not part of it.
 
     Returns:
         64 hex digits.
@@ -41,11 +41,23 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
     Raises:
         FeatureError: The encoder cannot be found, or the inputs hold nothing of its kind.
     """
-    return key_of(inputs, spec, identify(spec)).key
+    full = key_of(inputs, spec, identify(spec)).key
+    return full if spec.reduce is None else reduced_key(full, spec.reduce, whiten=spec.whiten)
+
+
+def reduced_key(full: str, size: int, *, whiten: bool) -> str:
+    """Return the content key of features that are reduced.
+
+    Args:
+        full: Content key of the features as they were.
+        size: Columns that are kept.
+        whiten: Whether each gets variance 1.
+    """
+    return hashlib.sha256(_line(["slifmr reduction", full, size, whiten])).hexdigest()
 
 
 def key_of(inputs: ItemSource, spec: EncoderSpec, files: ModelFiles) -> Keyed:
-    """Pass over all items once; returns their ids and ``content_key``."""
+    """Pass over all items once; returns their ids and the content key before any reduction."""
     encoder = spec.encoder()
     digest = hashlib.sha256(
         _line(["slifmr features", FORMAT_VERSION, _encoder_settings(spec, encoder, files)])

@@ -33,6 +33,8 @@ from slifmr_pl.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
+Similarity = Literal["plain", "centred", "whitened"]
+
 
 @dataclass(frozen=True)
 class ModalitySource:
@@ -55,12 +57,17 @@ class ModalitySource:
         long_texts: What becomes of longer texts, see `EncoderSpec`.
         precision: Type that the encoder computes in.
         options: More arguments of the encoder's class, in plain types.
+        reduce: Columns to keep of the features, their principal components; null keeps all.
+        whiten: Whether each of these columns gets variance 1.
         store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
             below the data folder or the working directory.
         missing: What stands for the features of items that have none: "mask" leaves them out of
             this modality, "zero" counts a zero vector, "neighbours" takes the mean of the items
             with the same users in training, "learned" has the network learn one vector that is
             this view of all of them.
+        similarity: What the cosines of the modality graph are of: the features as they are
+            ("plain"), without their mean ("centred"), or also with the same variance in every
+            direction ("whitened"); default as `data.centre_features` says.
     """
 
     kind: str | None = None
@@ -73,13 +80,29 @@ class ModalitySource:
     long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     options: dict[str, Any] = field(default_factory=dict)
+    reduce: int | None = None
+    whiten: bool = False
     store: str | None = None
     missing: Missing = "mask"
+    similarity: Similarity | None = None
 
     def __post_init__(self) -> None:
-        limit = self.max_length
+        limit, size = self.max_length, self.reduce
         holds = limit is None or is_number(limit, least=1, whole=True)
-        require("data.modalities.NAME", ("max_length", limit, holds, "at least 1 token, or null"))
+        reduces = size is None or is_number(size, least=1, whole=True)
+        no_store = self.store is None or (size is None and not self.whiten)
+        require(
+            "data.modalities.NAME",
+            ("max_length", limit, holds, "at least 1 token, or null"),
+            ("reduce", size, reduces, "at least 1 column, or null"),
+            ("whiten", self.whiten, size is not None or not self.whiten, "reduce beside it"),
+            (
+                "store",
+                self.store,
+                no_store,
+                "no reduce or whiten beside it: python -m feature_extraction reduce does that",
+            ),
+        )
 
     def check(self, name: str) -> None:
         """Refuses a modality `name` without a source, and one with two.
@@ -116,6 +139,8 @@ class ModalitySource:
             precision=self.precision,
             long_texts=self.long_texts,
             options=self.options,
+            reduce=self.reduce,
+            whiten=self.whiten,
         )
         if not isinstance(spec.reads, FileModality):
             if not self.columns:
@@ -201,6 +226,7 @@ class FrozenFeatures:
         missing: What stands for the features of the others, see `ModalitySource`.
         content_key: What tells these features from others; by default a hash of the arrays.
         path: Where they come from, for errors.
+        similarity: What the cosines of the modality graph are of, see `ModalitySource`.
     """
 
     values: npt.NDArray[np.float32]
@@ -208,6 +234,7 @@ class FrozenFeatures:
     missing: Missing = "mask"
     content_key: str = ""
     path: Path | None = None
+    similarity: Similarity | None = None
 
     def __post_init__(self) -> None:
         if not self.content_key:
@@ -223,7 +250,11 @@ class FrozenFeatures:
 
 
 def aligned_features(
-    store: FeatureStore, items: Vocabulary, cache: Path, missing: Missing = "mask"
+    store: FeatureStore,
+    items: Vocabulary,
+    cache: Path,
+    missing: Missing = "mask",
+    similarity: Similarity | None = None,
 ) -> FrozenFeatures:
     """A store's features in the order of the items, see `FeatureStore.aligned`.
 
@@ -262,6 +293,7 @@ def aligned_features(
         missing,
         store.manifest["content_key"],
         store.path,
+        similarity,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.features import FrozenFeatures, Similarity
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.missing import Completed, complete_features
 from slifmr_pl.data.perturbations import Perturbations, kept_features
@@ -33,7 +33,8 @@ class GraphBuilder:
     Attributes:
         cache: Where neighbours, sorted triples and regressions are kept; None keeps nothing.
         neighbours: k of the modality graphs.
-        centre_features: Subtract the mean feature before neighbours are searched.
+        centre_features: Subtract the mean feature before neighbours are searched, unless a
+            modality has a `similarity` of its own.
         search: Exact or approximate search of the neighbours.
         perturbations: Which features are taken away.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
@@ -68,7 +69,7 @@ class GraphBuilder:
             completed[name] = ItemFeatures(
                 torch.from_numpy(whole.values), torch.from_numpy(whole.present)
             )
-            modalities[name] = self._neighbours(whole)
+            modalities[name] = self._neighbours(whole, self._similarity(given))
             digest.update(self._identity(name, given).encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
@@ -94,12 +95,21 @@ class GraphBuilder:
             self.cache,
         )
 
+    @property
+    def _default_similarity(self) -> Similarity:
+        return "centred" if self.centre_features else "plain"
+
+    def _similarity(self, features: FrozenFeatures) -> Similarity:
+        return features.similarity or self._default_similarity
+
     def _identity(self, name: str, features: FrozenFeatures) -> str:
         """What tells the features and neighbours of a modality from others, for the fingerprint."""
         parts = []
         if not self.search.is_exact(len(features.values)):
             parts.append(f"approximate {self.search.recall}")
         parts.append(f"{name} {features.content_key}")
+        if self._similarity(features) != self._default_similarity:
+            parts.append(f"similarity {features.similarity}")
         if features.missing != "mask":
             parts.append(f"missing {features.missing}")
         if lost := self.perturbations.missing_features.get(name):
@@ -140,7 +150,7 @@ class GraphBuilder:
         )
         return completed
 
-    def _neighbours(self, features: Completed) -> Neighbours:
+    def _neighbours(self, features: Completed, similarity: Similarity) -> Neighbours:
         return cached_call(
             cosine_neighbours,
             Neighbours,
@@ -148,7 +158,8 @@ class GraphBuilder:
                 "features": torch.from_numpy(features.values),
                 "k": self.neighbours,
                 "present": torch.from_numpy(features.searched),
-                "centre": self.centre_features,
+                "centre": similarity != "plain",
+                "whiten": similarity == "whitened",
                 "search": self.search,
             },
             folder=self.cache and self.cache / "neighbours",
