@@ -134,6 +134,14 @@ def _parser() -> argparse.ArgumentParser:
         "verify", help="check a feature store, and draw items beside their nearest neighbours"
     )
     verify.add_argument("store", type=Path, help="feature store folder")
+    verify.add_argument(
+        "--against",
+        type=Path,
+        metavar="TABLE",
+        help="interactions: do neighbours share users more often than by chance?",
+    )
+    verify.add_argument("--user-column", default="user_id", help="of --against (user_id)")
+    verify.add_argument("--item-column", default="item_id", help="of --against (item_id)")
     verify.add_argument("--sheet", type=Path, help="PNG to draw; the items' names and pictures:")
     _add_items(verify, required=False)
     return parser
@@ -357,7 +365,7 @@ def _reduce(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from feature_extraction.stores.verify import verify
+    from feature_extraction.stores.verify import Interactions, verify
 
     if (options.items is None) != (options.id_column is None):
         raise FeatureError(
@@ -366,7 +374,10 @@ def _verify(options: argparse.Namespace) -> None:
             fix="add the other",
         )
     items = None if options.items is None else _items(options)
-    print(verify(options.store, sheet=options.sheet, items=items))
+    against = None
+    if options.against is not None:
+        against = Interactions(options.against, options.user_column, options.item_column)
+    print(verify(options.store, sheet=options.sheet, items=items, against=against))
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feature_extraction import FeatureStore
+from feature_extraction import FeatureStore, write_store
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
@@ -187,6 +187,26 @@ def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:
         source = ModalitySource("clip-image", clip, columns=columns)
         with pytest.raises(error, match="column"):
             demo_data(catalogue, modalities={"image": source}).prepare_data()
+
+
+def test_features_that_say_nothing_of_who_likes_what_are_named_in_a_warning(
+    catalogue: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = demo_data(catalogue).data.items.ids.to_pylist()
+    noise = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
+    present = np.ones(len(ids), np.bool_)
+    write_store(
+        tmp_path / "noise",
+        ids=ids,
+        features=noise,
+        present=present,
+        manifest={"content_key": "noise"},
+    )
+    source = ModalitySource(store=str(tmp_path / "noise"))
+    with caplog.at_level(logging.INFO, logger="slifmr_pl"):
+        demo_data(catalogue, modalities={"noise": source}).setup("fit")
+    assert "modality noise, nearest neighbours: lift " in caplog.text
+    assert "modality noise: neighbours share users hardly more often than by chance" in caplog.text
 
 
 def test_setup_logs_a_summary_of_the_data(

@@ -8,12 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from feature_extraction.encoders.model_files import ModelFiles, identify
+from feature_extraction.encoders.model_files import ModelFiles, identify, needs_network
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
 from feature_extraction.extraction.keys import (
     Keyed,
+    content_key,
     encoder_code,
     key_of,
     other_options,
@@ -82,6 +83,30 @@ def extract(
         return reduce_store(store, target, key, size, whiten=whiten)
 
     return _stored(output_root, name, key, reduced)
+
+
+def extracted_before(
+    inputs: ItemSource, spec: EncoderSpec, output_root: Path, *, name: str
+) -> FeatureStore | None:
+    """Return the store that ``extract`` would reuse; nothing is encoded or downloaded.
+
+    Args:
+        inputs: The items.
+        spec: The encoder.
+        output_root: Folder of the stores.
+        name: Name of the modality.
+
+    Returns:
+        None where there is no such store, or where only the hub could tell.
+
+    Raises:
+        FeatureError: The encoder or the store cannot be had.
+    """
+    if needs_network(spec):
+        return None
+    key = content_key(inputs, spec)
+    target = Path(output_root) / f"{name}-{key[:16]}"
+    return FeatureStore.open(target) if target.is_dir() else None
 
 
 def _stored(

@@ -16,6 +16,8 @@ from feature_extraction.errors import FeatureError
 from feature_extraction.hashing import file_sha256
 from feature_extraction.stores.store import FeatureStore, finish_store, unfinished_store
 
+Features = NDArray[np.floating[Any]]
+
 REDUCTION = "reduction.safetensors"
 """File of a store that holds its reduction, to reduce further features likewise."""
 
@@ -39,35 +41,38 @@ class Reduction:
     explained: float
 
     @classmethod
-    def fit(cls, store: FeatureStore, size: int, *, whiten: bool) -> "Reduction":
-        """Fit on the items of a store that are present, by the eigenvectors of their covariance.
+    def fit(
+        cls, features: Features, present: NDArray[np.bool_], size: int | None, *, whiten: bool
+    ) -> "Reduction":
+        """Fit on items that are present, by the eigenvectors of their covariance.
 
         Args:
-            store: The features.
-            size: r.
+            features: ``[n, d]``, in memory or memory-mapped.
+            present: bool ``[n]``.
+            size: r; None takes all directions in which they vary.
             whiten: Whether every column gets variance 1.
 
         Raises:
             FeatureError: The features vary in fewer than r directions.
         """
-        count, total = 0, np.zeros(store.features.shape[1])
-        for rows in _present(store):
+        count, total = 0, np.zeros(features.shape[1])
+        for rows in _blocks(features, present):
             count, total = count + len(rows), total + rows.sum(0)
         mean = total / count
         covariance = np.zeros((len(mean), len(mean)))
-        for rows in _present(store):
+        for rows in _blocks(features, present):
             centred = rows - mean
             covariance += centred.T @ centred
         variances, vectors = np.linalg.eigh(covariance / count)
         variances, vectors = variances[::-1], vectors[:, ::-1]  # the largest first
         rank = int((variances > _NO_VARIANCE * variances[0]).sum())
+        size = rank if size is None else size
         if not 1 <= size <= rank:
             raise FeatureError(
                 f"the features of {count:,} items vary in {rank:,} directions, and are to be "
                 f"reduced to {size:,}",
                 expected=f"1 to {rank:,} columns",
                 fix="reduce to fewer columns",
-                path=store.path,
             )
         directions = vectors[:, :size]
         # An eigenvector has no sign of its own: its largest entry is positive.
@@ -97,7 +102,7 @@ class Reduction:
         arrays = load_file(file)
         return cls(arrays["mean"], arrays["directions"], entry["explained_variance"])
 
-    def __call__(self, features: NDArray[Any]) -> NDArray[np.float64]:
+    def __call__(self, features: Features) -> NDArray[np.float64]:
         """Reduce features ``[n, d]`` to ``[n, r]``."""
         reduced: NDArray[np.float64] = (features - self.mean) @ self.directions
         return reduced
@@ -118,7 +123,7 @@ def reduce_store(
     Raises:
         FeatureError: The features vary in fewer directions, or the folder cannot be written.
     """
-    reduction = Reduction.fit(store, size, whiten=whiten)
+    reduction = Reduction.fit(store.features, store.present, size, whiten=whiten)
     with unfinished_store(target) as folder:
         shape = (len(store.ids), size)
         features = np.lib.format.open_memmap(
@@ -150,7 +155,7 @@ def reduce_store(
         return finish_store(folder, target, ids=store.ids, manifest=manifest)
 
 
-def _present(store: FeatureStore) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(store.ids), _ROWS):
+def _blocks(features: Features, present: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(features), _ROWS):
         block = slice(start, start + _ROWS)
-        yield store.features[block][store.present[block]].astype(np.float64)
+        yield features[block][present[block]].astype(np.float64)

@@ -19,9 +19,12 @@ from feature_extraction import (
     InputError,
     ItemInputs,
     RawModality,
+    UserFacingError,
     extract,
 )
+from feature_extraction.extraction.extract import extracted_before
 from feature_extraction.items.input_files import names_by_item, open_files
+from feature_extraction.stores.neighbour_quality import Similarity
 from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
@@ -32,8 +35,6 @@ from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
-
-Similarity = Literal["plain", "centred", "whitened"]
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,32 @@ def feature_stores(
     for name, (inputs, spec) in jobs.items():
         opened[name] = extract(inputs, spec, cache, name=name, config=extraction)
     return {name: opened[name] for name in modalities}
+
+
+def ready_stores(
+    raw: RawData, modalities: Mapping[str, ModalitySource], cache: Path
+) -> dict[str, FeatureStore]:
+    """Opens the feature stores that are there already; no encoder runs.
+
+    Args:
+        raw: The data folder's tables.
+        modalities: Sources by modality.
+        cache: Folder of the stores that were extracted before.
+
+    Raises:
+        FeatureError: If a store cannot be read.
+    """
+    stores: dict[str, FeatureStore | None] = {}
+    for name, source in modalities.items():
+        if source.store is not None:
+            stores[name] = FeatureStore.open(Path(_located(source.store, raw.root)))
+            continue
+        try:
+            inputs, spec = _inputs(raw, name, source), source.spec(name, raw.root)
+            stores[name] = extracted_before(inputs, spec, cache, name=name)
+        except UserFacingError:  # `fit` says what is wrong
+            stores[name] = None
+    return {name: store for name, store in stores.items() if store is not None}
 
 
 def unused_stores(root: Path, modalities: Mapping[str, ModalitySource]) -> list[Path]:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from feature_extraction.stores.neighbour_quality import Similarity, neighbour_quality
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.features import FrozenFeatures, Similarity
+from slifmr_pl.data.features import FrozenFeatures
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.missing import Completed, complete_features
 from slifmr_pl.data.perturbations import Perturbations, kept_features
@@ -70,6 +71,7 @@ class GraphBuilder:
                 torch.from_numpy(whole.values), torch.from_numpy(whole.present)
             )
             modalities[name] = self._neighbours(whole, self._similarity(given))
+            _tell_quality(name, modalities[name], data)
             digest.update(self._identity(name, given).encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
@@ -188,6 +190,20 @@ class GraphBuilder:
             sources=[Path(__file__).parent / "triples.py"],
         )
         return DirectedTriples(*both, n_entities=n_entities, n_relations=2 * n_relations)
+
+
+def _tell_quality(name: str, neighbours: Neighbours, data: RecommendationData) -> None:
+    """Logs how much the neighbours of a modality say of who likes what."""
+    train = data.train
+    quality = neighbour_quality(neighbours.indices.numpy(), train.users, train.items)
+    logger.info("modality %s, nearest neighbours: %s", name, quality)
+    if quality.at_chance:
+        logger.warning(
+            "modality %s: neighbours share users hardly more often than by chance (lift %.2f ± "
+            "%.2f): its features say little of who likes what; look at them with "
+            "`python -m feature_extraction verify STORE --sheet sheet.png`, or leave it out",
+            *(name, quality.lift, quality.error),
+        )
 
 
 class _Triples(NamedTuple):
