@@ -7,6 +7,7 @@ code, `devices.py` loads it.
 """
 
 from feature_extraction.encoders import (
+    audio_models,
     image_encoders,
     image_models,
     joint_models,
@@ -15,4 +16,11 @@ from feature_extraction.encoders import (
 )
 
 # Their kinds have short names once they are loaded.
-__all__ = ["image_encoders", "image_models", "joint_models", "text_encoders", "text_models"]
+__all__ = [
+    "audio_models",
+    "image_encoders",
+    "image_models",
+    "joint_models",
+    "text_encoders",
+    "text_models",
+]

@@ -8,7 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+)
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
@@ -123,6 +129,15 @@ def load_image_processor(files: ModelFiles) -> Any:
     """
     # The Pillow backend gives the same pixels with and without torchvision.
     return _load(files, AutoImageProcessor.from_pretrained, backend="pil")
+
+
+def load_feature_extractor(files: ModelFiles) -> Any:
+    """Load the preprocessing of sounds that belongs to a model.
+
+    Raises:
+        FeatureError: It cannot be loaded.
+    """
+    return _load(files, AutoFeatureExtractor.from_pretrained)
 
 
 def load_json(files: ModelFiles, name: str) -> Any:

@@ -51,7 +51,7 @@ def encode_shards(
     """
     wanted = set(shards)
     name = encoder.reads.name
-    inputs = 0 if encoder.whole_shards else config.batch_size
+    inputs = 0 if encoder.whole_shards else max(1, config.batch_size // encoder.pieces)
     jobs = _jobs(source, ids, partial_store, wanted, name, inputs)
     prepare = encoder.preparation(source.files(name), config.batch_size)
     workers = config.workers_for(sum(map(partial_store.size, wanted)))

@@ -77,9 +77,10 @@ def coverages(
             n_items = len(data.items)
             coverage.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
             continue
-        pictures = isinstance(source.spec(name, root).reads, ImageModality)
+        reads = source.spec(name, root).reads
+        what = "image" if isinstance(reads, ImageModality) else reads.name
         place = source.place(root)
-        coverage.append(_of_columns(name, table, list(source.columns), place, pictures=pictures))
+        coverage.append(_of_columns(name, table, list(source.columns), place, what))
     if modalities or table is None:
         return coverage
     return [
@@ -88,7 +89,7 @@ def coverages(
             table,
             [column],
             root,
-            pictures=holds_pictures(table[column]),
+            "image" if holds_pictures(table[column]) else "text",
         )
         for column in table.column_names
         if column != "item_id"
@@ -117,15 +118,14 @@ def _of_files(name: str, source: ModalitySource, data: RecommendationData, root:
     return Coverage(name, what, n_items, present, n_items - present, {})
 
 
-def _of_columns(
-    name: str, table: pa.Table, columns: list[str], place: Path, *, pictures: bool
-) -> Coverage:
+def _of_columns(name: str, table: pa.Table, columns: list[str], place: Path, what: str) -> Coverage:
     n_items = table.num_rows
     filled = np.zeros(n_items, np.bool_)
     for column in columns:
         text = pc.utf8_trim_whitespace(table[column].combine_chunks())
         filled |= pc.not_equal(text, "").to_numpy(zero_copy_only=False)
-    source = f"{'pictures' if pictures else 'text'} of {', '.join(columns)}"
+    pictures = what == "image"
+    source = f"{'pictures' if pictures else what} of {', '.join(columns)}"
     missing = int((~filled).sum())
     if not pictures:
         return Coverage(name, source, n_items, n_items - missing, missing, {})

@@ -84,10 +84,11 @@ def seeded(model: Any, config: Any) -> Any:
         torch.manual_seed(7)
         made = model(config)
         norms = [one for one in made.modules() if isinstance(one, torch.nn.BatchNorm2d)]
-        if norms:
+        part = getattr(made, "vision_model", made)
+        if norms and part.main_input_name == "pixel_values":
             for norm in norms:
                 norm.momentum = 1.0
-            part = getattr(made, "vision_model", made).train()
+            part.train()
             with torch.no_grad():
                 part(pixel_values=torch.randn(8, 3, IMAGE_SIDE, IMAGE_SIDE))
         return made
