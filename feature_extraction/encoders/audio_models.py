@@ -74,7 +74,7 @@ class AudioModel(PretrainedEncoder):
                 expected="mean, max or cls of a hidden layer; only the end of a model has a pooler",
                 fix="choose another pooling, or leave it or the layers out",
             )
-        self.reads = AudioModality(max_seconds)
+        self.reads: AudioModality = AudioModality(max_seconds)
         self.pooling = pooling or "auto"
         self._piece_seconds = piece_seconds
         self.pieces = math.ceil(max_seconds / (piece_seconds or _USUAL_PIECE))

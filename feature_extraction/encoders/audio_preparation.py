@@ -5,7 +5,7 @@ Shapes: b pieces of a batch, s samples of a piece.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def resampled(sound: Sound, rate: int) -> NDArray[np.float32]:
 
 def equal_pieces(
     samples: NDArray[np.float32], longest: int, step: int
-) -> Sequence[NDArray[np.float32]]:
+) -> list[NDArray[np.float32]]:
     """Cut samples into the fewest pieces of one length, the last filled up with zeros.
 
     Args:

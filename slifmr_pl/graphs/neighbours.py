@@ -199,7 +199,8 @@ def _whitened(centred: Tensor) -> Tensor:
     values = centred.double()
     variances, vectors = torch.linalg.eigh(values.T @ values / len(values))
     varies = variances > _NO_VARIANCE * variances[-1]
-    return (values @ (vectors[:, varies] / variances[varies].sqrt())).to(centred.dtype)
+    white: Tensor = values @ (vectors[:, varies] / variances[varies].sqrt())
+    return white.to(centred.dtype)
 
 
 def _unit_rows(features: Tensor, *, centre: bool, whiten: bool = False) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from feature_extraction.stores.neighbour_quality import NeighbourQuality, qualities
+from feature_extraction.stores.neighbour_quality import NeighbourQuality, Similarity, qualities
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ready_stores
@@ -27,7 +27,7 @@ def signals(
     """
     if raw is None:
         return {}
-    usual = "centred" if module.centre_features else "plain"
+    usual: Similarity = "centred" if module.centre_features else "plain"
     found = {}
     for name, store in ready_stores(raw, module.modalities, module.cache / "features").items():
         similarity = module.modalities[name].similarity or usual
