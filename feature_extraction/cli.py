@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,6 +15,7 @@ from feature_extraction.encoders.spec import Dtype, EncoderSpec, Pooling, Precis
 from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError, UserFacingError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
+from feature_extraction.extras import extra_library
 from feature_extraction.pipes import STATUS, ends_quietly
 
 if TYPE_CHECKING:
@@ -389,12 +389,7 @@ def _download(options: argparse.Namespace) -> None:
                 expected="above 0 and below 10,000",
                 fix=f"choose another --{name.replace('_', '-')}",
             )
-    if find_spec("urllib3") is None:
-        raise FeatureError(
-            "urllib3 is not installed, which speaks HTTP",
-            expected="the extra download",
-            fix="pip install 'slifmr-pl[download]'",
-        )
+    extra_library("urllib3", "download", "fetching files")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 

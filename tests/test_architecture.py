@@ -60,7 +60,8 @@ APART = {
 }
 # What every room may use: they stand left of all, and use each other alone.
 EVERYWHERE = {
-    *("feature_extraction.errors", "feature_extraction.hashing", "feature_extraction.pipes"),
+    *("feature_extraction.errors", "feature_extraction.extras"),
+    *("feature_extraction.hashing", "feature_extraction.pipes"),
     "slifmr_pl.errors",
 }
 # Public names, of any room. Those of feature extraction slifmr_pl uses; no own room does.

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from feature_extraction.downloads.download_report import (
 from feature_extraction.downloads.fetching import Fetcher
 from feature_extraction.downloads.robots import Robots
 from feature_extraction.errors import FeatureError, InputError, TableError
+from feature_extraction.extras import extra_library
 from feature_extraction.tables.rows import stream_rows
 
 _SAFE_NAME = re.compile(r"[\w-][\w.-]{0,150}")
@@ -90,12 +90,8 @@ def download(
         FeatureError: The folder cannot be written, or soundfile is needed and not there.
         TableError: The table cannot be read, or an id is empty or repeated.
     """
-    if kind == "audio" and find_spec("soundfile") is None:
-        raise FeatureError(
-            "soundfile is not installed, which tells what a sound file is",
-            expected="the extra audio",
-            fix="pip install 'slifmr-pl[audio]'",
-        )
+    if kind == "audio":
+        extra_library("soundfile", "audio", "telling what a sound file is")
     robots = Robots(fetcher, ignored=ignore_robots)
     rows = _addresses(table, id_column, url_column)
     try:

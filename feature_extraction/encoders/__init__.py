@@ -11,8 +11,10 @@ from feature_extraction.encoders import (
     image_encoders,
     image_models,
     joint_models,
+    onnx_models,
     text_encoders,
     text_models,
+    timm_models,
 )
 
 # Their kinds have short names once they are loaded.
@@ -21,6 +23,8 @@ __all__ = [
     "image_encoders",
     "image_models",
     "joint_models",
+    "onnx_models",
     "text_encoders",
     "text_models",
+    "timm_models",
 ]

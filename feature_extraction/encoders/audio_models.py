@@ -6,7 +6,6 @@ Shapes: b pieces, s samples of a piece, T frames or patches, d feature size.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from feature_extraction.encoders.hidden_layers import HiddenLayers, Layer, check
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.pretrained import PretrainedEncoder, require_repeatable
 from feature_extraction.errors import FeatureError
+from feature_extraction.extras import extra_library
 from feature_extraction.items.input_files import Files
 from feature_extraction.items.sounds import AudioModality
 
@@ -92,12 +92,7 @@ class AudioModel(PretrainedEncoder):
         """
         from feature_extraction.encoders.loading import load_feature_extractor
 
-        if find_spec("soundfile") is None:
-            raise FeatureError(
-                "soundfile is not installed, which decodes sounds",
-                expected="the extra audio",
-                fix="pip install 'slifmr-pl[audio]'",
-            )
+        extra_library("soundfile", "audio", "decoding sounds")
         super().load(files)
         self._settle_pooling()
         self.extractor = load_feature_extractor(files)

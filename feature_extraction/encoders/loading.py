@@ -69,7 +69,7 @@ def load_model(
     Raises:
         FeatureError: The model cannot be loaded, does not fit, or lacks weights that are used.
     """
-    config = _load(files, AutoConfig.from_pretrained)
+    config = load_config(files)
     if not fits(config):
         raise FeatureError(
             f"{files.name} is a {config.model_type!r} model",
@@ -92,6 +92,15 @@ def load_model(
             fix="use the complete checkpoint of this model",
         )
     return model.eval().to(device), missing
+
+
+def load_config(files: ModelFiles) -> Any:
+    """Load the configuration of a model.
+
+    Raises:
+        FeatureError: It cannot be loaded.
+    """
+    return _load(files, AutoConfig.from_pretrained)
 
 
 def load_tokenizer(files: ModelFiles, vocabulary: int, *, pads_with_end: bool = False) -> Any:

@@ -62,17 +62,24 @@ class TextEncoder(PretrainedEncoder):
             FeatureError: The model cannot be loaded, is of another kind, lacks its vocabulary, or
                 takes fewer tokens than asked for.
         """
-        from feature_extraction.encoders.loading import load_tokenizer, position_limit
+        from feature_extraction.encoders.loading import load_tokenizer
 
-        super().load(files)
-        config = getattr(self.model.config, "text_config", None) or self.model.config
+        config, positions = self.load_model(files)
         self.tokenizer = load_tokenizer(files, config.vocab_size, pads_with_end=self.pads_with_end)
-        self._limit = min(int(self.tokenizer.model_max_length), position_limit(self.model, config))
+        self._limit = min(int(self.tokenizer.model_max_length), positions)
         self._special = special_tokens(self.tokenizer)
         self.max_length = self._choose_length(self._limit)
         tokens = self.tokenizer("a")["input_ids"]
         tried = {"input_ids": [tokens], "attention_mask": [[True] * len(tokens)]}
         self.dim = self(tried).shape[1]
+
+    def load_model(self, files: ModelFiles) -> tuple[Any, int]:
+        """Load the model alone; returns the configuration of texts, and most tokens."""
+        from feature_extraction.encoders.loading import position_limit
+
+        super().load(files)
+        config = getattr(self.model.config, "text_config", None) or self.model.config
+        return config, position_limit(self.model, config)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
