@@ -15,6 +15,7 @@ from feature_extraction.items.input_files import names_by_item, open_files
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.data.interaction_sources import InteractionRows, training_rows
 from slifmr_pl.report.html.item_cards import holds_pictures
 
 _WITH_DETAILS = ("cannot be decoded", "an absolute path")  # of the one file, in parentheses
@@ -67,6 +68,10 @@ def coverages(
         if source.store is not None:
             coverage.append(_of_store(name, source.store, data, root))
             continue
+        rows = source.rows(name, root)
+        if rows is not None:
+            coverage.append(_of_rows(name, rows, data))
+            continue
         if source.files is not None and not source.columns:
             coverage.append(_of_files(name, source, data, root))
             continue
@@ -106,6 +111,15 @@ def _of_store(name: str, store: str, data: RecommendationData, root: Path) -> Co
     return Coverage(
         name, f"store {store}", len(data.items), present, len(data.items) - held, masked
     )
+
+
+def _of_rows(name: str, rows: InteractionRows, data: RecommendationData) -> Coverage:
+    counted = training_rows(rows, data.users, data.items, data.train)
+    filled = np.array([bool(item.inputs) for item in rows], np.float32)
+    present = int((counted @ filled > 0).sum())
+    n_items = len(data.items)
+    what = f"{', '.join(rows.columns)} of {rows.path.name}, by training interactions"
+    return Coverage(name, what, n_items, present, n_items - present, {})
 
 
 def _of_files(name: str, source: ModalitySource, data: RecommendationData, root: Path) -> Coverage:
