@@ -7,6 +7,7 @@ a model folder of the kind `image`; without them, pictures are drawn and the mod
 import dataclasses
 import resource
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,7 +41,7 @@ def benchmark(settings: Settings) -> Iterator[Report]:
         config = ExtractionConfig(batch_size=BATCH, progress=False)
         report = speed(first(everything, size), spec, encoder, config, settings)
         small, large = (
-            peak_of(lambda n=n: extracted(first(everything, n), spec, encoder, config))
+            peak_of(partial(extracted, first(everything, n), spec, encoder, config))
             for n in (size, GROWTH * size)
         )
         peaks = (
@@ -90,7 +91,7 @@ def speed(
         [
             Variant(
                 name,
-                lambda name=name, work=work: timed(name, work),
+                partial(timed, name, work),
                 units=size,
                 kind="limit",
                 compared=name.startswith("bare"),

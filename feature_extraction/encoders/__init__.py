@@ -8,6 +8,7 @@ code, `devices.py` loads it.
 
 from feature_extraction.encoders import (
     audio_models,
+    efficientnet_lite,
     image_encoders,
     image_models,
     joint_models,
@@ -20,6 +21,7 @@ from feature_extraction.encoders import (
 # Their kinds have short names once they are loaded.
 __all__ = [
     "audio_models",
+    "efficientnet_lite",
     "image_encoders",
     "image_models",
     "joint_models",

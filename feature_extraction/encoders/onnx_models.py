@@ -198,7 +198,7 @@ class _Session:
                 expected=f"inputs among {', '.join(given)}",
                 fix="export the model with inputs of these names",
             )
-        arrays = {
+        arrays: dict[str, Any] = {
             name: given[name].cpu().numpy().astype(_TYPES[kind], copy=False)
             for name, kind in self._inputs.items()
         }
