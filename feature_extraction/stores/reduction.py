@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from feature_extraction.errors import FeatureError
 from feature_extraction.hashing import file_sha256
@@ -89,6 +88,8 @@ class Reduction:
         Raises:
             FeatureError: It has none, or it was changed.
         """
+        from safetensors.numpy import load_file
+
         store = FeatureStore.open(folder)
         entry = store.manifest.get("reduction", {})
         file = folder / REDUCTION
@@ -123,6 +124,8 @@ def reduce_store(
     Raises:
         FeatureError: The features vary in fewer directions, or the folder cannot be written.
     """
+    from safetensors.numpy import save_file
+
     reduction = Reduction.fit(store.features, store.present, size, whiten=whiten)
     with unfinished_store(target) as folder:
         shape = (len(store.ids), size)
