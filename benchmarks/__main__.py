@@ -102,7 +102,10 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the benchmarks")
     parser.add_argument("--quick", action="store_true", help="tiny data: does everything run?")
     parser.add_argument(
-        "--data", type=Path, help="folder of amazon-book in KGAT's format; default: generated"
+        "--data",
+        type=Path,
+        help="folder of amazon-book in KGAT's format, of `pictures` one of pictures; default: "
+        "generated",
     )
     parser.add_argument("--threads", type=_positive, default=Settings.threads)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -120,6 +123,7 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
         default=Settings.recbole_python,
         help="interpreter with RecBole, for `step`; default this one",
     )
+    parser.add_argument("--encoder", type=Path, help="model folder, for `pictures`")
     parser.add_argument("--plot", type=Path, help="image that `growth` draws (.svg, .png)")
     return parser
 

@@ -22,6 +22,7 @@ class Settings:
 
     Attributes:
         data: Folder with amazon-book in KGAT's format; None generates a set of its size.
+            `pictures`: folder of pictures; None draws some.
         threads: Of torch, and of every process that a benchmark starts.
         device: Where the work runs.
         repeats: Times that each variant is measured.
@@ -31,6 +32,7 @@ class Settings:
             with two modalities as well; default LightGCN for a step, knowledge for growth.
         recbole_python: `step`: interpreter that can import RecBole.
         plot: `growth`: image file to draw into.
+        encoder: `pictures`: model folder; None takes one with drawn weights.
     """
 
     data: Path | None = None
@@ -42,6 +44,7 @@ class Settings:
     model: Model | None = None
     recbole_python: Path = Path(sys.executable)
     plot: Path | None = None
+    encoder: Path | None = None
 
     @property
     def least_seconds(self) -> float:

@@ -1,8 +1,9 @@
 """Raw inputs of items to aligned feature arrays on disk.
 
 Data flows through the rooms in this order: `tables` → `items` → `encoders` → `stores` →
-`extraction` → `cli`. An encoder kind of one's own is a subclass of `Encoder` (or `ImageEncoder`,
-`TextEncoder`), a raw modality of one's own one of `RawModality` or `FileModality`.
+`extraction` → `cli`; `downloads` stands beside them. An encoder kind of one's own is a subclass of
+`Encoder` (or `ImageEncoder`, `TextEncoder`), a raw modality of one's own one of `RawModality` or
+`FileModality`.
 
 A name is imported once it is asked for: who needs the errors alone does not wait for torch.
 """

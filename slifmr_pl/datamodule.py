@@ -23,6 +23,7 @@ from slifmr_pl.data.features import (
     aligned_features,
     feature_stores,
     unused_stores,
+    written_features,
 )
 from slifmr_pl.data.formats.data_folder import FormatName, read
 from slifmr_pl.data.formats.frames import raw_data
@@ -104,11 +105,18 @@ class SlifMrDataModule(RecommendationDataModule):
 
     def features(self, items: Vocabulary) -> Mapping[str, FrozenFeatures]:
         """Features of each modality, extracted now unless they are cached."""
-        aligned = self.cache / "aligned"
-        return {
-            name: aligned_features(store, items, aligned, self.modalities[name].missing)
-            for name, store in self.stores.items()
-        }
+        found = {}
+        for name, store in self.stores.items():
+            source = self.modalities[name]
+            rows = source.rows(name, self.root)
+            found[name] = (
+                written_features(store, rows, source, self.data)
+                if rows is not None
+                else aligned_features(
+                    store, items, self.cache / "aligned", source.missing, source.similarity
+                )
+            )
+        return found
 
     def build_inputs(self) -> ModelInputs:
         """Graphs and features of the data folder."""

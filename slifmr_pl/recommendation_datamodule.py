@@ -96,7 +96,8 @@ class RecommendationDataModule(pl.LightningDataModule):
         split: How they are split.
         use_knowledge: Whether to read the knowledge graph, where there is one.
         neighbours: k of the modality graphs.
-        centre_features: Subtract the mean feature before neighbours are searched.
+        centre_features: Subtract the mean feature before neighbours are searched, unless a
+            modality has a `similarity` of its own.
         neighbour_search: Exact or approximate search of the neighbours in the modality graphs.
         batch_size: Positives of a step, over all processes together.
         negatives: n, negatives of each positive.

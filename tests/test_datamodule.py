@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feature_extraction import FeatureStore
+from feature_extraction import FeatureStore, write_store
 from slifmr_pl.data.batches import EvalBatch
 from slifmr_pl.data.dataset import SplitConfig
 from slifmr_pl.data.features import ModalitySource
@@ -139,6 +139,34 @@ def test_fingerprint_changes_with_what_changes_the_graphs(
     assert one.model_inputs.fingerprint == demo_data(catalogue).model_inputs.fingerprint
 
 
+def test_similarity_of_a_modality_changes_its_graph_alone(catalogue: Path) -> None:
+    def graphs(**text: object) -> SlifMrDataModule:
+        modalities = demo_data(catalogue).modalities
+        changed = dataclasses.replace(modalities["text"], reduce=8, **text)
+        return demo_data(catalogue, modalities=modalities | {"text": changed})
+
+    usual, whitened = graphs().model_inputs, graphs(similarity="whitened").model_inputs
+    assert whitened.fingerprint != usual.fingerprint
+    for name, same in (("image", True), ("text", False)):
+        one, other = usual.graph.modalities[name], whitened.graph.modalities[name]
+        assert torch.equal(one.indices, other.indices) is same
+    named = graphs(similarity="centred").model_inputs
+    assert named.fingerprint == usual.fingerprint  # which is what data.centre_features says
+    assert torch.equal(
+        named.graph.modalities["text"].indices, usual.graph.modalities["text"].indices
+    )
+
+
+def test_features_are_reduced_as_configured_and_a_ready_store_is_not(catalogue: Path) -> None:
+    modalities = demo_data(catalogue).modalities
+    text = dataclasses.replace(modalities["text"], reduce=4, whiten=True)
+    data = demo_data(catalogue, modalities={"text": text})
+    assert data.model_inputs.features["text"].values.shape[1] == 4
+    for wrong in ({"store": "x", "reduce": 4}, {"whiten": True}, {"reduce": 0}):
+        with pytest.raises(ConfigError, match="reduce"):
+            ModalitySource(**wrong)  # type: ignore[arg-type]
+
+
 def test_modality_graphs_are_searched_as_configured(
     catalogue: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,6 +187,26 @@ def test_modality_without_source_or_column_is_refused(catalogue: Path) -> None:
         source = ModalitySource("clip-image", clip, columns=columns)
         with pytest.raises(error, match="column"):
             demo_data(catalogue, modalities={"image": source}).prepare_data()
+
+
+def test_features_that_say_nothing_of_who_likes_what_are_named_in_a_warning(
+    catalogue: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = demo_data(catalogue).data.items.ids.to_pylist()
+    noise = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
+    present = np.ones(len(ids), np.bool_)
+    write_store(
+        tmp_path / "noise",
+        ids=ids,
+        features=noise,
+        present=present,
+        manifest={"content_key": "noise"},
+    )
+    source = ModalitySource(store=str(tmp_path / "noise"))
+    with caplog.at_level(logging.INFO, logger="slifmr_pl"):
+        demo_data(catalogue, modalities={"noise": source}).setup("fit")
+    assert "modality noise, nearest neighbours: lift " in caplog.text
+    assert "modality noise: neighbours share users hardly more often than by chance" in caplog.text
 
 
 def test_setup_logs_a_summary_of_the_data(

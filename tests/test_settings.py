@@ -153,7 +153,7 @@ def test_every_numeric_setting_is_among_them() -> None:
         if name not in tried and get_origin(hint) in (Sequence, Mapping, tuple, list, dict)
     }
     assert left_out <= {
-        *("metrics", "modalities", "columns", "options"),  # of names and parts
+        *("metrics", "modalities", "columns", "id_columns", "options"),  # of names and parts
         *("network.views", "loss.terms"),
     }
 

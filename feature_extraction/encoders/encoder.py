@@ -41,8 +41,11 @@ class Encoder(ABC):
     """What it reads: an attribute of the class, or set by the constructor."""
     needs: ClassVar[tuple[str, ...]] = ("config.json",)
     """Files that its model folder has to hold. Empty: it has no files, and needs no name."""
-    whole_shards: ClassVar[bool] = False
+    whole_shards: bool = False
     """Whether ``preparation`` wants all items of a shard at once, not about a batch of them."""
+    pieces: int = 1
+    """How many inputs of the model a raw input may become, such as pieces of a sound; so much less
+    is prepared at once."""
     pooling: str = "model"
     """What the manifest calls its pooling; ``model`` where the model does it by itself."""
     long_inputs: str = "truncated"

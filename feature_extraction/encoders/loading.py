@@ -8,7 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+)
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
@@ -46,7 +52,7 @@ def load_model(
     fits: Callable[[Any], bool],
     expected: str,
     unused_weights: tuple[str, ...] = (),
-) -> Any:
+) -> tuple[Any, list[str]]:
     """Load a frozen model.
 
     Args:
@@ -57,10 +63,13 @@ def load_model(
         expected: Says in words what ``fits`` asks for.
         unused_weights: Prefixes of the names of weights that may be missing.
 
+    Returns:
+        The model, and the names of weights that its files lack; what these compute is random.
+
     Raises:
-        FeatureError: The model cannot be loaded, does not fit, or lacks weights.
+        FeatureError: The model cannot be loaded, does not fit, or lacks weights that are used.
     """
-    config = _load(files, AutoConfig.from_pretrained)
+    config = load_config(files)
     if not fits(config):
         raise FeatureError(
             f"{files.name} is a {config.model_type!r} model",
@@ -74,28 +83,40 @@ def load_model(
         dtype=dtype,
         output_loading_info=True,
     )
-    # Weights that the file lacks would be random.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused_weights))
-    if missing:
+    missing = sorted(report["missing_keys"])
+    used = [key for key in missing if not key.startswith(unused_weights)]
+    if used:
         raise FeatureError(
-            f"the weights of {files.name} lack {len(missing)} tensors, e.g. {missing[0]}",
+            f"the weights of {files.name} lack {len(used)} tensors, e.g. {used[0]}",
             expected="all weights of the model that config.json describes",
             fix="use the complete checkpoint of this model",
         )
-    return model.eval().to(device)
+    return model.eval().to(device), missing
 
 
-def load_tokenizer(files: ModelFiles, vocabulary: int) -> Any:
+def load_config(files: ModelFiles) -> Any:
+    """Load the configuration of a model.
+
+    Raises:
+        FeatureError: It cannot be loaded.
+    """
+    return _load(files, AutoConfig.from_pretrained)
+
+
+def load_tokenizer(files: ModelFiles, vocabulary: int, *, pads_with_end: bool = False) -> Any:
     """Load the tokenizer that belongs to a model.
 
     Args:
         files: Its files.
         vocabulary: Tokens that the model knows.
+        pads_with_end: Whether a tokenizer without a pad token pads with its end token.
 
     Raises:
         FeatureError: Its files are missing, or it belongs to a larger model.
     """
     tokenizer = _load(files, AutoTokenizer.from_pretrained)
+    if pads_with_end and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, whichever token it is
     # Where the files are missing, transformers makes a tokenizer of special tokens only.
     known, special = len(tokenizer), len(set(tokenizer.all_special_ids))
     if not special < known <= vocabulary or tokenizer.pad_token is None:
@@ -117,6 +138,15 @@ def load_image_processor(files: ModelFiles) -> Any:
     """
     # The Pillow backend gives the same pixels with and without torchvision.
     return _load(files, AutoImageProcessor.from_pretrained, backend="pil")
+
+
+def load_feature_extractor(files: ModelFiles) -> Any:
+    """Load the preprocessing of sounds that belongs to a model.
+
+    Raises:
+        FeatureError: It cannot be loaded.
+    """
+    return _load(files, AutoFeatureExtractor.from_pretrained)
 
 
 def load_json(files: ModelFiles, name: str) -> Any:

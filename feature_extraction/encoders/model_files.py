@@ -116,6 +116,12 @@ def identify(spec: "EncoderSpec") -> ModelFiles:
     return ModelFiles(spec.name, spec.revision, source=str(folder), commit=None, files=files)
 
 
+def needs_network(spec: "EncoderSpec") -> bool:
+    """Whether only the hub can tell which files a spec means now."""
+    pinned = spec.revision is not None and _COMMIT.fullmatch(spec.revision)
+    return bool(spec.name) and not pinned and _local_folder(spec.name) is None
+
+
 def _local_folder(name: str) -> Path | None:
     """Return the local folder that a name means, or None for a hub id."""
     if name.startswith(_PACKAGE):

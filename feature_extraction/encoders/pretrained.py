@@ -1,9 +1,11 @@
 """Encoders whose model is loaded through transformers: a base of image and text encoders."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.model_files import ModelFiles
+from feature_extraction.errors import FeatureError
 
 
 class PretrainedEncoder(Encoder):
@@ -20,7 +22,9 @@ class PretrainedEncoder(Encoder):
     files: ModelFiles
     """The model's files; ``load`` sets it."""
     model: Any
-    """The model of transformers; ``load`` sets it."""
+    """The model of transformers, or the ``part`` of it; ``load`` sets it."""
+    missing_weights: list[str]
+    """Names of unused weights that the files lack; ``load`` sets it."""
 
     def load(self, files: ModelFiles) -> None:
         """Load the model.
@@ -31,7 +35,7 @@ class PretrainedEncoder(Encoder):
         from feature_extraction.encoders.loading import load_model
 
         self.files = files
-        self.model = load_model(
+        model, self.missing_weights = load_model(
             files,
             self.device,
             self.dtype,
@@ -39,7 +43,51 @@ class PretrainedEncoder(Encoder):
             expected=self.expected,
             unused_weights=self.unused_weights,
         )
+        self.model = self.part(model)
 
     def fits(self, config: Any) -> bool:
         """Whether a model configuration of transformers is one that this encoder can use."""
         return True
+
+    def part(self, model: Any) -> Any:
+        """Return the part of a loaded model that is run; by default all of it."""
+        return model
+
+
+def require_weights_of_pooler(encoder: PretrainedEncoder) -> None:
+    """Refuse a pooler whose weights are not in the model's files, as they would be random.
+
+    Raises:
+        FeatureError: They are not there.
+    """
+    if encoder.missing_weights:
+        raise FeatureError(
+            f"the weights of {encoder.files.name} lack {encoder.missing_weights[0]}",
+            expected="a checkpoint with its pooler",
+            fix="choose pooling cls or mean, or the checkpoint that was trained with a pooler",
+        )
+
+
+def require_repeatable(encoder: PretrainedEncoder, inputs: Mapping[str, Any]) -> None:
+    """Refuse a model that gives something else each time, such as one that masks at random.
+
+    Args:
+        encoder: A loaded encoder.
+        inputs: A batch.
+
+    Raises:
+        FeatureError: Twice the same batch gave different vectors.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        first, second = encoder(inputs), encoder(inputs)
+    difference = (first - second).abs().amax().item()
+    if not difference <= 1e-3 * first.abs().amax().item():  # a GPU may round differently
+        raise FeatureError(
+            f"{encoder.files.name} gives vectors that differ by {difference:.2g} for the same "
+            "input, or are not finite",
+            expected="a model that gives the same vector each time",
+            fix="switch off what is drawn at random in its config.json (mask_ratio: 0), or take "
+            "another model",
+        )

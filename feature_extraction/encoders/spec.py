@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-# What they define is known by its short name once they are imported.
-import feature_extraction.encoders.image_encoders
-import feature_extraction.encoders.text_encoders  # noqa: F401
 from feature_extraction.encoders.encoder import Encoder, encoder_class
 from feature_extraction.encoders.options import construct_encoder
 from feature_extraction.encoders.text_preparation import LongTexts
 from feature_extraction.errors import FeatureError
 from feature_extraction.items.raw_modality import RawModality
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max", "last", "pooler"]
 Dtype = Literal["float32", "float16"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -23,17 +20,19 @@ class EncoderSpec:
     """A frozen encoder and how its output becomes one vector per item.
 
     Args:
-        kind: ``clip-image``, ``clip-text``, ``siglip-image``, ``siglip-text``: a tower of such a
-            model; ``vit``: a vision transformer (ViT, DINOv2); ``bert``: the last layer of any
-            encoder-only text model; ``sentence-transformer``: a model with ``modules.json``; or
-            the class path of a subclass of ``Encoder``, or its short name.
+        kind: ``image``: any vision model; ``text``: any text model; ``clip``: either side of a
+            model of images and texts; ``sentence-transformer``: a model with ``modules.json``;
+            ``bert``, ``vit``, ``clip-image``, ``clip-text``, ``siglip-image``, ``siglip-text``:
+            what these are for one family; or the class path of a subclass of ``Encoder``, or its
+            short name.
         name: Hub id such as ``openai/clip-vit-base-patch32``, a local model folder, or
             ``package:PACKAGE/FOLDER`` for model files that an installed package carries. Empty
             for a kind without model files.
         revision: Commit hash, tag or branch of a hub id; None is the newest.
-        pooling: ``bert`` and ``vit`` only: mean over the tokens (``bert``: special tokens
-            included, padding not; ``vit``: patches), or the first token. None is the kind's
-            usual: the mean of ``bert``, the first token of ``vit``.
+        pooling: How the tokens or patches of a layer become one vector, of kinds that have a
+            choice: their mean (special tokens of texts included, padding not) or maximum, the
+            first (``cls``) or the last one, or what the model's own ``pooler`` gives. Each kind
+            says what it takes. None is the kind's usual.
         max_length: Tokens that the model sees of a text at once; None is the model's own limit.
         dtype: Type that the features are stored in.
         precision: Type that the encoder computes in.
@@ -41,6 +40,9 @@ class EncoderSpec:
             (``truncate``), its first and last half of that many (``head+tail``), or the mean of
             the vectors of all its pieces (``chunk+mean``).
         options: More arguments of the kind's constructor, in plain types.
+        reduce: Columns that are kept: the principal components of the items' features. None
+            keeps the features as they are.
+        whiten: Whether each of these columns gets variance 1.
 
     Raises:
         FeatureError: A value is unknown, or does not belong to this kind of encoder.
@@ -55,6 +57,8 @@ class EncoderSpec:
     precision: Precision = "float32"
     long_texts: LongTexts = "truncate"
     options: Mapping[str, Any] = field(default_factory=dict)
+    reduce: int | None = None
+    whiten: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("dtype", get_args(Dtype)), ("precision", get_args(Precision))):
@@ -65,6 +69,12 @@ class EncoderSpec:
                     expected=" or ".join(map(repr, choices)),
                     fix=f"choose one of these for {name}",
                 )
+        if (self.reduce is None and self.whiten) or (self.reduce is not None and self.reduce < 1):
+            raise FeatureError(
+                "whiten without reduce" if self.whiten else f"reduce is {self.reduce}",
+                expected="reduce: a positive number of columns",
+                fix="say how many columns to keep, or leave both out",
+            )
         encoder = self.encoder()  # which checks kind and options
         if not self.name.strip() and encoder.needs:
             raise FeatureError(

@@ -39,8 +39,10 @@ class TextEncoder(PretrainedEncoder):
 
     reads = TextModality()
     whole_shards = True
-    pads_fully: ClassVar[bool] = False
+    pads_fully: bool = False
     """Whether the model wants every text padded to all its positions, as it was trained."""
+    pads_with_end: ClassVar[bool] = False
+    """Whether a tokenizer without a pad token is taken, too; the kind has to leave padding out."""
 
     def __init__(self, max_length: int | None = None, long_texts: LongTexts = "truncate") -> None:
         if max_length is not None and max_length < 1:
@@ -60,17 +62,24 @@ class TextEncoder(PretrainedEncoder):
             FeatureError: The model cannot be loaded, is of another kind, lacks its vocabulary, or
                 takes fewer tokens than asked for.
         """
-        from feature_extraction.encoders.loading import load_tokenizer, position_limit
+        from feature_extraction.encoders.loading import load_tokenizer
 
-        super().load(files)
-        config = getattr(self.model.config, "text_config", None) or self.model.config
-        self.tokenizer = load_tokenizer(files, config.vocab_size)
-        self._limit = min(int(self.tokenizer.model_max_length), position_limit(self.model, config))
+        config, positions = self.load_model(files)
+        self.tokenizer = load_tokenizer(files, config.vocab_size, pads_with_end=self.pads_with_end)
+        self._limit = min(int(self.tokenizer.model_max_length), positions)
         self._special = special_tokens(self.tokenizer)
         self.max_length = self._choose_length(self._limit)
         tokens = self.tokenizer("a")["input_ids"]
         tried = {"input_ids": [tokens], "attention_mask": [[True] * len(tokens)]}
         self.dim = self(tried).shape[1]
+
+    def load_model(self, files: ModelFiles) -> tuple[Any, int]:
+        """Load the model alone; returns the configuration of texts, and most tokens."""
+        from feature_extraction.encoders.loading import position_limit
+
+        super().load(files)
+        config = getattr(self.model.config, "text_config", None) or self.model.config
+        return config, position_limit(self.model, config)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -183,16 +192,9 @@ class Bert(TextEncoder):
         return self.pooled(inputs, self.pooling)
 
     def pooled(self, inputs: "Mapping[str, Tensor]", pooling: str) -> "Tensor":
-        """Pool the last layer in float32: ``mean``, ``cls`` or ``max``."""
-        hidden: Tensor = self.model(**inputs).last_hidden_state.float()  # [b, T, d]
-        mask = inputs["attention_mask"].unsqueeze(-1)
-        if pooling == "cls":
-            pooled = hidden[:, 0]
-        elif pooling == "max":
-            pooled = hidden.masked_fill(~mask, -math.inf).amax(1)
-        else:
-            pooled = (hidden * mask).sum(1) / mask.sum(1)
-        return pooled
+        """Pool the last layer, see ``pooled_tokens``."""
+        hidden = self.model(**inputs).last_hidden_state
+        return pooled_tokens(hidden, inputs["attention_mask"], pooling)
 
 
 class SentenceTransformer(Bert):
@@ -245,3 +247,27 @@ class SentenceTransformer(Bert):
 
     def _choose_length(self, limit: int) -> int:
         return super()._choose_length(min(limit, self._settings.max_length or limit))
+
+
+def pooled_tokens(hidden: "Tensor", mask: "Tensor", pooling: str) -> "Tensor":
+    """Pool the tokens of a layer in float32.
+
+    Args:
+        hidden: ``[b, T, d]``.
+        mask: bool ``[b, T]``, false where padding is, which is behind the tokens.
+        pooling: ``mean``, ``cls``, ``max`` or ``last``.
+
+    Returns:
+        ``[b, d]``.
+    """
+    import torch
+
+    hidden = hidden.float()
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+    mask = mask.unsqueeze(-1)
+    if pooling == "max":
+        return hidden.masked_fill(~mask, -math.inf).amax(1)
+    return (hidden * mask).sum(1) / mask.sum(1)

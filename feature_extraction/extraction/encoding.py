@@ -5,7 +5,7 @@ Shapes: S rows of a shard, b inputs of a batch, d feature size.
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from feature_extraction.encoders.preparation import Batch, Failure, Job, Prepara
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
+from feature_extraction.extraction.heap import reused_memory
 from feature_extraction.items.inputs import Item, ItemSource
 from feature_extraction.stores.partial import Outcome, PartialStore
 
@@ -51,20 +52,22 @@ def encode_shards(
     """
     wanted = set(shards)
     name = encoder.reads.name
-    inputs = 0 if encoder.whole_shards else config.batch_size
+    inputs = 0 if encoder.whole_shards else max(1, config.batch_size // encoder.pieces)
     jobs = _jobs(source, ids, partial_store, wanted, name, inputs)
     prepare = encoder.preparation(source.files(name), config.batch_size)
     workers = config.workers_for(sum(map(partial_store.size, wanted)))
     vectors: _ShardVectors | None = None
-    for prepared in _prepared(jobs, prepare, workers, pinned=encoder.device.type == "cuda"):
-        if config.strict and prepared.failures:
-            raise _stopped(prepared.failures[0])
-        if vectors is None:
-            vectors = _ShardVectors(partial_store.size(prepared.shard), encoder)
-        vectors.take(prepared, config.batch_size, advance)
-        if prepared.is_last:
-            _write(partial_store, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
-            vectors = None
+    on_cpu = encoder.device.type == "cpu"
+    with reused_memory() if on_cpu else nullcontext():
+        for prepared in _prepared(jobs, prepare, workers, pinned=encoder.device.type == "cuda"):
+            if config.strict and prepared.failures:
+                raise _stopped(prepared.failures[0])
+            if vectors is None:
+                vectors = _ShardVectors(partial_store.size(prepared.shard), encoder)
+            vectors.take(prepared, config.batch_size, advance)
+            if prepared.is_last:
+                _write(partial_store, prepared.shard, vectors, ids, np.dtype(spec.dtype), config)
+                vectors = None
 
 
 class _ShardVectors:

@@ -3,16 +3,26 @@
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from feature_extraction.encoders.model_files import ModelFiles, identify
+from feature_extraction.encoders.model_files import ModelFiles, identify, needs_network
 from feature_extraction.encoders.spec import EncoderSpec
 from feature_extraction.errors import FeatureError
 from feature_extraction.extraction.extraction_config import ExtractionConfig
-from feature_extraction.extraction.keys import Keyed, encoder_code, key_of
+from feature_extraction.extraction.keys import (
+    Keyed,
+    content_key,
+    encoder_code,
+    key_of,
+    other_options,
+    reduced_key,
+)
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.partial import locked
+from feature_extraction.stores.reduction import reduce_store
 from feature_extraction.stores.store import FeatureStore, set_aside, writing
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "pillow", "numpy")
@@ -37,6 +47,9 @@ def extract(
     Whatever ends a run, the next one with the same inputs goes on behind the last finished shard
     (``SHARD_ROWS`` items), which it finds in ``<store>.partial``.
 
+    Features that ``spec.reduce`` reduces are another store; the full ones stay beside it, for
+    other reductions of them.
+
     Args:
         inputs: The items; only the raw modality that the encoder reads is used.
         spec: The encoder.
@@ -56,15 +69,59 @@ def extract(
         )
     files = identify(spec)
     keyed = key_of(inputs, spec, files)
-    target = Path(output_root) / f"{name}-{keyed.key[:16]}"
-    store, origin = _reuse(target, keyed.key), "reused"
+
+    def full(partial: Path, target: Path) -> FeatureStore:
+        return _compute(inputs, spec, files, keyed, partial, target, config)
+
+    if spec.reduce is None:
+        return _stored(output_root, name, keyed.key, full)
+    size, whiten = spec.reduce, spec.whiten
+    key = reduced_key(keyed.key, size, whiten=whiten)
+
+    def reduced(_: Path, target: Path) -> FeatureStore:
+        store = _stored(output_root, name, keyed.key, full)
+        return reduce_store(store, target, key, size, whiten=whiten)
+
+    return _stored(output_root, name, key, reduced)
+
+
+def extracted_before(
+    inputs: ItemSource, spec: EncoderSpec, output_root: Path, *, name: str
+) -> FeatureStore | None:
+    """Return the store that ``extract`` would reuse; nothing is encoded or downloaded.
+
+    Args:
+        inputs: The items.
+        spec: The encoder.
+        output_root: Folder of the stores.
+        name: Name of the modality.
+
+    Returns:
+        None where there is no such store, or where only the hub could tell.
+
+    Raises:
+        FeatureError: The encoder or the store cannot be had.
+    """
+    if needs_network(spec):
+        return None
+    key = content_key(inputs, spec)
+    target = Path(output_root) / f"{name}-{key[:16]}"
+    return FeatureStore.open(target) if target.is_dir() else None
+
+
+def _stored(
+    root: Path, name: str, key: str, compute: Callable[[Path, Path], FeatureStore]
+) -> FeatureStore:
+    """The store of a content key, computed in a folder of its own where there is none."""
+    target = Path(root) / f"{name}-{key[:16]}"
+    store, origin = _reuse(target, key), "reused"
     if store is None:
         partial = target.with_name(f"{target.name}.partial")
         with writing(target), locked(partial):
-            store = _reuse(target, keyed.key)  # another process may have been first
+            store = _reuse(target, key)  # another process may have been first
             if store is None:
                 origin = "extracted"
-                store = _compute(inputs, spec, files, keyed, partial, target, config)
+                store = compute(partial, target)
     counts = ", ".join(f"{count} {what}" for what, count in store.manifest["counts"].items())
     logger.info("%s %s (%s)", origin, target, counts)
     return store
@@ -94,7 +151,9 @@ def _compute(
             expected=f"at least one usable {encoder.reads.name}",
             fix="check the inputs, and the folder of their files",
         )
-    own = {"options": spec.arguments, "code": code} if (code := encoder_code(encoder)) else {}
+    own: dict[str, Any] = {"options": others} if (others := other_options(spec)) else {}
+    if code := encoder_code(encoder):
+        own = {"options": spec.arguments, "code": code}
     manifest = {
         "content_key": keyed.key,
         "encoder": {

@@ -32,7 +32,7 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
 
     A SHA-256 over the format version, ids, the contents of the raw inputs (cleaned texts, bytes of
     files), the model files (hashes of a local folder, resolved commit of a hub id), preprocessing,
-    pooling, precision and dtype; of a kind that is not of this package also its options and its
+    pooling, precision, dtype, options and reduction; of a kind that is not of this package also its
     code. Batch size, devices and the place of the files are not part of it.
 
     Returns:
@@ -41,11 +41,23 @@ def content_key(inputs: ItemSource, spec: EncoderSpec) -> str:
     Raises:
         FeatureError: The encoder cannot be found, or the inputs hold nothing of its kind.
     """
-    return key_of(inputs, spec, identify(spec)).key
+    full = key_of(inputs, spec, identify(spec)).key
+    return full if spec.reduce is None else reduced_key(full, spec.reduce, whiten=spec.whiten)
+
+
+def reduced_key(full: str, size: int, *, whiten: bool) -> str:
+    """Return the content key of features that are reduced.
+
+    Args:
+        full: Content key of the features as they were.
+        size: Columns that are kept.
+        whiten: Whether each gets variance 1.
+    """
+    return hashlib.sha256(_line(["slifmr reduction", full, size, whiten])).hexdigest()
 
 
 def key_of(inputs: ItemSource, spec: EncoderSpec, files: ModelFiles) -> Keyed:
-    """Pass over all items once; returns their ids and ``content_key``."""
+    """Pass over all items once; returns their ids and the content key before any reduction."""
     encoder = spec.encoder()
     digest = hashlib.sha256(
         _line(["slifmr features", FORMAT_VERSION, _encoder_settings(spec, encoder, files)])
@@ -75,6 +87,12 @@ def encoder_code(encoder: Encoder) -> dict[str, str]:
     return source_code(type(encoder), type(encoder.reads))
 
 
+def other_options(spec: EncoderSpec) -> dict[str, Any]:
+    """Arguments of the kind's constructor beside those that are fields of a spec."""
+    fields = ("pooling", "max_length", "long_texts")
+    return {name: value for name, value in spec.arguments.items() if name not in fields}
+
+
 def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) -> dict[str, Any]:
     """What features depend on in their encoder; the form has to stay as it is in old stores."""
     options = spec.arguments
@@ -89,6 +107,8 @@ def _encoder_settings(spec: EncoderSpec, encoder: Encoder, files: ModelFiles) ->
         "image_limits": [PIXEL_LIMIT, ASPECT_LIMIT],
     }
     code = encoder_code(encoder)
+    if others := other_options(spec):
+        settings["options"] = others
     if code:  # the code of this package's kinds is what FORMAT_VERSION stands for
         settings |= {"kind": class_path(type(encoder)), "options": options, "code": code}
     return settings

@@ -84,7 +84,7 @@ def decode_image(file: Path | bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Image
         if (file.stat().st_size if isinstance(file, Path) else len(file)) == 0:
             raise InputError("the file is empty")
         source = file if isinstance(file, Path) else io.BytesIO(file)
-        formats = _read_formats(_brand(_head(file)))
+        formats = readable_formats(file)
         with Image.open(source, formats=formats) as image:
             _check_size(image.size, pixel_limit)
             image.load()
@@ -97,6 +97,11 @@ def decode_image(file: Path | bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Image
         raise InputError(f"more than {pixel_limit} pixels") from error
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error
         raise InputError(f"cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def readable_formats(content: Path | bytes) -> tuple[str, ...]:
+    """Formats of Pillow that a file may be opened as; the others may do more than decode."""
+    return _read_formats(_brand(_head(content)))
 
 
 def _head(file: Path | bytes) -> bytes:

@@ -150,7 +150,9 @@ def refuse_address(name: str) -> None:
     if scheme is not None and scheme[1].lower() == "file":
         raise InputError("a file:// address: write the name of the file alone")
     if scheme is not None:
-        raise InputError("a web address: nothing is downloaded (download the files, and name them)")
+        raise InputError(
+            "a web address: nothing is downloaded here (python -m feature_extraction download does)"
+        )
 
 
 def names_by_item(files: Files, suffixes: Sequence[str]) -> dict[str, str]:

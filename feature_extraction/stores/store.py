@@ -115,6 +115,11 @@ class FeatureStore:
         with file.open(encoding="utf-8", newline="") as rows:
             return list(csv.DictReader(rows))
 
+    def copy_failures(self, folder: Path) -> None:
+        """Copy the file of failures, where there is one, into another folder."""
+        if (self.path / FAILURES).is_file():
+            shutil.copyfile(self.path / FAILURES, folder / FAILURES)
+
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {item: row for row, item in enumerate(self.ids)}
@@ -154,13 +159,24 @@ def write_store(
     """
     if features.ndim != 2:
         _refuse(target, f"features have shape {features.shape} instead of [n, d]")
+    with unfinished_store(target) as unfinished:
+        np.save(unfinished / "features.npy", features, allow_pickle=False)
+        np.save(unfinished / "present.npy", present, allow_pickle=False)
+        return finish_store(unfinished, target, ids=ids, manifest=manifest)
+
+
+@contextmanager
+def unfinished_store(target: Path) -> Iterator[Path]:
+    """A new folder beside a store to be, for ``finish_store``; it never outlives the block.
+
+    Raises:
+        FeatureError: It cannot be written.
+    """
     unfinished = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
         with writing(target):
             unfinished.mkdir(parents=True)
-            np.save(unfinished / "features.npy", features, allow_pickle=False)
-            np.save(unfinished / "present.npy", present, allow_pickle=False)
-            return finish_store(unfinished, target, ids=ids, manifest=manifest)
+            yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

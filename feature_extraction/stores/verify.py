@@ -2,23 +2,40 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from feature_extraction.items.inputs import ItemSource
 from feature_extraction.stores.store import FeatureStore
 
+
+class Interactions(NamedTuple):
+    """A table with a row per interaction."""
+
+    path: Path
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+
+
 _ROWS = 65_536  # read at once
 _SHOWN = 5  # ids of a group of duplicates
 
 
-def verify(path: Path, *, sheet: Path | None = None, items: ItemSource | None = None) -> str:
+def verify(
+    path: Path,
+    *,
+    sheet: Path | None = None,
+    items: ItemSource | None = None,
+    against: Interactions | None = None,
+) -> str:
     """Check every file and value of a store.
 
     Args:
         path: The store folder.
         sheet: Where to draw items beside their nearest neighbours, as a PNG; None draws nothing.
         items: Names and pictures of the sheet; None draws ids alone.
+        against: Interactions that tell how much the features say of who likes what.
 
     Returns:
         What was found, line by line.
@@ -35,6 +52,8 @@ def verify(path: Path, *, sheet: Path | None = None, items: ItemSource | None = 
         _norms(store),
         _duplicates(store),
     ]
+    if against is not None:
+        lines += _qualities(store, against)
     if sheet is not None:
         # Pillow is needed for nothing else here.
         from feature_extraction.stores.contact_sheet import draw_sheet
@@ -42,6 +61,28 @@ def verify(path: Path, *, sheet: Path | None = None, items: ItemSource | None = 
         draw_sheet(store, items, sheet)
         lines.append(f"sheet: {sheet}")
     return "\n".join(lines)
+
+
+def _qualities(store: FeatureStore, against: Interactions) -> list[str]:
+    # SciPy is needed for nothing else here.
+    from feature_extraction.stores.neighbour_quality import (
+        NEIGHBOURS,
+        interactions_with,
+        qualities,
+    )
+
+    users, rows = interactions_with(
+        store, against.path, user_column=against.user_column, item_column=against.item_column
+    )
+    found = dict(qualities(store.features, store.present, users, rows))
+    items = next(iter(found.values())).items
+    return [
+        f"neighbours of {items:,} items, {NEIGHBOURS} each, against {against.path}, by cosines of",
+        *(
+            f"  {name} features: {quality}" + ("; AT CHANCE" if quality.at_chance else "")
+            for name, quality in found.items()
+        ),
+    ]
 
 
 def _coverage(store: FeatureStore) -> str:

@@ -18,15 +18,21 @@ from feature_extraction import (
     FileModality,
     InputError,
     ItemInputs,
+    ItemSource,
     RawModality,
+    UserFacingError,
     extract,
 )
+from feature_extraction.extraction.extract import extracted_before
 from feature_extraction.items.input_files import names_by_item, open_files
+from feature_extraction.stores.neighbour_quality import Similarity
 from slifmr_pl.config.bounds import is_number, require
 from slifmr_pl.config.changed import changed_fields
 from slifmr_pl.data.array_cache import Arrays, cached_arrays, content_key
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.cautions import written_alike
+from slifmr_pl.data.dataset import RecommendationData
+from slifmr_pl.data.interaction_sources import InteractionRows, mean_features, training_rows
 from slifmr_pl.data.missing import Missing
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError, DataError
@@ -39,9 +45,10 @@ class ModalitySource:
     """Where one modality's features come from: an encoder over raw input, or a ready store.
 
     Attributes:
-        kind: Which encoder: "clip-image", "clip-text", "siglip-image", "siglip-text", "vit",
-            "bert", "sentence-transformer", the short name of one that a plug-in brings, or the
-            class path of one, `my_package.MyEncoder`, which is then imported.
+        kind: Which encoder: "image" (any vision model), "text" (any text model), "clip" (a model
+            of both, with `options: {side: image}` or `text`), "sentence-transformer", another
+            one of docs/features.md, the short name of one that a plug-in brings, or the class
+            path of one, `my_package.MyEncoder`, which is then imported.
         encoder: Hub id, `package:NAME/FOLDER` for weights inside a package, or a local folder,
             below the data folder or the working directory; unless the kind has no files.
         revision: Commit of a hub id; pin it, so that the features stay the same.
@@ -49,17 +56,29 @@ class ModalitySource:
             reads: paths of images or other files, numbers. None finds files by item id.
         files: Folder or archive of the files, below the data folder or the working directory;
             default the data folder.
-        pooling: Of "bert" (default: mean) and "vit" (default: cls).
+        pooling: How tokens or patches become one vector, where the kind has a choice.
         max_length: Tokens that the model sees of a text; default the model's own limit.
         long_texts: What becomes of longer texts, see `EncoderSpec`.
         precision: Type that the encoder computes in.
         options: More arguments of the encoder's class, in plain types.
+        reduce: Columns to keep of the features, their principal components; null keeps all.
+        whiten: Whether each of these columns gets variance 1.
+        reviews: A table with a row for each review, such as the interactions themselves, below the
+            data folder or the working directory; `columns` are of it. An item's features are the
+            mean over its reviews by training interactions: no other review is looked at.
+        users: A table with a row for each user; `columns` are of it. An item's features are the
+            mean over the users that have it in training.
+        id_columns: Columns of the ids in that table; default `user_id` and `item_id`, or
+            `user_id`.
         store: A folder that `python -m feature_extraction extract` wrote, instead of an encoder;
             below the data folder or the working directory.
         missing: What stands for the features of items that have none: "mask" leaves them out of
             this modality, "zero" counts a zero vector, "neighbours" takes the mean of the items
             with the same users in training, "learned" has the network learn one vector that is
             this view of all of them.
+        similarity: What the cosines of the modality graph are of: the features as they are
+            ("plain"), without their mean ("centred"), or also with the same variance in every
+            direction ("whitened"); default as `data.centre_features` says.
     """
 
     kind: str | None = None
@@ -67,18 +86,47 @@ class ModalitySource:
     revision: str | None = None
     columns: tuple[str, ...] = ()
     files: str | None = None
-    pooling: Literal["mean", "cls"] | None = None
+    pooling: Literal["mean", "cls", "max", "last", "pooler"] | None = None
     max_length: int | None = None
     long_texts: Literal["truncate", "head+tail", "chunk+mean"] = "truncate"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     options: dict[str, Any] = field(default_factory=dict)
+    reduce: int | None = None
+    whiten: bool = False
+    reviews: str | None = None
+    users: str | None = None
+    id_columns: tuple[str, ...] = ()
     store: str | None = None
     missing: Missing = "mask"
+    similarity: Similarity | None = None
 
     def __post_init__(self) -> None:
-        limit = self.max_length
+        limit, size = self.max_length, self.reduce
         holds = limit is None or is_number(limit, least=1, whole=True)
-        require("data.modalities.NAME", ("max_length", limit, holds, "at least 1 token, or null"))
+        reduces = size is None or is_number(size, least=1, whole=True)
+        ids = self.id_columns
+        wanted = 2 if self.reviews else int(self.users is not None)
+        sources = [one for one in (self.reviews, self.users, self.store) if one is not None]
+        no_store = self.store is None or (size is None and not self.whiten)
+        require(
+            "data.modalities.NAME",
+            ("max_length", limit, holds, "at least 1 token, or null"),
+            ("reduce", size, reduces, "at least 1 column, or null"),
+            ("reviews", sources, len(sources) <= 1, "one of reviews, users and store"),
+            (
+                "id_columns",
+                ids,
+                len(ids) in (0, wanted),
+                "of user and item with reviews, of the user with users, else none",
+            ),
+            ("whiten", self.whiten, size is not None or not self.whiten, "reduce beside it"),
+            (
+                "store",
+                self.store,
+                no_store,
+                "no reduce or whiten beside it: python -m feature_extraction reduce does that",
+            ),
+        )
 
     def check(self, name: str) -> None:
         """Refuses a modality `name` without a source, and one with two.
@@ -89,7 +137,7 @@ class ModalitySource:
         if self.store is None:
             if self.kind is None or not (self.columns or self.files):
                 raise self._without_source(name)
-        elif others := changed_fields(self, all_but=("store", "missing")):
+        elif others := changed_fields(self, all_but=("store", "missing", "similarity")):
             raise ConfigError(
                 f"data.modalities.{name} has a store, and {', '.join(others)}, which a store does "
                 "not read",
@@ -115,7 +163,12 @@ class ModalitySource:
             precision=self.precision,
             long_texts=self.long_texts,
             options=self.options,
+            reduce=self.reduce,
+            whiten=self.whiten,
         )
+        by_item = self.reviews is None and self.users is None
+        if not self.columns and not by_item:
+            raise self._without_source(name)
         if not isinstance(spec.reads, FileModality):
             if not self.columns:
                 raise self._without_source(name)
@@ -132,6 +185,20 @@ class ModalitySource:
         """Where the files are that columns or item ids name, for the data folder `root`."""
         inside = root / (self.files or ".")
         return inside if inside.exists() else Path(self.files or ".")
+
+    def rows(self, name: str, root: Path) -> InteractionRows | None:
+        """The table of reviews or users that it reads; None of what belongs to items.
+
+        Raises:
+            ConfigError: If it has no encoder or columns.
+        """
+        table = self.reviews or self.users
+        if table is None:
+            return None
+        reads = self.spec(name, root).reads
+        ids = self.id_columns or (("user_id", "item_id") if self.reviews else ("user_id",))
+        path = root / table if (root / table).is_file() else Path(table)
+        return InteractionRows(path, ids, self.columns, reads, self.place(root))
 
     def _without_source(self, name: str) -> ConfigError:
         return ConfigError(
@@ -162,16 +229,46 @@ def feature_stores(
         DataError: If there is no item table or no such column.
         FeatureError: If an encoder or a store cannot be used.
     """
-    opened, jobs = {}, {}
+    opened: dict[str, FeatureStore] = {}
+    jobs: dict[str, tuple[ItemSource, EncoderSpec]] = {}
     for name, source in modalities.items():  # all are checked before the first is computed
         if source.store is not None:
             opened[name] = FeatureStore.open(Path(_located(source.store, raw.root)))
         else:
-            spec = source.spec(name, raw.root)
-            jobs[name] = _inputs(raw, name, source, spec.reads), spec
+            spec, rows = source.spec(name, raw.root), source.rows(name, raw.root)
+            jobs[name] = rows or _inputs(raw, name, source, spec.reads), spec
     for name, (inputs, spec) in jobs.items():
         opened[name] = extract(inputs, spec, cache, name=name, config=extraction)
     return {name: opened[name] for name in modalities}
+
+
+def ready_stores(
+    raw: RawData, modalities: Mapping[str, ModalitySource], cache: Path
+) -> dict[str, FeatureStore]:
+    """Opens the feature stores that are there already; no encoder runs.
+
+    Args:
+        raw: The data folder's tables.
+        modalities: Sources by modality.
+        cache: Folder of the stores that were extracted before.
+
+    Raises:
+        FeatureError: If a store cannot be read.
+    """
+    stores: dict[str, FeatureStore | None] = {}
+    for name, source in modalities.items():
+        if source.store is not None:
+            stores[name] = FeatureStore.open(Path(_located(source.store, raw.root)))
+            continue
+        if source.reviews or source.users:  # features of items are made of it by training
+            continue
+        try:
+            spec = source.spec(name, raw.root)
+            inputs = _inputs(raw, name, source, spec.reads)
+            stores[name] = extracted_before(inputs, spec, cache, name=name)
+        except UserFacingError:  # `fit` says what is wrong
+            stores[name] = None
+    return {name: store for name, store in stores.items() if store is not None}
 
 
 def unused_stores(root: Path, modalities: Mapping[str, ModalitySource]) -> list[Path]:
@@ -200,6 +297,7 @@ class FrozenFeatures:
         missing: What stands for the features of the others, see `ModalitySource`.
         content_key: What tells these features from others; by default a hash of the arrays.
         path: Where they come from, for errors.
+        similarity: What the cosines of the modality graph are of, see `ModalitySource`.
     """
 
     values: npt.NDArray[np.float32]
@@ -207,6 +305,7 @@ class FrozenFeatures:
     missing: Missing = "mask"
     content_key: str = ""
     path: Path | None = None
+    similarity: Similarity | None = None
 
     def __post_init__(self) -> None:
         if not self.content_key:
@@ -221,8 +320,41 @@ class FrozenFeatures:
             object.__setattr__(self, "content_key", content_key({}, arrays, []))
 
 
+def written_features(
+    store: FeatureStore,
+    rows: InteractionRows,
+    source: ModalitySource,
+    data: RecommendationData,
+) -> FrozenFeatures:
+    """Features of items as the mean over reviews, or over texts of users, by training alone.
+
+    Args:
+        store: Features of the rows.
+        rows: The table that they are of.
+        source: The modality.
+        data: The data set, whose training interactions count.
+
+    Raises:
+        DataError: No row is of a training interaction.
+    """
+    counted = training_rows(rows, data.users, data.items, data.train)
+    values, present = mean_features(store, counted)
+    logger.info(
+        "%s: %s of the %s rows count, for %s of %s items",
+        *(rows.path, f"{len(np.unique(counted.indices)):,}", f"{counted.shape[1]:,}"),
+        *(f"{int(present.sum()):,}", f"{len(present):,}"),
+    )
+    return FrozenFeatures(
+        values, present, source.missing, path=store.path, similarity=source.similarity
+    )
+
+
 def aligned_features(
-    store: FeatureStore, items: Vocabulary, cache: Path, missing: Missing = "mask"
+    store: FeatureStore,
+    items: Vocabulary,
+    cache: Path,
+    missing: Missing = "mask",
+    similarity: Similarity | None = None,
 ) -> FrozenFeatures:
     """A store's features in the order of the items, see `FeatureStore.aligned`.
 
@@ -261,6 +393,7 @@ def aligned_features(
         missing,
         store.manifest["content_key"],
         store.path,
+        similarity,
     )
 
 

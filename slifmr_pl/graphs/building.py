@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from feature_extraction.stores.neighbour_quality import Similarity, neighbour_quality
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import RecommendationData
@@ -33,7 +34,8 @@ class GraphBuilder:
     Attributes:
         cache: Where neighbours, sorted triples and regressions are kept; None keeps nothing.
         neighbours: k of the modality graphs.
-        centre_features: Subtract the mean feature before neighbours are searched.
+        centre_features: Subtract the mean feature before neighbours are searched, unless a
+            modality has a `similarity` of its own.
         search: Exact or approximate search of the neighbours.
         perturbations: Which features are taken away.
         memory_budget_mb: Working memory of the neighbour search, in MiB.
@@ -68,7 +70,8 @@ class GraphBuilder:
             completed[name] = ItemFeatures(
                 torch.from_numpy(whole.values), torch.from_numpy(whole.present)
             )
-            modalities[name] = self._neighbours(whole)
+            modalities[name] = self._neighbours(whole, self._similarity(given))
+            _tell_quality(name, modalities[name], data)
             digest.update(self._identity(name, given).encode())
         graph = HeterogeneousGraph(
             n_users=len(data.users),
@@ -94,12 +97,21 @@ class GraphBuilder:
             self.cache,
         )
 
+    @property
+    def _default_similarity(self) -> Similarity:
+        return "centred" if self.centre_features else "plain"
+
+    def _similarity(self, features: FrozenFeatures) -> Similarity:
+        return features.similarity or self._default_similarity
+
     def _identity(self, name: str, features: FrozenFeatures) -> str:
         """What tells the features and neighbours of a modality from others, for the fingerprint."""
         parts = []
         if not self.search.is_exact(len(features.values)):
             parts.append(f"approximate {self.search.recall}")
         parts.append(f"{name} {features.content_key}")
+        if self._similarity(features) != self._default_similarity:
+            parts.append(f"similarity {features.similarity}")
         if features.missing != "mask":
             parts.append(f"missing {features.missing}")
         if lost := self.perturbations.missing_features.get(name):
@@ -140,7 +152,7 @@ class GraphBuilder:
         )
         return completed
 
-    def _neighbours(self, features: Completed) -> Neighbours:
+    def _neighbours(self, features: Completed, similarity: Similarity) -> Neighbours:
         return cached_call(
             cosine_neighbours,
             Neighbours,
@@ -148,7 +160,8 @@ class GraphBuilder:
                 "features": torch.from_numpy(features.values),
                 "k": self.neighbours,
                 "present": torch.from_numpy(features.searched),
-                "centre": self.centre_features,
+                "centre": similarity != "plain",
+                "whiten": similarity == "whitened",
                 "search": self.search,
             },
             folder=self.cache and self.cache / "neighbours",
@@ -177,6 +190,20 @@ class GraphBuilder:
             sources=[Path(__file__).parent / "triples.py"],
         )
         return DirectedTriples(*both, n_entities=n_entities, n_relations=2 * n_relations)
+
+
+def _tell_quality(name: str, neighbours: Neighbours, data: RecommendationData) -> None:
+    """Logs how much the neighbours of a modality say of who likes what."""
+    train = data.train
+    quality = neighbour_quality(neighbours.indices.numpy(), train.users, train.items)
+    logger.info("modality %s, nearest neighbours: %s", name, quality)
+    if quality.at_chance:
+        logger.warning(
+            "modality %s: neighbours share users hardly more often than by chance (lift %.2f ± "
+            "%.2f): its features say little of who likes what; look at them with "
+            "`python -m feature_extraction verify STORE --sheet sheet.png`, or leave it out",
+            *(name, quality.lift, quality.error),
+        )
 
 
 class _Triples(NamedTuple):

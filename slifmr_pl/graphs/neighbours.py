@@ -18,6 +18,8 @@ from slifmr_pl.graphs.sparse.topk import TopK, check_k
 
 logger = logging.getLogger(__name__)
 
+_NO_VARIANCE = 1e-12  # of the largest: what float32 features have of rounding alone
+
 
 @dataclass(frozen=True)
 class NeighbourSearch:
@@ -71,6 +73,7 @@ def cosine_neighbours(
     present: Tensor | None = None,
     memory_budget_mb: int = 256,
     centre: bool = False,
+    whiten: bool = False,
     search: NeighbourSearch = NeighbourSearch(),
 ) -> Neighbours:
     """The k rows of highest cosine similarity, for every row, itself left out.
@@ -89,17 +92,21 @@ def cosine_neighbours(
             :func:`slifmr_pl.graphs.sparse.blocked_topk.tile_columns`.
         centre: Subtract the mean of the present rows first; rows equal to that mean then have
             no neighbours.
+        whiten: Centre, and give every direction the same variance, so that no few of them decide
+            what is similar. Needs more rows than columns: otherwise all rows are equally far.
         search: Exact or approximate.
 
     Raises:
         ConfigError: If ``k``, the budget or a shape is wrong, or faiss is needed and not there.
-        DataError: If a present row is not finite.
+        DataError: If a present row is not finite, or there are too few rows to whiten.
     """
     check_k(k)
     n_rows = features.shape[0]
     present = _checked_presence(features, present)
     rows = present.nonzero().squeeze(1)
-    directions, has_direction = _unit_rows(features[rows], centre=centre)
+    if whiten:
+        require_rows_to_whiten(len(rows), features.shape[1])
+    directions, has_direction = _unit_rows(features[rows], centre=centre, whiten=whiten)
     rows = rows[has_direction]
     directions = directions[has_direction]
 
@@ -172,18 +179,45 @@ def _checked_presence(features: Tensor, present: Tensor | None) -> Tensor:
     return present
 
 
-def _unit_rows(features: Tensor, *, centre: bool) -> tuple[Tensor, Tensor]:
+def require_rows_to_whiten(rows: int, columns: int) -> None:
+    """Refuse to whiten where every row would be equally far from every other.
+
+    Raises:
+        DataError: There are no more rows than columns.
+    """
+    if rows <= columns:
+        raise DataError(
+            f"{rows:,} rows of {columns:,} columns cannot be whitened",
+            expected="more items with features than columns",
+            fix="reduce the features to fewer columns first (data.modalities.NAME.reduce), or "
+            "choose another similarity",
+        )
+
+
+def _whitened(centred: Tensor) -> Tensor:
+    """Centred rows ``[N, d]`` with variance 1 in every direction in which they vary."""
+    values = centred.double()
+    variances, vectors = torch.linalg.eigh(values.T @ values / len(values))
+    varies = variances > _NO_VARIANCE * variances[-1]
+    white: Tensor = values @ (vectors[:, varies] / variances[varies].sqrt())
+    return white.to(centred.dtype)
+
+
+def _unit_rows(features: Tensor, *, centre: bool, whiten: bool = False) -> tuple[Tensor, Tensor]:
     """Rows of length 1 in float32 or float64, and which rows have a direction (bool)."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     largest = _largest_entries(features)
     noise = torch.zeros_like(largest)
-    if centre and len(features):
+    if (centre or whiten) and len(features):
         mean = features.mean(dim=0, dtype=torch.float64).to(features.dtype)
         # What is left of a row equal to the mean is rounding, which must not become a direction.
         noise = 8 * torch.finfo(features.dtype).eps * largest.maximum(_largest_entries(mean[None]))
         features = features - mean
         largest = _largest_entries(features)
     has_direction = largest > noise
+    if whiten:
+        features = _whitened(features)
+        largest = _largest_entries(features)
     # Dividing by the largest entry first keeps the squares of the norm in range.
     features = features / torch.where(has_direction, largest, 1).unsqueeze(1)
     return features / features.norm(dim=1, keepdim=True).clamp_min(1), has_direction

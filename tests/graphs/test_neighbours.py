@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -58,6 +59,30 @@ def test_equals_scikit_learn(centre: bool) -> None:
     distances, indices = oracle.kneighbors()  # without an argument: self is left out
     np.testing.assert_array_equal(result.indices.numpy(), indices)
     np.testing.assert_allclose(result.weights.numpy(), 1 - distances, atol=1e-6)
+
+
+def test_whitened_similarity_equals_scikit_learn_and_outvotes_no_direction() -> None:
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(3))
+    features[:, 0] *= 100  # decides alone what is similar, unless it is whitened
+    result = cosine_neighbours(features, 5, whiten=True)
+    white = PCA(whiten=True).fit_transform(features.double().numpy())
+    oracle = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(white)
+    distances, indices = oracle.kneighbors()
+    np.testing.assert_array_equal(result.indices.numpy(), indices)
+    np.testing.assert_allclose(result.weights.numpy(), 1 - distances, atol=1e-5)
+    assert not torch.equal(result.indices, cosine_neighbours(features, 5, centre=True).indices)
+
+
+def test_whitening_leaves_out_directions_without_variance() -> None:
+    features = torch.randn(50, 3, generator=torch.Generator().manual_seed(4))
+    repeated = torch.cat([features, features[:, :1], torch.ones(50, 1)], 1)
+    result = cosine_neighbours(repeated, 4, whiten=True)
+    torch.testing.assert_close(result, cosine_neighbours(features, 4, whiten=True))
+
+
+def test_too_few_rows_to_whiten_are_refused() -> None:
+    with pytest.raises(DataError, match="more items with features than columns"):
+        cosine_neighbours(torch.randn(8, 8), 2, whiten=True)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from feature_extraction.stores.neighbour_quality import NeighbourQuality
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.summary import DataSummary
@@ -20,6 +21,7 @@ from slifmr_pl.report.inspection.interaction_findings import (
 )
 from slifmr_pl.report.inspection.knowledge_findings import KnowledgeFindings, knowledge_findings
 from slifmr_pl.report.inspection.modality_findings import Coverage, coverages
+from slifmr_pl.report.inspection.signal_findings import signals
 
 _LOOKALIKES = 5  # groups that are named
 
@@ -47,6 +49,8 @@ class Inspection:
         lookalike_examples: Some of them.
         knowledge: None where no knowledge graph is used.
         coverage: By modality.
+        signal: What the nearest neighbours of each modality say of who likes what, by modality
+            whose features are there already.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Inspection:
     lookalike_examples: list[tuple[str, ...]]
     knowledge: KnowledgeFindings | None
     coverage: list[Coverage]
+    signal: dict[str, NeighbourQuality]
 
 
 class Inspected(NamedTuple):
@@ -127,4 +132,5 @@ def _findings(
         lookalike_examples=alike[:_LOOKALIKES],
         knowledge=knowledge_findings(raw, data, samples, module.split.seed) if raw else None,
         coverage=coverages(data, module.modalities, module.root),
+        signal=signals(raw, data, module),
     )

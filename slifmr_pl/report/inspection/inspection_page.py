@@ -138,7 +138,32 @@ def _coverage(findings: Inspection) -> Html:
         for c in findings.coverage
         if c.decoded is not None and c.decoded < c.items - c.missing
     ]
-    return concatenated([table("Items of the catalogue", header, rows, numbers=False), *checked])
+    covered = table("Items of the catalogue", header, rows, numbers=False)
+    return concatenated([covered, *checked, *_signal(findings)])
+
+
+def _signal(findings: Inspection) -> list[Html]:
+    if not findings.signal:
+        return []
+    rows = [
+        (
+            name,
+            f"{quality.lift:.2f} ± {quality.error:.2f}",
+            f"{quality.orphans:.1%}",
+            f"{quality.largest_hub:,}",
+        )
+        for name, quality in findings.signal.items()
+    ]
+    header = ("modality", "lift", "nobody's neighbour", "largest hub")
+    return [
+        table("Nearest neighbours by features", header, rows),
+        paragraph(
+            "Lift: how much more often an item and its ten nearest neighbours share training "
+            "users than items of the same popularity by chance, which is 1. Nobody's neighbour: "
+            "items that are in no other item's neighbours. Largest hub: items that have the same "
+            "item as a neighbour."
+        ),
+    ]
 
 
 def _knowledge(findings: Inspection, knowledge: KnowledgeFindings) -> Html:

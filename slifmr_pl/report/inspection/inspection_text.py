@@ -27,6 +27,7 @@ def as_text(findings: Inspection) -> str:
         f"({coverage.present / coverage.items:.1%}), {coverage.source}"
         for coverage in findings.coverage
     ]
+    lines += [f"{name}, nearest neighbours: {quality}" for name, quality in findings.signal.items()]
     lines.append("")
     for note in notes(findings):
         mark = "!" if note.level == "warning" else "-"

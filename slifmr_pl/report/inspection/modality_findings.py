@@ -15,6 +15,7 @@ from feature_extraction.items.input_files import names_by_item, open_files
 from feature_extraction.stores.store import FeatureStore
 from slifmr_pl.data.dataset import RecommendationData
 from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.data.interaction_sources import InteractionRows, training_rows
 from slifmr_pl.report.html.item_cards import holds_pictures
 
 _WITH_DETAILS = ("cannot be decoded", "an absolute path")  # of the one file, in parentheses
@@ -67,6 +68,10 @@ def coverages(
         if source.store is not None:
             coverage.append(_of_store(name, source.store, data, root))
             continue
+        rows = source.rows(name, root)
+        if rows is not None:
+            coverage.append(_of_rows(name, rows, data))
+            continue
         if source.files is not None and not source.columns:
             coverage.append(_of_files(name, source, data, root))
             continue
@@ -77,9 +82,10 @@ def coverages(
             n_items = len(data.items)
             coverage.append(Coverage(name, why, n_items, 0, n_items, {}, refused=why))
             continue
-        pictures = isinstance(source.spec(name, root).reads, ImageModality)
+        reads = source.spec(name, root).reads
+        what = "image" if isinstance(reads, ImageModality) else reads.name
         place = source.place(root)
-        coverage.append(_of_columns(name, table, list(source.columns), place, pictures=pictures))
+        coverage.append(_of_columns(name, table, list(source.columns), place, what))
     if modalities or table is None:
         return coverage
     return [
@@ -88,7 +94,7 @@ def coverages(
             table,
             [column],
             root,
-            pictures=holds_pictures(table[column]),
+            "image" if holds_pictures(table[column]) else "text",
         )
         for column in table.column_names
         if column != "item_id"
@@ -107,6 +113,15 @@ def _of_store(name: str, store: str, data: RecommendationData, root: Path) -> Co
     )
 
 
+def _of_rows(name: str, rows: InteractionRows, data: RecommendationData) -> Coverage:
+    counted = training_rows(rows, data.users, data.items, data.train)
+    filled = np.array([bool(item.inputs) for item in rows], np.float32)
+    present = int((counted @ filled > 0).sum())
+    n_items = len(data.items)
+    what = f"{', '.join(rows.columns)} of {rows.path.name}, by training interactions"
+    return Coverage(name, what, n_items, present, n_items - present, {})
+
+
 def _of_files(name: str, source: ModalitySource, data: RecommendationData, root: Path) -> Coverage:
     reads = source.spec(name, root).reads
     assert isinstance(reads, FileModality)
@@ -117,15 +132,14 @@ def _of_files(name: str, source: ModalitySource, data: RecommendationData, root:
     return Coverage(name, what, n_items, present, n_items - present, {})
 
 
-def _of_columns(
-    name: str, table: pa.Table, columns: list[str], place: Path, *, pictures: bool
-) -> Coverage:
+def _of_columns(name: str, table: pa.Table, columns: list[str], place: Path, what: str) -> Coverage:
     n_items = table.num_rows
     filled = np.zeros(n_items, np.bool_)
     for column in columns:
         text = pc.utf8_trim_whitespace(table[column].combine_chunks())
         filled |= pc.not_equal(text, "").to_numpy(zero_copy_only=False)
-    source = f"{'pictures' if pictures else 'text'} of {', '.join(columns)}"
+    pictures = what == "image"
+    source = f"{'pictures' if pictures else what} of {', '.join(columns)}"
     missing = int((~filled).sum())
     if not pictures:
         return Coverage(name, source, n_items, n_items - missing, missing, {})

@@ -35,6 +35,7 @@ def notes(findings: Inspection) -> list[Note]:
         *_catalogue(findings),
         *_knowledge(findings),
         *_modalities(findings),
+        *_signal(findings),
     ]
     there = [note for count, note in candidates if count]
     return sorted(there, key=lambda note: note.level != "warning")
@@ -243,3 +244,19 @@ def _modalities(findings: Inspection) -> _Candidates:
             )
         )
     return candidates
+
+
+def _signal(findings: Inspection) -> _Candidates:
+    return [
+        (
+            float(quality.at_chance),
+            Note(
+                "warning",
+                f"neighbours by {name} share users hardly more often than by chance (lift "
+                f"{quality.lift:.2f} ± {quality.error:.2f})",
+                "training reads the modality all the same; look at its neighbours, try another "
+                "encoder, or leave it out",
+            ),
+        )
+        for name, quality in findings.signal.items()
+    ]

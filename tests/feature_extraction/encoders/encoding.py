@@ -1,14 +1,16 @@
 """Encode a few texts or images with an encoder and nothing around it."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from feature_extraction import Encoder, EncoderSpec, Item
 from feature_extraction.encoders.devices import load_encoder
 from feature_extraction.encoders.model_files import identify
-from feature_extraction.encoders.preparation import Job, Prepared
+from feature_extraction.encoders.preparation import InputPreparation, Job, Prepared, stack
 from feature_extraction.items.input_files import open_files
 
 CPU = torch.device("cpu")
@@ -33,3 +35,15 @@ def encoded(encoder: Encoder, items: Sequence[Item]) -> Tensor:
 
 def encoded_texts(spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
     return encoded(load(spec), [Item(text, text) for text in texts])
+
+
+def one_of(encoder: Encoder, image: Image.Image) -> Mapping[str, torch.Tensor]:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    preparation = encoder.preparation(open_files([], "image"), 1)
+    assert isinstance(preparation, InputPreparation)
+    return preparation.one(file.getvalue())
+
+
+def pixels_of(encoder: Encoder, image: Image.Image) -> dict[str, torch.Tensor]:
+    return stack([one_of(encoder, image)])

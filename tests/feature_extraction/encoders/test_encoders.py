@@ -1,9 +1,6 @@
-import io
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +21,6 @@ from transformers import (
     Siglip2Config,
     Siglip2ImageProcessorPil,
     Siglip2Model,
-    SiglipConfig,
-    SiglipImageProcessorPil,
     SiglipModel,
     ViTConfig,
     ViTImageProcessorPil,
@@ -35,9 +30,8 @@ from transformers import (
 from feature_extraction import Encoder, EncoderSpec, FeatureError, Item, TextEncoder
 from feature_extraction.encoders.devices import resolve_device
 from feature_extraction.encoders.model_files import identify
-from feature_extraction.encoders.preparation import InputPreparation, stack
+from feature_extraction.encoders.preparation import stack
 from feature_extraction.encoders.spec import Pooling, Precision
-from feature_extraction.items.input_files import open_files
 from tests.feature_extraction.conftest import (
     BERT_TOKENS,
     CLIP_DIM,
@@ -45,29 +39,19 @@ from tests.feature_extraction.conftest import (
     IMAGE_SIDE,
     LAYERS,
 )
-from tests.feature_extraction.encoders.encoding import CPU, encoded_texts, load, prepared
+from tests.feature_extraction.encoders.encoding import (
+    CPU,
+    encoded_texts,
+    load,
+    one_of,
+    pixels_of,
+    prepared,
+)
+from tests.feature_extraction.encoders.tiny_models import saved_siglip, seeded
 
 
 def image_encoder(folder: Path) -> Encoder:
     return load(EncoderSpec("clip-image", str(folder)))
-
-
-def one_of(encoder: Encoder, image: Image.Image) -> Mapping[str, torch.Tensor]:
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    preparation = encoder.preparation(open_files([], "image"), 1)
-    assert isinstance(preparation, InputPreparation)
-    return preparation.one(file.getvalue())
-
-
-def pixels_of(encoder: Encoder, image: Image.Image) -> dict[str, torch.Tensor]:
-    return stack([one_of(encoder, image)])
-
-
-def seeded(model: Any, config: Any) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        return model(config)
 
 
 @pytest.fixture
@@ -339,18 +323,6 @@ def test_pooling_of_a_sentence_transformer_is_part_of_its_identity(sentence_fold
     before = identify(spec).files
     (sentence_folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
     assert identify(spec).files != before
-
-
-def saved_siglip(folder: Path, tokenizer_from: Path) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, "projection_size": 16}
-    vision = {"image_size": IMAGE_SIDE, "patch_size": 8}
-    config = SiglipConfig(text_config=LAYERS | text, vision_config=LAYERS | vision)
-    seeded(SiglipModel, config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    size = {"height": IMAGE_SIDE, "width": IMAGE_SIDE}
-    SiglipImageProcessorPil(size=size).save_pretrained(folder)
-    return folder
 
 
 def test_siglip_texts_are_padded_to_all_positions_as_it_was_trained(

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from feature_extraction.stores.neighbour_quality import NeighbourQuality
 from slifmr_pl.cli import main
 from slifmr_pl.data.canonical import RawData
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
@@ -17,6 +19,7 @@ from slifmr_pl.report.inspection.inspection_page import as_page
 from slifmr_pl.report.inspection.inspection_text import as_text
 from slifmr_pl.report.inspection.notes import Note, notes
 from tests.extending.parts.clusters_data import N_ITEMS, ClustersDataModule
+from tests.tiny_runs import demo_data
 
 # Ann: a in train and in test, b; Bob: b, c; Cid has a test interaction only.
 INTERACTIONS = """user_id,item_id,timestamp,split
@@ -319,3 +322,39 @@ def test_configuration_that_is_not_there_is_refused(
     with pytest.raises(SystemExit, match="2"):
         main(["inspect", str(folder), "--config", str(tmp_path / "mine.yaml")])
     assert "there is no file" in capsys.readouterr().err
+
+
+def test_signal_of_features_that_are_there_is_measured_and_no_encoder_runs(
+    catalogue: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = demo_data(catalogue)
+    module.prepare_data()
+    monkeypatch.setattr("slifmr_pl.data.features.extract", None)  # to encode would fail
+    findings = inspect(demo_data(catalogue)).findings
+    assert list(findings.signal) == ["image", "text"]
+    graph = module.model_inputs.graph.modalities["image"].indices
+    assert findings.signal["image"].items == int((graph >= 0).any(1).sum())
+    assert f"image, nearest neighbours: lift {findings.signal['image'].lift:.2f}" in as_text(
+        findings
+    )
+    nowhere = inspect(demo_data(catalogue, cache_dir=str(cache / "empty"))).findings
+    assert nowhere.signal == {}
+
+
+def test_modality_at_chance_is_a_warning(findings: Inspection) -> None:
+    useless = NeighbourQuality(items=4, lift=1.01, error=0.02, orphans=0.5, largest_hub=3)
+    useful = NeighbourQuality(items=4, lift=1.4, error=0.02, orphans=0.1, largest_hub=3)
+    changed = replace(findings, signal={"cover": useless, "title": useful})
+    note = said(changed, "hardly more often than by chance")
+    assert note.level == "warning"
+    assert "neighbours by cover" in note.found
+    assert "1.01 ± 0.02" in as_text(changed)
+
+
+def test_signal_is_on_the_page(folder: Path) -> None:
+    inspected = inspect(SlifMrDataModule(str(folder), split=SplitConfig("given")))
+    quality = NeighbourQuality(items=4, lift=1.234, error=0.02, orphans=0.125, largest_hub=3)
+    changed = replace(inspected.findings, signal={"cover": quality})
+    page = as_page(inspected._replace(findings=changed))
+    assert "1.23 ± 0.02" in page
+    assert "12.5%" in page

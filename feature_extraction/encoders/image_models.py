@@ -1,0 +1,136 @@
+"""The kind ``image``: any vision model that transformers loads, at its end or at chosen layers.
+
+Shapes: b images, N class tokens and patches, d channels, H x W places.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from feature_extraction.encoders.hidden_layers import HiddenLayers, Layer, checked_layers
+from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.model_files import ModelFiles
+from feature_extraction.encoders.pretrained import require_repeatable, require_weights_of_pooler
+from feature_extraction.errors import FeatureError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Parameters of models that put tokens before those of the patches, and how many.
+_CLASS_TOKENS = ("cls_token", "class_embedding")
+_OTHER_TOKENS = ("distillation_token", "register_tokens")
+
+
+class ImageModel(ImageEncoder):
+    """A vision model: ViT, DINOv2, DINOv3, Swin, ConvNeXt, ResNet, EfficientNet, MobileNet, ...
+
+    Args:
+        pooling: ``pooler``: the model's own pooled output; ``cls``: the class token; ``mean`` or
+            ``max`` of the patches or places. None: of the whole model its pooler, or else as of
+            chosen layers: the class token where there is one, or else the mean.
+        layers: Layers to pool in place of the end of the model, see ``Layer``; the vectors of
+            several are put one behind the other.
+
+    Raises:
+        FeatureError: The options contradict each other.
+    """
+
+    kind = "image"
+    expected = "a vision model (of a model of images and texts: the kind clip)"
+    unused_weights = ("pooler.",)
+
+    def __init__(
+        self,
+        pooling: Literal["pooler", "cls", "mean", "max"] | None = None,
+        layers: int | str | list[int | str] | None = None,
+    ) -> None:
+        self._layers: tuple[Layer, ...] = checked_layers(layers)
+        if self._layers and pooling == "pooler":
+            raise FeatureError(
+                "pooling is 'pooler' with layers",
+                expected="cls, mean or max of a hidden layer; only the end of a model has a pooler",
+                fix="choose another pooling, or leave it or the layers out",
+            )
+        self.pooling = pooling or "auto"
+        self._sizes: list[int] = []
+
+    def fits(self, config: Any) -> bool:
+        """Models of pictures alone."""
+        of_pictures = hasattr(config, "num_channels") or hasattr(config, "image_size")
+        return of_pictures and not hasattr(config, "text_config")
+
+    def load(self, files: ModelFiles) -> None:
+        """Load the model, and choose its pooling where none is asked for.
+
+        Raises:
+            FeatureError: See ``ImageEncoder.load``; or the model has not what is asked for.
+        """
+        super().load(files)
+        if self.pooling == "pooler":
+            require_weights_of_pooler(self)
+        if self.pooling == "auto":  # all layers are vectors by themselves
+            self.pooling = "model"
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        require_repeatable(self, self.collate([self.transform()(Image.fromarray(noise))]))
+
+    def part(self, model: Any) -> Any:
+        """All of the model; here is seen which tokens it has."""
+        tokens = {name.rpartition(".")[2]: value for name, value in model.named_parameters()}
+        self._has_class = any(name in tokens for name in _CLASS_TOKENS)
+        others = [tokens[name].shape[1] for name in _OTHER_TOKENS if name in tokens]
+        self._before_patches = self._has_class + sum(others)
+        self._hidden = HiddenLayers(model, self._layers)
+        return model
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Also the columns of each chosen layer."""
+        layers = [
+            {"layer": layer, "columns": size}
+            for layer, size in zip(self._layers, self._sizes, strict=True)
+        ]
+        return super().preprocessing | ({"layers": layers} if layers else {})
+
+    def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
+        """Pool the end of the model, or each chosen layer."""
+        import torch
+
+        if self._layers:
+            vectors = [self._pooled(hidden) for hidden in self._hidden(inputs)]
+            self._sizes = [one.shape[1] for one in vectors]
+            return torch.cat(vectors, 1)
+        output = self.model(**inputs)
+        pooled = getattr(output, "pooler_output", None)
+        if self.pooling == "auto" and pooled is not None and not self.missing_weights:
+            self.pooling = "pooler"
+        if self.pooling != "pooler":
+            return self._pooled(output.last_hidden_state)
+        if pooled is None:
+            raise FeatureError(
+                f"{self.files.name} is a {self.model.config.model_type!r} model without a pooler",
+                expected="cls, mean or max",
+                fix="choose another pooling, or leave it out",
+            )
+        whole: Tensor = pooled.flatten(1)
+        return whole
+
+    def _pooled(self, hidden: "Tensor") -> "Tensor":
+        """``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]`` to ``[b, d]`` in float32."""
+        if hidden.ndim == 2:
+            return hidden.float()
+        if self.pooling == "auto":
+            self.pooling = "cls" if self._has_class and hidden.ndim == 3 else "mean"
+        pooling = self.pooling
+        if pooling == "cls" and not (self._has_class and hidden.ndim == 3):
+            raise FeatureError(
+                f"{self.files.name} is a {self.model.config.model_type!r} model, and has no class "
+                f"token in {list(hidden.shape)}",
+                expected="mean or max" + ("" if self._layers else ", or pooler"),
+                fix="choose another pooling, or leave it out",
+            )
+        if pooling == "cls":
+            return hidden[:, 0].float()
+        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, self._before_patches :]
+        return places.float().mean(1) if pooling == "mean" else places.float().amax(1)
