@@ -240,8 +240,12 @@ def endless(batches: TrainBatches, device: torch.device) -> Iterator[TrainBatch]
 
 def on_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
     """The same batch on a device."""
-    users, positives, negatives, global_positives = (part.to(device) for part in batch[:4])
-    return TrainBatch(users, positives, negatives, global_positives, batch.n_ranks)
+    tensors = {
+        name: part.to(device)
+        for name, part in batch._asdict().items()
+        if isinstance(part, torch.Tensor)
+    }
+    return batch._replace(**tensors)
 
 
 def checked(
