@@ -4,14 +4,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, embedding
+from torch.nn.functional import embedding, normalize
 
 from slifmr_pl.config.bounds import require_from, require_share
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.graphs.model_inputs import ModelInputs
+from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.models.graph_peer import Follows, GraphPeer
 from slifmr_pl.models.item_features import ProjectedFeatures, required_features
 from slifmr_pl.models.ranking_module import Vectors
+from slifmr_pl.nn.propagation import rows_of
 
 
 class Bm3(GraphPeer):
@@ -35,7 +37,7 @@ class Bm3(GraphPeer):
         embedding_dim: d.
         learning_rate: Step size of Adam.
         layers: Layers over interactions.
-        l2: Weight of the L2 term.
+        l2: Weight of the L2 term; of the code's, which is far smaller, 0.1.
         dropout: Share of the entries that a target loses.
         alignment: Weight of both alignments.
         follows: See above.
@@ -47,7 +49,7 @@ class Bm3(GraphPeer):
         embedding_dim: int = 64,
         learning_rate: float = 1e-3,
         layers: int = 1,
-        l2: float = 0.1,
+        l2: float = 1e-4,
         dropout: float = 0.3,
         alignment: float = 1.0,
         follows: Follows = "paper",
@@ -75,40 +77,55 @@ class Bm3(GraphPeer):
 
     def loss(self, batch: TrainBatch) -> dict[str, Tensor]:
         """Reconstruction, alignments and L2 of a batch."""
-        rows = self.rows_of(batch)
-        mean = self.convolved(None if self.follows_code else rows)
-        if self.follows_code:  # its L2 is of whole tables
-            own, at = mean.items + self.items, (batch.users, batch.positives)
-            l2 = (mean.users.norm() + own.norm()) / len(self.items)
+        rows = BatchRows(None, None, batch.users, batch.positives)
+        if not self.follows_code:  # whose L2 is of whole tables
+            rows = self.rows_of(batch)
+            rows = rows._replace(item_positions=rows.item_positions[:, 0])
+        mean = self.convolved(rows)
+        users, items = mean.users, mean.items + mean.own_items
+        at_users, at_items = rows.user_positions, rows.item_positions
+        if self.follows_code:
+            l2 = (users.norm() + items.norm()) / len(self.items)
         else:
-            own, at = mean.items + mean.own_items, (rows.user_positions, rows.item_positions[:, 0])
-        users, items = embedding(at[0], mean.users), embedding(at[1], own)
-        if not self.follows_code:
-            l2 = (users.square().sum() + items.square().sum()) / len(users)
-        user_targets = self.target(users, batch.users, len(self.users), 0)
-        targets = self.target(items, batch.positives, len(self.items), 1)
-        reconstruction = self.distance(users, targets) + self.distance(items, user_targets)
-        alignment = torch.zeros_like(l2)
-        distinct, place = batch.positives.unique(return_inverse=True)
-        for stream, vectors in enumerate(self.features(distinct).values(), 2):
-            projected = embedding(place, vectors)
-            own_targets = self.target(projected, batch.positives, len(self.items), stream)
-            for other in (targets, own_targets):
-                alignment = alignment + self.distance(projected, other)
+            squares = users.square().sum(1)[at_users] + items.square().sum(1)[at_items]
+            l2 = squares.mean()
+        targets = self.target(users, rows.users, 0), self.target(items, rows.items, 1)
+        cosines = torch.zeros(len(batch.users), device=users.device)
+        for table, at, others, at_others in (
+            (users, at_users, targets[1], at_items),
+            (items, at_items, targets[0], at_users),
+        ):
+            pairs = embedding(at, self.predicted(table)) * embedding(at_others, others)
+            cosines = cosines + pairs.sum(1)
+        reconstruction = 2 - cosines.mean()
+        alignment = self.alignments(batch.positives, at_items, targets[1])
         total = reconstruction + self.alignment * alignment + self.l2 * l2
         parts = {"reconstruction": reconstruction, "alignment": alignment, "l2": l2}
         return {"loss": total, **parts}
 
-    def distance(self, vectors: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the rows of 1 - C(P v, t)."""
-        return 1 - cosine_similarity(self.predictor(vectors), targets, dim=1).mean()
+    def alignments(self, positives: Tensor, at: Tensor, targets: Tensor) -> Tensor:
+        """Both alignments of all modalities, a mean over the positives, which stand at [B]."""
+        items, place, counts = positives.unique(return_inverse=True, return_counts=True)
+        shares, total = counts / len(positives), torch.zeros((), device=targets.device)
+        of_items = torch.empty_like(targets[:1]).expand(len(items), -1).clone()
+        of_items[place] = targets[at]
+        for stream, vectors in enumerate(self.features(items).values(), 2):
+            both = of_items + self.target(vectors, items, stream)
+            total = total + 2 - shares @ (self.predicted(vectors) * both).sum(1)
+        return total
 
-    def target(self, vectors: Tensor, rows: Tensor, n_rows: int, stream: int) -> Tensor:
-        """Vectors of some rows with dropout, without gradient; a row always loses the same."""
-        if self.dropout == 0:
-            return vectors.detach()
-        # Drawn for whole tables, so that every process drops the same.
-        shape = n_rows, self.embedding_dim
-        drawn = torch.rand(shape, generator=self.step_generator(stream), device=vectors.device)
-        kept = drawn.index_select(0, rows) >= self.dropout
-        return vectors.detach() * kept / (1 - self.dropout)
+    def predicted(self, vectors: Tensor) -> Tensor:
+        """P v, scaled to length 1."""
+        return normalize(self.predictor(vectors), dim=1)
+
+    def target(self, vectors: Tensor, rows: Tensor | None, stream: int) -> Tensor:
+        """Vectors of some rows (None: all) with dropout, at length 1, without gradient.
+
+        What is dropped is drawn for whole tables, so that every process drops the same.
+        """
+        vectors = vectors.detach()
+        if self.dropout > 0:
+            shape = len(self.users) if stream == 0 else len(self.items), self.embedding_dim
+            drawn = torch.rand(shape, generator=self.step_generator(stream), device=vectors.device)
+            vectors = vectors * (rows_of(drawn, rows) >= self.dropout)
+        return normalize(vectors, dim=1)

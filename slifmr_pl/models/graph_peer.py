@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import cross_entropy, embedding, normalize
 
 from slifmr_pl.config.bounds import is_number, require, require_counts
 from slifmr_pl.data.batches import TrainBatch
@@ -18,6 +18,7 @@ from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.ranking_losses import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.feature_graph import KeptItemGraph
 from slifmr_pl.models.ranking_module import Scoring
 from slifmr_pl.nn.propagation import MeanOfLayers, propagate_mean
 
@@ -60,6 +61,12 @@ class GraphPeer(RecommenderModule):
         self.items = nn.Parameter(torch.empty(inputs.graph.n_items, self.embedding_dim))
         for table in (self.users, self.items):
             nn.init.xavier_uniform_(table)
+
+    @property
+    def row_buffers(self) -> tuple[str, ...]:  # type: ignore[override]  # by what it was built of
+        """The columns of the item graphs that it keeps."""
+        parts = self.named_modules()
+        return tuple(f"{name}.columns" for name, part in parts if isinstance(part, KeptItemGraph))
 
     def rows_of(self, batch: TrainBatch) -> BatchRows:
         """The rows of the tables that a batch needs."""
@@ -144,10 +151,13 @@ def contrast_of_batch(
         (batch.global_positives, anchors.items, others.items),
     ):
         chosen, counts = rows.unique(return_counts=True)
-        counts = torch.ones_like(one[chosen, 0]) if once else counts.to(one.dtype)
         a, b = (normalize(embedding(chosen, view), dim=1) for view in (one, other))
+        logits, same = (a / temperature) @ b.T, torch.arange(len(chosen), device=chosen.device)
+        if once:
+            total = total + cross_entropy(logits, same)
+            continue
         # A row that counts c times is compared with c times, and asks c times.
-        logits = a @ b.T / temperature + counts.log()
-        repeated = logits.logsumexp(dim=1) - (logits.diagonal() - counts.log())
-        total = total + (counts * repeated).sum() / counts.sum()
+        often = counts.to(one.dtype)
+        of_rows = cross_entropy(logits + often.log(), same, reduction="none") + often.log()
+        total = total + (often * of_rows).sum() / often.sum()
     return total

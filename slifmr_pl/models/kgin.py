@@ -34,9 +34,9 @@ class Kgin(GraphPeer):
     - L = BPR + λ Σ_{p < p'} dCor(e_p, e_p') + l2 · ½‖·‖² of the batch's own embeddings
 
     Where the public code (huangtinglin/Knowledge_Graph_based_Intent_Network) differs,
-    ``follows="code"`` does as it does: β is by the user of the layer before, every layer is scaled
-    to length 1, users also get the mean of their items as it is, independence is the squared cosine
-    of the logits w_p, and L2 is of the final vectors. RecBole leaves edges out when it scores, too.
+    ``follows="code"`` does as it does: β is of embeddings apart from e_p and of the user of the
+    layer before, every layer is scaled to length 1, users also get the mean of their items as it
+    is, independence is the squared cosine of the logits w_p, and L2 is of the final vectors.
 
     Args:
         embedding_dim: d.
@@ -66,8 +66,7 @@ class Kgin(GraphPeer):
         require_from("model", 0, l2=l2, independence=independence)
         require_share("model", dropout=dropout)
         super().__init__(embedding_dim, learning_rate, layers, follows, **evaluation)
-        self.l2, self.intents = l2, intents
-        self.independence, self.dropout = independence, dropout
+        self.l2, self.intents, self.independence, self.dropout = l2, intents, independence, dropout
         self._graphs: tuple[SparseGraph, RelationalGraph, DirectedTriples] | None = None
 
     def build(self, inputs: ModelInputs) -> None:
@@ -86,18 +85,23 @@ class Kgin(GraphPeer):
         self.intent_logits = nn.Parameter(torch.empty(self.intents, triples.n_relations))
         for table in (self.entities, self.relations, self.intent_logits):
             nn.init.xavier_uniform_(table)
-        self._graphs = None
+        self.keys: nn.Parameter | None = None
+        if self.follows_code:
+            keys = torch.empty(self.intents, self.embedding_dim)
+            self.keys = nn.Parameter(nn.init.xavier_uniform_(keys))
+        self._triples, self._graphs = triples, None
 
     def propagate(self, generator: torch.Generator | None = None) -> Vectors:
         """All users and items; with edges left out where there is a generator (of the CPU)."""
         mean_of_items, facts = self.graphs(generator)
         relations, n_items = self.relations, len(self.items)
-        entities, users = torch.cat([self.items, self.entities]), self.users
+        entities = torch.cat([self.items, self.entities])
         intents = self.intent_logits.softmax(dim=1) @ relations
-        total_users, total_items = users, self.items
+        users: Tensor = self.users
+        total_users, total_items = users, entities[:n_items]
         for _ in range(self.layers):
-            asking = users if self.follows_code else self.users
-            of_user = (asking @ intents.T).softmax(dim=1) @ intents
+            asking, keys = (self.users, intents) if self.keys is None else (users, self.keys)
+            of_user = (asking @ keys.T).softmax(dim=1) @ intents
             items = spmm(mean_of_items, entities[:n_items])
             entities = facts.propagate(entities, relations)
             users = of_user * items
@@ -118,22 +122,19 @@ class Kgin(GraphPeer):
         users, items = embedding(batch.users, final.users), embedding(wanted, final.items)
         ranking = self.bpr(users, items)
         l2 = self.squares(batch, users, items)
-        if self.follows_code:
-            intents, dependence = self.intent_logits, squared_cosine
-        else:
-            intents = self.intent_logits.softmax(dim=1) @ self.relations
-            dependence = distance_correlation
+        intents: Tensor = self.intent_logits
+        dependence = squared_cosine
+        if not self.follows_code:
+            intents, dependence = intents.softmax(dim=1) @ self.relations, distance_correlation
         pairs = [dependence(one, other) for one, other in combinations(intents, 2)]
         independence = torch.stack(pairs).sum() if pairs else 0.0 * intents.sum()
-        total = ranking + self.independence * independence + self.l2 * l2
-        return {"loss": total, "ranking": ranking, "independence": independence, "l2": l2}
+        parts = {"ranking": ranking, "independence": independence, "l2": l2}
+        return {"loss": ranking + self.independence * independence + self.l2 * l2, **parts}
 
     def graphs(self, generator: torch.Generator | None) -> tuple[SparseGraph, RelationalGraph]:
         """D^-1 Y [U, I], and the facts with 1 ÷ |N_v| each; perhaps without some of them."""
-        assert self.inputs is not None
-        assert self.inputs.graph.triples is not None
         if self._graphs is None or self._graphs[0].forward.offsets.device != self.device:
-            whole = self.inputs.graph.triples.to(self.device)
+            whole = self._triples.to(self.device)
             facts = RelationalGraph.build(whole, whole.uniform_attention())
             pairs = self.interaction_graph.user_items.forward
             counts = pairs.offsets.diff()
@@ -144,7 +145,5 @@ class Kgin(GraphPeer):
             return interactions, facts
         kept = torch.rand(len(whole), generator=generator) >= self.dropout
         some = some_triples(whole, kept.to(self.device))
-        return (
-            interactions.with_dropped_edges(self.dropout, generator),
-            RelationalGraph.build(some, some.uniform_attention()),
-        )
+        facts = RelationalGraph.build(some, some.uniform_attention())
+        return interactions.with_dropped_edges(self.dropout, generator), facts

@@ -116,4 +116,4 @@ class Lattice(GraphPeer):
         """Begins with a graph of its own, unless a run goes on."""
         super().on_fit_start()
         if self.trainer.ckpt_path is None:
-            self.item_graph.renewed_in.fill_(-1)
+            self.item_graph.forget()

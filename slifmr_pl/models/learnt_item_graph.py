@@ -4,6 +4,7 @@ I items, d embedding size, M modalities, k neighbours, r wanted items.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,16 @@ class LearntItemGraph(nn.Module):
         values = [degree_normalised(*part) for part in parts]
         self.frozen.keep(torch.cat([one.indices for one in parts], 1), torch.cat(values, 1))
         self._teaches = False
+        self._epoch: int | None = None  # the same as `renewed_in`, once that was read
+
+    def forget(self) -> None:
+        """Makes the next step of training begin with a graph of its own."""
+        self.renewed_in.fill_(-1)
+        self._epoch = None
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._epoch = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """A by the present weights, columns int64 and values float32 [I, 2 M k]; differentiable."""
@@ -80,7 +91,9 @@ class LearntItemGraph(nn.Module):
 
         The first call of an epoch makes it, and has gradients for what it is made of.
         """
-        if int(self.renewed_in) == epoch:
+        if self._epoch is None:
+            self._epoch = int(self.renewed_in)
+        if self._epoch == epoch:
             side = propagate_last(self.of_epoch.graph, table, layers, rows)
             if n_ranks > 1:  # several processes expect a gradient of everything
                 side = side + 0.0 * torch.stack([p.sum() for p in self.parameters()]).sum()
@@ -88,6 +101,7 @@ class LearntItemGraph(nn.Module):
         columns, values = self()
         self.of_epoch.keep(columns, values)
         self.renewed_in.fill_(epoch)
+        self._epoch = epoch
         self._teaches = True
         at, place = (columns >= 0).nonzero(as_tuple=True)
         for _ in range(layers):

@@ -47,7 +47,8 @@ def vectors(model: Kgin) -> tuple[Tensor, Tensor]:
         next_users = []
         for user in range(len(users)):
             asking = users[user] if model.follows_code else own[user]
-            shares = torch.stack([intent @ asking for intent in intents]).softmax(0)
+            keys = intents if model.keys is None else model.keys
+            shares = torch.stack([key @ asking for key in keys]).softmax(0)
             mixed = sum(share * intent for share, intent in zip(shares, intents, strict=True))
             mean = entities[:ITEMS][MATRIX[user] > 0].mean(0)
             next_users.append(mixed * mean + mean if model.follows_code else mixed * mean)
