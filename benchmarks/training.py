@@ -240,12 +240,13 @@ def endless(batches: TrainBatches, device: torch.device) -> Iterator[TrainBatch]
 
 def on_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
     """The same batch on a device."""
-    tensors = {
-        name: part.to(device)
-        for name, part in batch._asdict().items()
-        if isinstance(part, torch.Tensor)
-    }
-    return batch._replace(**tensors)
+    return batch._replace(
+        users=batch.users.to(device),
+        positives=batch.positives.to(device),
+        negatives=batch.negatives.to(device),
+        global_positives=batch.global_positives.to(device),
+        global_users=batch.global_users.to(device),
+    )
 
 
 def checked(
