@@ -105,8 +105,8 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        help="folder of amazon-book in KGAT's format, of `pictures` one of pictures, of `peers` one "
-        "in MMRec's format; default: generated",
+        help="folder of amazon-book in KGAT's format, of `pictures` one of pictures, of `peers` "
+        "one in MMRec's format; default: generated",
     )
     parser.add_argument("--threads", type=_positive, default=Settings.threads)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
