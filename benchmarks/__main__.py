@@ -88,6 +88,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     known = {field.name for field in fields(Settings)}
     values = {name: value for name, value in vars(options).items() if name in known}
     values["device"] = torch.device(options.device)
+    values["peers"] = tuple(options.peers)
     if options.repeats is None:
         values["repeats"] = 1 if options.quick else Settings.repeats
     return Settings(**values)
@@ -104,8 +105,8 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        help="folder of amazon-book in KGAT's format, of `pictures` one of pictures; default: "
-        "generated",
+        help="folder of amazon-book in KGAT's format, of `pictures` one of pictures, of `peers` "
+        "one in MMRec's format; default: generated",
     )
     parser.add_argument("--threads", type=_positive, default=Settings.threads)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -121,9 +122,14 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
         "--recbole-python",
         type=Path,
         default=Settings.recbole_python,
-        help="interpreter with RecBole, for `step`; default this one",
+        help="interpreter with RecBole, for `step` (default this one) and `peers` (none)",
     )
     parser.add_argument("--encoder", type=Path, help="model folder, for `pictures`")
+    parser.add_argument(
+        "--peers", nargs="+", default=(), metavar="CLASS", help="some of `peers`, such as Freedom"
+    )
+    parser.add_argument("--mmrec", type=Path, help="checkout of MMRec, for `peers`")
+    parser.add_argument("--selfrec", type=Path, help="checkout of SELFRec, for `peers`")
     parser.add_argument("--plot", type=Path, help="image that `growth` draws (.svg, .png)")
     return parser
 

@@ -25,6 +25,7 @@ NAME = "benchmark"
 def restore_aliases() -> None:
     """Names of NumPy 1 and of SciPy's dictionary matrices that RecBole uses."""
     for alias, target in (
+        ("float", np.float64),
         ("float_", np.float64),
         ("complex_", np.complex128),
         ("object_", np.object_),

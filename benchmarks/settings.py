@@ -22,7 +22,8 @@ class Settings:
 
     Attributes:
         data: Folder with amazon-book in KGAT's format; None generates a set of its size.
-            `pictures`: folder of pictures; None draws some.
+            `pictures`: folder of pictures; None draws some. `peers`: folder in MMRec's format; None
+            generates one.
         threads: Of torch, and of every process that a benchmark starts.
         device: Where the work runs.
         repeats: Times that each variant is measured.
@@ -31,6 +32,9 @@ class Settings:
         model: `step` and `growth`: LightGCN, the same with a knowledge graph, or the full model
             with two modalities as well; default LightGCN for a step, knowledge for growth.
         recbole_python: `step`: interpreter that can import RecBole.
+        peers: `peers`: which of them, by their classes; none named takes all.
+        mmrec: `peers`: a checkout of MMRec; None leaves it out.
+        selfrec: `peers`: a checkout of SELFRec; None leaves it out.
         plot: `growth`: image file to draw into.
         encoder: `pictures`: model folder; None takes one with drawn weights.
     """
@@ -43,6 +47,9 @@ class Settings:
     dim: int = 64
     model: Model | None = None
     recbole_python: Path = Path(sys.executable)
+    peers: tuple[str, ...] = ()
+    mmrec: Path | None = None
+    selfrec: Path | None = None
     plot: Path | None = None
     encoder: Path | None = None
 

@@ -86,7 +86,7 @@ def _baselines(case: Case) -> list[Variant]:
             for _ in range(case.steps):
                 users, positives, negatives = next(stream)[:3]
                 negatives = negatives.reshape(len(users), -1)
-                batch = TrainBatch(users, positives, negatives, positives, 1)
+                batch = TrainBatch(users, positives, negatives, positives, 1, users)
                 step(on_device(batch, device))
 
         def result() -> dict[str, Tensor]:

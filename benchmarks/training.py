@@ -240,8 +240,13 @@ def endless(batches: TrainBatches, device: torch.device) -> Iterator[TrainBatch]
 
 def on_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
     """The same batch on a device."""
-    users, positives, negatives, global_positives = (part.to(device) for part in batch[:4])
-    return TrainBatch(users, positives, negatives, global_positives, batch.n_ranks)
+    return batch._replace(
+        users=batch.users.to(device),
+        positives=batch.positives.to(device),
+        negatives=batch.negatives.to(device),
+        global_positives=batch.global_positives.to(device),
+        global_users=batch.global_users.to(device),
+    )
 
 
 def checked(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from slifmr_pl.losses.context import AlignedView, LossContext
     from slifmr_pl.losses.objective import LossConfig
     from slifmr_pl.losses.ranking_losses import bpr_loss, sampled_softmax_loss
+    from slifmr_pl.losses.regularisation import embedding_l2
     from slifmr_pl.losses.terms import LossData, LossTerm
     from slifmr_pl.metrics.metric import CatalogueMetric, RankingMetric, UserMetric
     from slifmr_pl.metrics.metric_inputs import MetricInputs
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         RegressionConfig,
     )
     from slifmr_pl.nn.optimizer import OptimizerConfig
+    from slifmr_pl.nn.propagation import propagate_mean
     from slifmr_pl.nn.self_loop import SelfLoopConfig
     from slifmr_pl.nn.views import NetworkData, View, ViewContext
     from slifmr_pl.recommendation_datamodule import RecommendationDataModule
@@ -131,9 +133,11 @@ __all__ = [
     "Vocabulary",
     "bpr_loss",
     "cosine_neighbours",
+    "embedding_l2",
     "info_nce",
     "item_edges",
     "load_model",
+    "propagate_mean",
     "raw_data",
     "sampled_softmax_loss",
     "spmm",
@@ -206,9 +210,11 @@ _MODULES = {
     "Vocabulary": "data.vocabulary",
     "bpr_loss": "losses.ranking_losses",
     "cosine_neighbours": "graphs.neighbours",
+    "embedding_l2": "losses.regularisation",
     "info_nce": "losses.alignment",
     "item_edges": "graphs.item_graphs",
     "load_model": "models.base",
+    "propagate_mean": "nn.propagation",
     "raw_data": "data.formats.frames",
     "sampled_softmax_loss": "losses.ranking_losses",
     "spmm": "graphs.sparse.spmm",

@@ -54,6 +54,28 @@ def require_counts(section: str, least: int, **values: Any) -> None:
         require(section, (name, value, holds, f"a whole number of at least {least}"))
 
 
+def require_from(section: str, least: float, most: float = math.inf, **values: Any) -> None:
+    """Refuses settings that are no number of at least so much, and at most so much.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    bounds = f"a number of at least {least}" + ("" if math.isinf(most) else f" and at most {most}")
+    for name, value in values.items():
+        require(section, (name, value, is_number(value, least=least, most=most), bounds))
+
+
+def require_share(section: str, **values: Any) -> None:
+    """Refuses settings that are no number of at least 0 and below 1.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    for name, value in values.items():
+        holds = is_number(value, least=0, below=1)
+        require(section, (name, value, holds, "a number of at least 0 and below 1"))
+
+
 def require_seed(section: str, value: Any) -> None:
     """Refuses a seed that no generator takes.
 

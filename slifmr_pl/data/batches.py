@@ -31,6 +31,7 @@ class TrainBatch(NamedTuple):
         global_positives: int64 ``[B]``, positives of all ranks; where B is below the world size,
             b is 0 on some.
         n_ranks: Number of ranks that share the batch.
+        global_users: int64 ``[B]``, users of all ranks.
     """
 
     users: Tensor
@@ -38,6 +39,7 @@ class TrainBatch(NamedTuple):
     negatives: Tensor
     global_positives: Tensor
     n_ranks: int
+    global_users: Tensor
 
     @property
     def divisor(self) -> float:
@@ -219,7 +221,7 @@ class TrainBatches:
         users, positives = self._users[pairs], self._positives[pairs]
         generator = self._generator(_NEGATIVES, epoch, index)
         negatives = self._sampler.sample_rows(users, positives, self._n_negatives, generator, own)
-        return TrainBatch(users[own], positives[own], negatives, positives, self._world_size)
+        return TrainBatch(users[own], positives[own], negatives, positives, self._world_size, users)
 
     def _generator(self, *stream: int) -> torch.Generator:
         seed = np.random.SeedSequence((self._seed, *stream)).generate_state(1, np.uint64)[0]

@@ -9,14 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slifmr_pl.models.bm3 import Bm3
     from slifmr_pl.models.ease import Ease
+    from slifmr_pl.models.freedom import Freedom
     from slifmr_pl.models.item_knn import ItemKnn
+    from slifmr_pl.models.kgin import Kgin
+    from slifmr_pl.models.lattice import Lattice
+    from slifmr_pl.models.mgcn import Mgcn
     from slifmr_pl.models.most_popular import MostPopular
     from slifmr_pl.models.vbpr import Vbpr
+    from slifmr_pl.models.xsimgcl import XSimGcl
 
-__all__ = ["Ease", "ItemKnn", "MostPopular", "Vbpr"]
+__all__ = [
+    "Bm3",
+    "Ease",
+    "Freedom",
+    "ItemKnn",
+    "Kgin",
+    "Lattice",
+    "Mgcn",
+    "MostPopular",
+    "Vbpr",
+    "XSimGcl",
+]
 
-_MODULES = {"Ease": "ease", "ItemKnn": "item_knn", "MostPopular": "most_popular", "Vbpr": "vbpr"}
+_MODULES = {
+    "Bm3": "bm3",
+    "Ease": "ease",
+    "Freedom": "freedom",
+    "ItemKnn": "item_knn",
+    "Kgin": "kgin",
+    "Lattice": "lattice",
+    "Mgcn": "mgcn",
+    "MostPopular": "most_popular",
+    "Vbpr": "vbpr",
+    "XSimGcl": "xsimgcl",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -63,6 +63,8 @@ from slifmr_pl.models.trainer import check_hardware, check_training
 from slifmr_pl.nn.optimizer import OptimizerConfig, adam
 from slifmr_pl.recommendation_datamodule import data_module_of
 
+_ONCE_AN_EPOCH = 1  # a stream that never meets those of single steps
+
 
 class RecommenderModule(Part, RankingModule):
     """A recommender: the base of SlifMrModule, of its peers, and of a model of your own.
@@ -135,7 +137,7 @@ class RecommenderModule(Part, RankingModule):
 
         Where several processes share a batch, each has some of its rows, and their means are
         weighted by how many. What is no mean over rows has to be the same in every process:
-        `batch.global_positives` has the positives of all.
+        `batch.global_users` and `batch.global_positives` have the users and positives of all.
 
         Returns:
             A scalar; or scalars by name, of which `loss` is minimised and all are logged, as
@@ -313,7 +315,23 @@ class RecommenderModule(Part, RankingModule):
         """
         # Batches since the start, also where several of them make one step of the optimizer.
         step = 0 if self._trainer is None else self.trainer.fit_loop.epoch_loop.total_batch_idx
-        sequence = np.random.SeedSequence((self._seed or 0, max(step, 0), stream))
+        return self._generator(device, max(step, 0), stream)
+
+    def epoch_generator(
+        self, stream: int = 0, device: torch.device | str | None = None
+    ) -> torch.Generator:
+        """Random numbers that depend on the run's seed and the epoch alone.
+
+        For what is drawn once an epoch: a run that is resumed in the middle of one draws it again.
+
+        Args:
+            stream: Tells apart several uses in one epoch.
+            device: Where they are drawn; default the module's device.
+        """
+        return self._generator(device, self.current_epoch, stream, _ONCE_AN_EPOCH)
+
+    def _generator(self, device: torch.device | str | None, *stream: int) -> torch.Generator:
+        sequence = np.random.SeedSequence((self._seed or 0, *stream))
         generator = torch.Generator(device or self.device)
         return generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 

@@ -14,6 +14,7 @@ from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.losses.ranking_losses import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.item_features import required_features
 from slifmr_pl.models.ranking_module import Scoring, Vectors
 
 
@@ -61,15 +62,9 @@ class Vbpr(RecommenderModule):
         Raises:
             ConfigError: If there are no features.
         """
-        if not inputs.features:
-            raise ConfigError(
-                "Vbpr without item features",
-                expected="at least one modality",
-                fix="set data.modalities, or take configs/model/bpr_mf.yaml",
-            )
         parts = [
             normalize(feature.values) * feature.present.unsqueeze(1)
-            for feature in inputs.features.values()
+            for feature in required_features("Vbpr", inputs).values()
         ]
         self.register_buffer("features", torch.cat(parts, dim=1))
         n_users, n_items = inputs.graph.n_users, inputs.graph.n_items

@@ -55,7 +55,20 @@ def read_space(path: Path) -> dict[str, Any]:
             fix="check the path and the syntax",
             path=path,
         ) from error
-    if not content:
+    return search_space(content, path)
+
+
+def search_space(content: Any, path: Path) -> dict[str, Any]:
+    """Optuna's distributions, by key, of what a file says.
+
+    Args:
+        content: As `read_space` has it.
+        path: The file, for errors.
+
+    Raises:
+        ConfigError: An entry is no range and no choice.
+    """
+    if not isinstance(content, dict) or not content:
         raise ConfigError(
             "the search space names no setting",
             expected=f"lines such as `model.optimizer.learning_rate: {_EXPECTED}`",

@@ -84,6 +84,7 @@ def test_every_world_size_sees_the_same_global_batches(world_size: int, epoch: i
         assert {share.divisor for share in shares} == {len(expected.users) / world_size}
         for share in shares:
             assert torch.equal(share.global_positives, expected.positives)
+            assert torch.equal(share.global_users, expected.users)
         for name in ("users", "positives", "negatives"):
             joined = torch.cat([getattr(share, name) for share in shares])
             assert torch.equal(joined, getattr(expected, name))

@@ -19,23 +19,37 @@ from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.config.conversion import plain
 from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.bm3 import Bm3
 from slifmr_pl.models.ease import Ease
+from slifmr_pl.models.freedom import Freedom
 from slifmr_pl.models.item_knn import ItemKnn
+from slifmr_pl.models.kgin import Kgin
+from slifmr_pl.models.lattice import Lattice
+from slifmr_pl.models.mgcn import Mgcn
 from slifmr_pl.models.most_popular import MostPopular
 from slifmr_pl.models.vbpr import Vbpr
+from slifmr_pl.models.xsimgcl import XSimGcl
 from tests.extending.parts.simgcl import SimGcl
 from tests.tiny_runs import Metrics, demo_data, every_epoch, trainer
 
 EPOCHS = 3
 EVALUATION: dict[str, Any] = {"ks": (5, 20), "top_k": 7}
+PEER: dict[str, Any] = {"embedding_dim": 8, "learning_rate": 0.02, **EVALUATION}
 MODELS: dict[str, Callable[[], RecommenderModule]] = {
     "most_popular": lambda: MostPopular(**EVALUATION),
     "item_knn": lambda: ItemKnn(neighbours=15, **EVALUATION),
     "ease": lambda: Ease(l2=20.0, **EVALUATION),
     "vbpr": lambda: Vbpr(embedding_dim=8, learning_rate=0.02, **EVALUATION),
     "simgcl": lambda: SimGcl(**EVALUATION),
+    "freedom": lambda: Freedom(**PEER),
+    "xsimgcl": lambda: XSimGcl(**PEER),
+    "bm3": lambda: Bm3(**PEER),
+    "lattice": lambda: Lattice(**PEER),
+    "mgcn": lambda: Mgcn(**PEER),
+    "kgin": lambda: Kgin(**PEER),
 }
-WITH_GRADIENTS = ("vbpr", "simgcl")
+PEERS = ("freedom", "xsimgcl", "bm3", "lattice", "mgcn", "kgin")
+WITH_GRADIENTS = ("vbpr", "simgcl", *PEERS)
 WITH_VECTORS = ("most_popular", *WITH_GRADIENTS)
 
 

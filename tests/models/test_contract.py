@@ -278,7 +278,7 @@ def test_losses_of_shares_average_to_that_of_the_batch(cut: int) -> None:
         module = Rows()
         module.connect(inputs_of_matrix(random_matrix(5, 4)))
         module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no Trainer
-        batch = TrainBatch(part, part % 4, part[:, None] % 4, users % 4, 2)
+        batch = TrainBatch(part, part % 4, part[:, None] % 4, users % 4, 2, users)
         module.training_step(batch, 0).backward()
         assert module.table.grad is not None
         gradients.append(module.table.grad)
@@ -301,6 +301,18 @@ def test_noise_depends_on_seed_and_step_alone() -> None:
     module._seed = 4
     assert not torch.equal(first, torch.rand(4, generator=module.step_generator()))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_drawn_once_an_epoch_depends_on_seed_and_epoch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = new_model("simgcl")
+    module._seed = 3
+    first = torch.rand(4, generator=module.epoch_generator())
+    assert torch.equal(first, torch.rand(4, generator=module.epoch_generator()))
+    assert not torch.equal(first, torch.rand(4, generator=module.step_generator()))
+    monkeypatch.setattr(type(module), "current_epoch", 1)
+    assert not torch.equal(first, torch.rand(4, generator=module.epoch_generator()))
 
 
 def test_settings_of_the_evaluation_are_arguments_of_every_model() -> None:

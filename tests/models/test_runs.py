@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from slifmr_pl.cli import main
 from slifmr_pl.runs.reading import read_evaluation
+from tests.studies.processes import in_this_process as in_this_process
 from tests.tiny_runs import demo_data
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("most_popular", "item_knn", "ease", "vbpr", "lightgcn")
+PRESETS = sorted((ROOT / "configs" / "model").glob("*.yaml"))
+NAMES = [path.stem for path in PRESETS if path.read_text().startswith("# Baseline")]
+OWN_CLASSES = [path.stem for path in PRESETS if "slifmr_pl.models." in path.read_text()]
 
 
 def configs(name: str, catalogue: Path) -> list[str]:
@@ -26,7 +30,7 @@ def runs(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     folders = {}
     for name in NAMES:
         arguments = [f"--name={name}", f"--trainer.default_root_dir={root}"]
-        arguments += ["--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"]
+        arguments += ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"]
         arguments += ["--trainer.logger=false", "--model.ks=[5, 20]"]
         assert main(["fit", *configs(name, catalogue), *arguments]) == 0
         folder = root / name / "version_0"
@@ -44,6 +48,38 @@ def test_compare_reads_baselines_beside_the_network(runs: dict[str, Path], tmp_p
         "5",
         "20",
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_baseline_predicts_and_is_reported(
+    runs: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    folder = runs[name]
+    (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
+    config, out = f"--config={folder / 'config.yaml'}", tmp_path / "lists"
+    assert main(["predict", config, f"--ckpt_path={best}", f"--recommendations.folder={out}"]) == 0
+    assert pq.read_table(out).num_rows > 0
+    assert main(["report", str(folder), f"--out={tmp_path / 'page.html'}"]) == 0
+    assert "Users by activity" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("name", OWN_CLASSES)
+def test_every_model_of_its_own_is_searched_and_degraded(
+    catalogue: Path, tmp_path: Path, name: str
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("data.batch_size: {choices: [512]}\n")
+    files = [str(ROOT / "configs" / "demo.yaml"), str(ROOT / "configs" / "model" / f"{name}.yaml")]
+    settings = [f"data.root={catalogue}", "trainer.max_epochs=1"]
+    common = [*files, *(f"--set={one}" for one in settings), f"--out={tmp_path / 'out'}"]
+    assert main(["sweep", *common, f"--space={space}", "--trials=1"]) == 0
+    (trial,) = json.loads((tmp_path / "out" / "trials.json").read_text())
+    assert trial["state"] == "complete"
+    degraded = ["--aspects=activity", "--seeds", "1", "--no-plot"]
+    assert main(["robustness", *common[:-1], f"--out={tmp_path / 'robustness'}", *degraded]) == 0
+    rows = json.loads((tmp_path / "robustness" / "robustness.json").read_text())
+    assert [row["aspect"] for row in rows] == ["activity"] * 4
 
 
 def test_closed_forms_take_one_step_and_are_recorded(runs: dict[str, Path]) -> None:

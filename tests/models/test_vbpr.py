@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_formula(model: Vbpr) -> None:
 def test_gradient_is_that_of_the_formula(model: Vbpr) -> None:
     users, positives = torch.tensor([0, 4, 4]), torch.tensor([1, 2, 7])
     negatives = torch.tensor([[3, 5], [6, 0], [3, 1]])
-    batch = TrainBatch(users, positives, negatives, positives, 1)
+    batch = TrainBatch(users, positives, negatives, positives, 1, users)
     parameters = list(model.parameters())
     ours = torch.autograd.grad(model.loss(batch), parameters)
     loss = torch.zeros((), dtype=torch.float64)

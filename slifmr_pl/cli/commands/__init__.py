@@ -9,7 +9,7 @@ that they name are imported before `run`. `GROUPS` has to list the command.
 GROUPS = {
     "train and evaluate": ("fit", "validate", "test", "predict"),
     "data": ("import", "inspect", "export-data", "demo"),
-    "studies": ("sweep", "robustness", "compare", "reproduce", "report"),
+    "studies": ("sweep", "study", "robustness", "compare", "reproduce", "report"),
     "use": ("explain", "export", "metrics", "presets"),
 }
 """All commands, as the overview shows them."""
