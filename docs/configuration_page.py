@@ -46,4 +46,4 @@ def _row(setting: DescribedSetting) -> str:
         setting.type,
         setting.text,
     )
-    return f"| {' | '.join(cell.replace('|', '&#124;').replace('<', '&lt;') for cell in cells)} |"
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -10,7 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")  # :class:`~package.module.Name`
-_NOTE = re.compile(r"\s*\.\. (note|warning)::.*$")
+_LINK = re.compile(r"`([^`<]+) <([^`>]+)>`_+")
+_NOTE = re.compile(r"\s*(\.\. (note|warning)::|Example::).*$")
 _DEFAULT = re.compile(r"\s*Default: `[^`]*`\.?$")  # of Lightning's docstrings, and not ours
 _IN_YAML = {"None": "null", "True": "true", "False": "false"}
 _TITLES = {"trainer": "Lightning's Trainer"}  # where its own title says something else
@@ -82,7 +83,8 @@ def section_titles(parser: ArgumentParser) -> dict[str, str]:
 
 def plain_text(docstring: str) -> str:
     """What a docstring says, in one paragraph, without markup and with YAML's words for values."""
-    text = _ROLE.sub(r"\1", " ".join(docstring.split())).replace("``", "`")
+    text = _LINK.sub(r"\1, \2", _ROLE.sub(r"\1", " ".join(docstring.split())))
+    text = text.replace("``", "`")
     text = _DEFAULT.sub("", _NOTE.sub("", text))
     return re.sub(r"\b(None|True|False)\b", lambda word: _IN_YAML[word[0]], text).strip()
 
