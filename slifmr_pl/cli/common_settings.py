@@ -93,15 +93,14 @@ class HelpInLayers(_HelpAction):
         self.nargs, self.metavar = "?", "SECTION"
 
     def __call__(
-        self, parser: "SettingsParser", namespace: Any, values: Any, option_string: Any = None
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
     ) -> NoReturn:
         """Prints, and ends the program."""
         if values == "all":
             parser.print_help()
         else:
             print(common_help(parser) if values is None else section_help(parser, values))
-        parser.exit()
-        raise AssertionError
+        raise SystemExit(0)
 
 
 def common_help(parser: "SettingsParser") -> str:

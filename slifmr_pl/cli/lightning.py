@@ -347,7 +347,9 @@ def fit_settings(args: list[str]) -> tuple[SettingsParser, dict[str, Any]]:
     """
     _set_up_messages()
     captured = capture_parser(_run, ["fit", *args], CLASSES)
-    parser = next(action for action in captured._actions if action.choices).choices["fit"]
+    subparsers = next(one.choices for one in captured._actions if isinstance(one.choices, dict))
+    parser: SettingsParser = subparsers["fit"]
+    assert parser.choice is not None
     required = [action for action in parser._actions if action.required]
     for action in required:
         action.required = False
