@@ -133,7 +133,7 @@ class SettingsParser(LightningArgumentParser):
             fix = "give them as flags, or --config FILE; of a trained model, config.yaml of its run"
         raise ConfigError(
             message.strip(),
-            expected=f"settings that `{program} --help` lists",
+            expected=f"settings that `{program} --help all` lists",
             fix=f"did you mean {near[0]}?" if near else fix,
         ) from ex
 
