@@ -43,7 +43,8 @@ class SlifMrDataModule(RecommendationDataModule):
     Args:
         root: Data folder, in the own layout or another format.
         format: Which of them: a built-in one by its name, or a reader by its class; "auto" looks.
-        modalities: Sources of item features, by modality.
+        modalities: Sources of item features, by modality; for example
+            {text: {kind: bert, encoder: bert-base-uncased, columns: [title]}}.
         extraction: How features are computed.
         **options: As of every data module.
     """

@@ -1,5 +1,6 @@
 """The site builds without a warning, and speaks of what exists."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from slifmr_pl.cli.described_settings import described_settings
+from slifmr_pl.cli.lightning import fit_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -18,16 +22,58 @@ SOURCES = "\n".join(
 QUOTED = re.findall(r"^### `(.+)`$", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.MULTILINE)
 
 
-def test_site_builds_with_every_page(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_site_has_every_page(site: Path) -> None:
     for page in PAGES:
         name = page.relative_to(ROOT / "docs").with_suffix("")
-        built = tmp_path / (name.parent if name.name == "index" else name) / "index.html"
+        built = site / (name.parent if name.name == "index" else name) / "index.html"
         assert built.is_file(), page
-    reference = (tmp_path / "reference" / "model" / "index.html").read_text("utf-8")
+    reference = (site / "reference" / "model" / "index.html").read_text("utf-8")
     assert "slifmr_pl.models.base.RecommenderModule.load_from_checkpoint" in reference
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:")[2]
+    listed = set(re.findall(r": ([\w/-]+\.md)$", navigation, re.MULTILINE))
+    assert listed == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES}
+
+
+def test_reference_explains_every_setting(site: Path) -> None:
+    page = (site / "reference" / "configuration" / "index.html").read_text("utf-8")
+    parser, _ = fit_settings([])
+    for key in described_settings(parser):
+        assert f"<code>{key}</code>" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("architecture", "architecture/"),
+        ("add a model", "architecture/"),
+        ("deploy", "./"),
+        ("tune", "tune/"),
+        ("scale", "scale/"),
+        ("early_stopping.patience", "reference/configuration/"),
+        ("RecommenderModule", "reference/models/"),
+    ],
+)
+def test_search_finds(site: Path, words: str, page: str) -> None:
+    entries = json.loads((site / "search" / "search_index.json").read_text("utf-8"))["docs"]
+    found = {
+        entry["location"].partition("#")[0] or "./"
+        for entry in entries
+        if words.lower() in f"{entry['title']} {re.sub('<[^>]+>', '', entry['text'])}".lower()
+    }
+    assert page in found
 
 
 @pytest.mark.parametrize("message", QUOTED)

@@ -5,11 +5,13 @@ import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse import Namespace
+import yaml
+from jsonargparse import Namespace, capture_parser
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -29,6 +31,7 @@ from slifmr_pl.callbacks.training_progress import TrainingProgress
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.checkpoints.io import AtomicCheckpointIO
 from slifmr_pl.checkpoints.settings import RUN_TIME, model_class
+from slifmr_pl.cli.choice import DEFAULTS as CLASSES
 from slifmr_pl.cli.choice import Choice, choose
 from slifmr_pl.cli.exit_status import exit_status
 from slifmr_pl.cli.logger_errors import logger_refusal
@@ -37,11 +40,9 @@ from slifmr_pl.config import plugins
 from slifmr_pl.config.bounds import MAX_SEED
 from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.parts import class_path
-from slifmr_pl.datamodule import SlifMrDataModule
 from slifmr_pl.distributed.processes import is_first_process, lost_process
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.base import RecommenderModule
-from slifmr_pl.module import SlifMrModule
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule
 from slifmr_pl.runs.atomic_files import write_whole
 from slifmr_pl.runs.run_folders import (
@@ -121,6 +122,15 @@ class SlifMrCLI(LightningCLI):
         assert isinstance(parser, SettingsParser)
         parser.choice = self.choice
         return parser
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the seed, which has to be a number here; `_batch_seed` refuses the rest."""
+        parser.add_argument(
+            "--seed_everything",
+            type=bool | int,
+            default=self.seed_everything_default,
+            help="Seed of everything that is random: weights, batches, negatives.",
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the standard callbacks, so that their settings are ordinary configuration."""
@@ -319,18 +329,50 @@ def run(
     """Runs one subcommand; see `slifmr_pl.cli.entry_point.main`."""
     _set_up_messages()
     with exit_status() as status:
-        SlifMrCLI(
-            choose(args, {"model": model or SlifMrModule, "data": data or SlifMrDataModule}),
-            shlex.join(["slifmr", *args]),
-            save_config_callback=RunConfigSaver,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=SEED,
-            trainer_defaults={"callbacks": [ResultTable()]},
-            parser_class=SettingsParser,
-            parser_kwargs={"prog": "slifmr"},
-            load_from_checkpoint_support=False,  # models save their settings themselves
-        )
+        _run(args, {"model": model or CLASSES["model"], "data": data or CLASSES["data"]})
     return status.code
+
+
+def fit_settings(args: list[str]) -> tuple[SettingsParser, dict[str, Any]]:
+    """All settings of `fit` as some arguments leave them, and nothing is run.
+
+    Args:
+        args: Flags of `fit`; what it requires may be missing.
+
+    Returns:
+        Its parser, and the settings as plain types, as a configuration says them.
+
+    Raises:
+        ConfigError: A setting is none, or its value.
+    """
+    _set_up_messages()
+    captured = capture_parser(_run, ["fit", *args], CLASSES)
+    subparsers = next(one.choices for one in captured._actions if isinstance(one.choices, dict))
+    parser: SettingsParser = subparsers["fit"]
+    assert parser.choice is not None
+    required = [action for action in parser._actions if action.required]
+    for action in required:
+        action.required = False
+    settings = parser.parse_args(parser.choice.args[1:])
+    for action in required:
+        action.required = True
+    text = parser.dump(settings, skip_unset=False, skip_validation=True)
+    values: dict[str, Any] = yaml.safe_load(text)
+    return parser, values
+
+
+def _run(args: list[str], defaults: Mapping[str, type]) -> None:
+    SlifMrCLI(
+        choose(args, defaults),
+        shlex.join(["slifmr", *args]),
+        save_config_callback=RunConfigSaver,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=SEED,
+        trainer_defaults={"callbacks": [ResultTable()]},
+        parser_class=SettingsParser,
+        parser_kwargs={"prog": "slifmr"},
+        load_from_checkpoint_support=False,  # models save their settings themselves
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The parser of `fit`, `validate`, `test` and `predict`."""
 
 import re
+from argparse import SUPPRESS
 from difflib import get_close_matches
 from functools import cache
 from os import PathLike
@@ -12,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_info
 
 from slifmr_pl.cli.choice import Choice, find_class
+from slifmr_pl.cli.common_settings import HelpInLayers
 from slifmr_pl.config.files import SECTIONS
 from slifmr_pl.config.sections import class_and_settings, section_of
 from slifmr_pl.errors import ConfigError
@@ -30,7 +32,16 @@ class SettingsParser(LightningArgumentParser):
     """Of model and data module; None of parsers inside of this one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        wanted = kwargs.pop("add_help", True)
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs}, add_help=False)
+        if wanted:
+            self.add_argument(
+                "-h",
+                "--help",
+                action=HelpInLayers,
+                default=SUPPRESS,
+                help="Common settings; --help SECTION all of a section, --help all all there are.",
+            )
 
     def parse_string(
         self, content: str, path: str | PathLike[str] = "", *args: Any, **kwargs: Any
@@ -122,7 +133,7 @@ class SettingsParser(LightningArgumentParser):
             fix = "give them as flags, or --config FILE; of a trained model, config.yaml of its run"
         raise ConfigError(
             message.strip(),
-            expected=f"settings that `{program} --help` lists",
+            expected=f"settings that `{program} --help all` lists",
             fix=f"did you mean {near[0]}?" if near else fix,
         ) from ex
 

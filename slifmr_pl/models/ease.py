@@ -44,7 +44,8 @@ class Ease(ClosedForm):
     """Scores items by ``y_u B``, see `ease_weights`.
 
     Args:
-        l2: λ.
+        l2: λ, weight of the squared weights: the larger it is, the less items with few interactions
+            count.
         **evaluation: See `RecommenderModule`.
     """
 

@@ -1,4 +1,4 @@
-"""Loggers of other packages: what the README says of them is taken, and their errors are words."""
+"""Loggers of others: what the documentation says of them is taken, and their errors are words."""
 
 import re
 from pathlib import Path
@@ -9,10 +9,8 @@ from pytorch_lightning.loggers import CSVLogger
 
 from slifmr_pl.cli import main
 
-README = Path(__file__).parents[2] / "README.md"
-LINES = re.findall(
-    r"^slifmr fit --config mine.yaml (--trainer.logger .+)$", README.read_text(), re.M
-)
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
+LINES = re.findall(r"^slifmr fit --config mine.yaml (--trainer.logger .+)$", PAGE.read_text(), re.M)
 
 
 def test_readme_names_both() -> None:

@@ -42,6 +42,39 @@ def test_explanation_names_ids_and_adds_up_to_the_score(
     assert kinds == {"own", "user", "modality", "fact", "correlation", "regression"}
 
 
+def test_explanation_begins_with_a_sentence_that_the_shares_hold(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = pq.read_table(checkpoint.parent / FILE).to_pylist()[0]
+    file = tmp_path / "why.json"
+    ids = ["--user", best["user_id"], "--item", best["item_id"]]
+    assert main(["explain", str(checkpoint), *ids, "--json", str(file)]) == 0
+    head, sentence = capsys.readouterr().out.splitlines()[:2]
+    why = json.loads(file.read_text())
+    assert (head.partition(",")[0], sentence) == (f"User {best['user_id']}", why["sentence"])
+    parts = why["user_side"]["parts"]
+    shares = {
+        name: sum(part["score"] for part in parts if part["id"] == name)
+        for name in {part["id"] for part in parts if part["id"]}
+    }
+    highest = sorted(shares.values(), reverse=True)[:2]
+    assert [reason["score"] for reason in why["reasons"]] == pytest.approx(highest)
+    for reason in why["reasons"]:
+        assert reason["score"] == pytest.approx(shares[reason["id"]])
+        assert ": ".join([reason["id"], ", ".join(reason["ties"])]).rstrip(": ") in sentence
+
+
+def test_rows_without_a_share_are_not_printed(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = pq.read_table(checkpoint.parent / FILE).to_pylist()[0]
+    ids = ["--user", best["user_id"], "--item", best["item_id"]]
+    assert main(["explain", str(checkpoint), *ids, "--top", "100000"]) == 0
+    rows = capsys.readouterr().out
+    assert "+0.0000" not in rows
+    assert "-0.0000" not in rows
+
+
 def test_items_have_the_titles_of_a_table(
     checkpoint: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

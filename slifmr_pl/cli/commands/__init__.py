@@ -7,7 +7,7 @@ that they name are imported before `run`. `GROUPS` has to list the command.
 """
 
 GROUPS = {
-    "train and evaluate": ("fit", "validate", "test", "predict"),
+    "train and evaluate": ("init", "fit", "validate", "test", "predict"),
     "data": ("import", "inspect", "export-data", "demo"),
     "studies": ("sweep", "study", "robustness", "compare", "reproduce", "report"),
     "use": ("explain", "export", "metrics", "presets"),

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.models.base import catalogue_of, load_model
     from slifmr_pl.runs.atomic_files import write_json
     from slifmr_pl.serving.explanation_report import as_dict, print_explanation
+    from slifmr_pl.serving.reasons import reasons
 
     told(f"Loading {options.checkpoint}, and computing the vectors of all users and items")
     module = load_model(options.checkpoint)
@@ -50,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
         table = read_table(Path(file), required=["item_id", column])
         ids, texts = (table[name].cast("string").to_pylist() for name in ("item_id", column))
         titles = dict(zip(ids, texts, strict=True))
-    content = as_dict(explanation, catalogue, options.user, options.item, titles)
+    assert module.inputs is not None
+    why = reasons(explanation, module.inputs.graph, catalogue, int(item), most=2)
+    content = as_dict(explanation, catalogue, options.user, options.item, titles, why)
     print_explanation(content, options.top, console())
     if options.json is not None:
         write_json(options.json, content)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Trains and tests models on training data made worse, step by step; validation and test "
         "stay as they are. Started again, it goes on with what is missing."
     )
-    parser.epilog = "What each aspect is, and how it is measured: docs/results.md."
+    parser.epilog = "What each aspect is, and how it is measured: docs/robustness.md."
     add_configurations(parser)
     parser.add_argument(
         "--model",

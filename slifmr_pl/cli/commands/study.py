@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the best settings of each with several seeds, and reads the test part once. Started "
         "again, it goes on."
     )
-    parser.epilog = "The format of the file, and an example: docs/results.md."
+    parser.epilog = "The format of the file, and an example: docs/tune.md."
     parser.add_argument(
         "configs", type=Path, nargs=1, metavar="STUDY", help="YAML file of the study"
     )

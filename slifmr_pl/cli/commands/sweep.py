@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Searches settings: each trial trains in a process of its own and is judged by its best "
         "validation metric. Started again, the sweep goes on. The test part is read by --final."
     )
-    parser.epilog = "The format of the search space, and an example: docs/results.md."
+    parser.epilog = "The format of the search space, and an example: docs/tune.md."
     add_configurations(parser)
     parser.add_argument("--space", type=Path, required=True, metavar="FILE")
     parser.add_argument(
