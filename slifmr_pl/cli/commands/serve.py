@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.serving.service.application import EXPORT, KEY, application
     from slifmr_pl.serving.service.observation import MULTIPROCESS, log
     from slifmr_pl.serving.service.served_export import ServedExport
+    from slifmr_pl.serving.service.workers import run_workers
 
     key = os.environ.get(KEY) or None
     if key is None:
@@ -66,10 +67,6 @@ def run(options: argparse.Namespace) -> int:
     os.environ[EXPORT] = str(options.export.absolute())
     with TemporaryDirectory(prefix="slifmr-metrics-") as folder:
         os.environ.setdefault(MULTIPROCESS, folder)
-        uvicorn.run(
-            "slifmr_pl.serving.service.application:create",
-            factory=True,
-            workers=options.workers,
-            **settings,
-        )
+        create = "slifmr_pl.serving.service.application:create"
+        run_workers(uvicorn.Config(create, factory=True, workers=options.workers, **settings))
     return 0

@@ -49,10 +49,7 @@ class CurrentExport:
 
     @asynccontextmanager
     async def reloading_on_hangup(self) -> AsyncIterator[None]:
-        """Reloads at each SIGHUP to this process, beside the requests.
-
-        Of several workers, the process above them gets the signal, and replaces them in turn.
-        """
+        """Reloads at each SIGHUP to this process, beside the requests."""
         loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
         def begin() -> None:

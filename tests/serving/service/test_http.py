@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class Service:
         finally:
             connection.close()
 
-    def list(self, user: str, **query: Any) -> Any:
+    def list_of(self, user: str, **query: Any) -> Any:
         answer = self.ask("GET", f"/users/{quote(user, safe='')}/recommendations", **query)
         assert answer.status == 200, answer.text
         return answer.json
@@ -92,6 +93,37 @@ class Service:
             if line.startswith(f"{name} "):
                 return float(line.split()[-1])
         return 0.0
+
+    def serve(self, export: Path, outcome: str, workers: int = 1) -> str:
+        """Links another export and waits until each worker has tried it; the version since."""
+        name = f'slifmr_reloads_total{{outcome="{outcome}"}}'
+        before = self.metric(name)
+        self.link.unlink()
+        self.link.symlink_to(export)
+        self.process.send_signal(signal.SIGHUP)
+        while self.metric(name) < before + workers:
+            assert self.process.poll() is None
+        version: str = self.ask("GET", "/version").json["export"]
+        return version
+
+    @contextmanager
+    def asked_meanwhile(self) -> Iterator[list[Answer]]:
+        """Asks for lists again and again; all answers are there at the end."""
+        answers: list[Answer] = []
+        stop = threading.Event()
+
+        def keep_asking() -> None:
+            while not stop.is_set():
+                answers.append(self.ask("GET", "/users/u0001/recommendations", k=1))
+
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(keep_asking) for _ in range(4)]
+            try:
+                yield answers
+            finally:
+                stop.set()
+        for one in asking:
+            one.result()
 
 
 @contextmanager
@@ -195,14 +227,14 @@ def test_lists_of_known_users_are_those_of_predict(service: Service, checkpoint:
         expected = [row for row in rows if row["user_id"] == user]
         assert (one["user_id"], one["source"]) == (user, "model")
         same(one["items"], [Recommendation(row["item_id"], row["score"]) for row in expected])
-        same(service.list(user, k=7, blocked=NEW)["items"], recommendations(one["items"]))
+        same(service.list_of(user, k=7, blocked=NEW)["items"], recommendations(one["items"]))
 
 
 def test_unknown_users_get_what_is_popular_and_it_says_so(
     service: Service, recommender: Recommender
 ) -> None:
     first, *_ = users_of(recommender)
-    answer = service.list("somebody/else é", k=5)
+    answer = service.list_of("somebody/else é", k=5)
     assert answer["source"] == "popular"
     counts = [recommender.seen.items.tolist().count(row) for row in range(60)]
     best = sorted(range(60), key=lambda row: (-counts[row], row))[:5]
@@ -214,7 +246,7 @@ def test_unknown_users_get_what_is_popular_and_it_says_so(
     assert [one["source"] for one in lists] == ["popular", "model", "popular"]
     assert lists[0] == lists[2]
     assert lists[0]["items"] == answer["items"]
-    same(lists[1]["items"], recommendations(service.list(first, k=5)["items"]))
+    same(lists[1]["items"], recommendations(service.list_of(first, k=5)["items"]))
 
 
 def test_history_is_ranked_as_the_recommender_does(
@@ -233,7 +265,7 @@ def test_history_of_which_nothing_is_known_gets_what_is_popular(service: Service
     answer = service.ask("POST", "/histories/recommendations", question).json
     assert answer["source"] == "popular"
     assert answer["ignored"] == ["nothing", NEW[1]]
-    assert answer["items"] == service.list("nobody", k=3)["items"]
+    assert answer["items"] == service.list_of("nobody", k=3)["items"]
 
 
 @pytest.mark.parametrize("item", ["i0004", NEW[0]])
@@ -246,7 +278,7 @@ def test_similar_items_are_those_of_the_recommender(
 
 def test_new_items_are_listed_alone_on_request(service: Service, recommender: Recommender) -> None:
     user = users_of(recommender)[3]
-    answer = service.list(user, only_new="true")
+    answer = service.list_of(user, only_new="true")
     same(answer["items"], recommender.recommend([user], candidates=NEW)[0])
     assert service.ask("GET", "/version").json["new_items"] == 2
 
@@ -256,7 +288,7 @@ def test_filters_hold_and_unknown_ids_in_them_are_named(
 ) -> None:
     user = users_of(recommender)[0]
     items = recommender.items.ids.to_pylist()
-    answer = service.list(
+    answer = service.list_of(
         user, candidates=[*items[:20], "x"], blocked=["y", *items[:4], "x"], exclude_seen="false"
     )
     assert answer["ignored"] == ["x", "y"]
@@ -266,7 +298,7 @@ def test_filters_hold_and_unknown_ids_in_them_are_named(
             [user], 20, candidates=items[:20], blocked=items[:4], exclude_seen=False
         )[0],
     )
-    assert service.list(user, candidates=["x"])["items"] == []
+    assert service.list_of(user, candidates=["x"])["items"] == []
 
 
 # Refusals
@@ -359,7 +391,7 @@ def test_documentation_describes_each_route_and_needs_no_network(service: Servic
 
 
 def test_ids_of_users_are_in_no_log_and_no_metric(service: Service) -> None:
-    service.list("secret-user", k=1)
+    service.list_of("secret-user", k=1)
     service.ask("GET", "/users/secret-user/recommendations", k=0)
     service.ask("GET", "/secret-user")
     metrics = service.ask("GET", "/metrics").text
@@ -382,56 +414,50 @@ def test_metrics_count_requests_lists_and_seconds(service: Service) -> None:
 # Exports that change
 
 
+@pytest.fixture(scope="module")
+def second(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another export, without new items."""
+    folder = tmp_path_factory.mktemp("second") / "export"
+    assert main(["export", str(checkpoint), str(folder)]) == 0
+    return folder
+
+
 def test_hangup_loads_another_export_while_every_request_is_answered(
-    service: Service, export: Path, checkpoint: Path, catalogue: Path, tmp_path: Path
+    service: Service, export: Path, second: Path, tmp_path: Path
 ) -> None:
-    """A second export; then none, so that the second stays; then one that knows lists alone."""
-    second, lists = tmp_path / "second", tmp_path / "lists"
-    assert main(["export", str(checkpoint), str(second)]) == 0
-    ease = train("ease", catalogue, tmp_path / "runs" / "version_0")
-    assert main(["export", str(ease.checkpoint), str(lists)]) == 0
-    answers: list[Answer] = []
-    stop = threading.Event()
-
-    def keep_asking() -> None:
-        while not stop.is_set():
-            answers.append(service.ask("GET", "/users/u0001/recommendations", k=1))
-
-    def serve(folder: Path, outcome: str) -> None:
-        name = f'slifmr_reloads_total{{outcome="{outcome}"}}'
-        before = service.metric(name)
-        service.link.unlink()
-        service.link.symlink_to(folder)
-        service.process.send_signal(signal.SIGHUP)
-        while service.metric(name) == before:
-            assert service.process.poll() is None
-
-    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with service.asked_meanwhile() as answers:
         versions = [service.ask("GET", "/version").json["export"]]
-        serve(second, "loaded")
-        versions.append(service.ask("GET", "/version").json["export"])
-        serve(tmp_path / "nothing", "failed")
-        assert service.ask("GET", "/version").json["export"] == versions[1]
+        versions.append(service.serve(second, "loaded"))
+        assert service.serve(tmp_path / "nothing", "failed") == versions[1]
         assert f"The export {versions[1]} stays" in service.log.read_text()
-        serve(lists, "loaded")
-        refused = service.ask("GET", "/items/i0001/similar")
-        assert (refused.status, "no vectors" in refused.text) == (501, True)
-        versions.append(service.ask("GET", "/version").json["export"])
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        serve(export, "loaded")
-    assert len(set(versions)) == 3
+        assert service.serve(export, "loaded") == versions[0] != versions[1]
     assert {answer.status for answer in answers} == {200}
     assert {answer.json["export"] for answer in answers} == set(versions)
 
 
-def test_workers_add_their_metrics_up(export: Path, tmp_path: Path) -> None:
+def test_question_that_an_export_of_lists_cannot_answer_is_refused(
+    service: Service, export: Path, catalogue: Path, tmp_path: Path
+) -> None:
+    ease = train("ease", catalogue, tmp_path / "runs" / "version_0")
+    assert main(["export", str(ease.checkpoint), str(tmp_path / "lists")]) == 0
+    service.serve(tmp_path / "lists", "loaded")
+    try:
+        refused = service.ask("GET", "/items/i0001/similar")
+        assert (refused.status, "no vectors" in refused.text) == (501, True)
+        assert service.list_of("u0001", k=3)["source"] == "model"
+    finally:
+        service.serve(export, "loaded")
+
+
+def test_workers_reload_together_and_add_their_metrics_up(
+    export: Path, second: Path, tmp_path: Path
+) -> None:
     with running(tmp_path, export, workers=2) as several:
         for _ in range(20):
-            several.list("u0001", k=1)
+            several.list_of("u0001", k=1)
         assert several.metric('slifmr_lists_total{source="model"}') == 20
+        with several.asked_meanwhile() as answers:
+            several.serve(tmp_path / "nothing", "failed", workers=2)
+            several.serve(second, "loaded", workers=2)
+        assert {answer.status for answer in answers} == {200}
+        assert 'new_items":0' in several.ask("GET", "/version").text
