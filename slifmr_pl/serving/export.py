@@ -89,7 +89,7 @@ def export(
         said = recommender.add_items(new_ids, stores=additions.opened_stores(), facts=facts)
         added = {"new_items": len(new_ids), **said._asdict()}
     with new_folder(out) as folder:
-        manifest = _write(recommender, module, checkpoint, folder) | added
+        manifest = write_tables(recommender, module, checkpoint, folder) | added
         if onnx:
             vectors = recommender.user_embeddings, recommender.item_embeddings
             manifest["onnx"] = write_tower(*vectors, folder / "scoring.onnx")
@@ -102,10 +102,20 @@ def export(
     return manifest
 
 
-def _write(
+def write_tables(
     recommender: Recommender, module: RecommenderModule, checkpoint: Path, folder: Path
 ) -> dict[str, Any]:
-    """Writes what every export holds; returns its part of the manifest."""
+    """Writes what every export holds, but for `manifest.json` and the model card.
+
+    Args:
+        recommender: Of the model, with the items that were added.
+        module: The model.
+        checkpoint: Its file, whose name the manifest holds.
+        folder: Where to.
+
+    Returns:
+        The manifest.
+    """
     assert module.inputs is not None
     manifest: dict[str, Any] = {
         "format": FORMAT,
