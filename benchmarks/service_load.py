@@ -28,7 +28,6 @@ class ServiceLoad:
         k: Length of the lists.
         clients: Clients, each with a connection that stays open.
         requests_a_client: Requests of each client in one run.
-        threads: Of the service.
     """
 
     def __init__(
@@ -39,11 +38,9 @@ class ServiceLoad:
         k: int,
         clients: int,
         requests_a_client: int,
-        threads: int,
     ) -> None:
         self._export, self._users, self._k = export, users, k
         self.clients, self._requests = clients, requests_a_client
-        self._threads = threads
         self._seconds: list[float] = []
         self._resident: tuple[int, int] | None = None
 
@@ -53,7 +50,7 @@ class ServiceLoad:
             [sys.executable, "-m", "slifmr_pl", "serve", str(self._export), "--port", "0"],
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(self._threads)},
+            env={name: os.environ[name] for name in os.environ if name != "OMP_NUM_THREADS"},
         )
         assert process.stderr is not None
         port = None

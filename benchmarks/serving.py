@@ -83,7 +83,6 @@ def benchmark(settings: Settings) -> Iterator[Report]:
             k=K,
             clients=settings.scaled(CLIENTS, quick=4),
             requests_a_client=settings.scaled(REQUESTS_A_CLIENT, quick=2),
-            threads=settings.threads,
         )
         service = Variant("slifmr serve", load.prepare, note="HTTP; clients on the same cores")
         report = compare(

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from slifmr_pl.cli.commands.arguments import at_least, threads_of, told
+from slifmr_pl.cli.commands.arguments import at_least, told
 
 HELP = "answer requests for lists over HTTP, from an export"
 
@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    # Read when numpy is imported. Requests come side by side; several threads of one product
+    # would wait for those of the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from copy import deepcopy
     from tempfile import TemporaryDirectory
 
@@ -62,8 +65,6 @@ def run(options: argparse.Namespace) -> int:
         uvicorn.run(application(options.export, key), **settings)
         return 0
     ServedExport(options.export)  # an error is said here, once
-    # Read by the libraries that the workers import.
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads_of(options.workers)))
     os.environ[EXPORT] = str(options.export.absolute())
     with TemporaryDirectory(prefix="slifmr-metrics-") as folder:
         os.environ.setdefault(MULTIPROCESS, folder)

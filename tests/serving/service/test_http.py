@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import pyarrow.parquet as pq
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.cli import main
@@ -26,15 +29,41 @@ from slifmr_pl.serving.service.payloads import MAX_BODY, MAX_FILTER, MAX_ID, MAX
 from tests.models.runs import train
 from tests.serving.grown_catalogue import store_of
 
+DOCKERFILE = Path(__file__).parents[3] / "Dockerfile"
 KEY = "the key"
 NEW = ["like the first", "unknown"]
-# The command, in a Python that cannot import torch.
+# The command, in a Python in which some modules are not to be found.
 START = """
 import sys
-sys.modules.update(torch=None, pytorch_lightning=None)
+outside = set(sys.argv.pop(1).split(","))
+class Outside:
+    def find_spec(name, path, target=None):
+        if name.partition(".")[0] in outside:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Outside)
 from slifmr_pl.cli import main
 sys.exit(main(["serve", *sys.argv[1:], "--port", "0"]))
 """
+
+
+def modules_outside_the_image() -> list[str]:
+    """What is installed here, and is neither in the Dockerfile nor needed by what is."""
+    lines = DOCKERFILE.read_text().replace("\\\n", "").splitlines()
+    (installs,) = (line for line in lines if "--constraint" in line)
+    wanted = installs.partition("constraints.txt ")[2].split()
+    assert "numpy" in wanted
+    inside: set[str] = {"slifmr-pl", "setuptools"}
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name not in inside:
+            inside.add(name)
+            needs = map(Requirement, metadata.requires(name) or [])
+            wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate()]
+    return [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not inside.intersection(map(canonicalize_name, owners))
+    ]
 
 
 class Answer(NamedTuple):
@@ -130,10 +159,12 @@ class Service:
 def running(folder: Path, export: Path, workers: int = 1) -> Iterator[Service]:
     """The service of a link to an export, once all workers listen."""
     link, log = folder / "served", folder / "log"
+    outside = ",".join(modules_outside_the_image())
+    assert "torch" in outside
     link.symlink_to(export)
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, str(link), "--workers", str(workers)],
+            [sys.executable, "-c", START, outside, str(link), "--workers", str(workers)],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"SLIFMR_API_KEY": KEY},
@@ -160,7 +191,7 @@ def running(folder: Path, export: Path, workers: int = 1) -> Iterator[Service]:
         thread.start()
         try:
             assert ready.wait(120)
-            assert process.poll() is None, log.read_text()
+            assert ports, log.read_text()
             yield Service(process, ports[0], log, link)
         finally:
             process.terminate()
