@@ -1,7 +1,6 @@
 """`slifmr serve` as a process of its own, and clients that all ask at once."""
 
 import asyncio
-import os
 import platform
 import re
 import statistics
@@ -50,7 +49,6 @@ class ServiceLoad:
             [sys.executable, "-m", "slifmr_pl", "serve", str(self._export), "--port", "0"],
             stderr=subprocess.PIPE,
             text=True,
-            env={name: os.environ[name] for name in os.environ if name != "OMP_NUM_THREADS"},
         )
         assert process.stderr is not None
         port = None
