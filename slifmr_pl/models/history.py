@@ -3,14 +3,15 @@
 I items, n items of one user, d size of a representation, r rank of the regression.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from slifmr_pl.regression.item_regression import RegressionFactors, append_regression
 
 
-class HistoryEncoding(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class HistoryEncoding:
     """Sums over the items that somebody has; tables alone, so that an export can hold it.
 
     Attributes:

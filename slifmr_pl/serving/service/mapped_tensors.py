@@ -44,4 +44,5 @@ def map_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _view(content: npt.NDArray[np.uint8], entry: dict[str, Any]) -> npt.NDArray[Any]:
     first, last = entry["data_offsets"]
-    return content[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    tensor: npt.NDArray[Any] = content[first:last].view(_DTYPES[entry["dtype"]])
+    return tensor.reshape(entry["shape"])

@@ -20,27 +20,31 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    k: int = Field(20, ge=1, le=MAX_K, description="Items a list; fewer where fewer are left.")
+    k: int = Field(
+        default=20, ge=1, le=MAX_K, description="Items a list; fewer where fewer are left."
+    )
     candidates: list[Id] | None = Field(
-        None,
+        default=None,
         max_length=MAX_FILTER,
         description="Ids of the items that alone may be listed; without it, all may.",
     )
     blocked: list[Id] = Field(
-        [],
+        default=[],
         max_length=MAX_FILTER,
         description="Ids of items that may not be listed, candidates or not.",
         examples=[["i0007"]],
     )
     only_new: bool = Field(
-        False, description="List nothing but the items that came after training."
+        default=False, description="List nothing but the items that came after training."
     )
 
 
 class UserQuestion(Filters):
     """A list for one user."""
 
-    exclude_seen: bool = Field(True, description="Leave out what the user has interacted with.")
+    exclude_seen: bool = Field(
+        default=True, description="Leave out what the user has interacted with."
+    )
 
 
 class BatchQuestion(UserQuestion):

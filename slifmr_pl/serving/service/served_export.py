@@ -95,7 +95,8 @@ class ServedExport:
 
     def trained(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Those of some rows that training has seen."""
-        return items[items < self._n_trained]
+        some: npt.NDArray[np.int64] = items[items < self._n_trained]
+        return some
 
     def popular(self, k: int, allowed: Allowed, known: npt.NDArray[np.int64]) -> Ranked:
         """The items that most users have, with their number; without `known` rows."""
