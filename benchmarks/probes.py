@@ -66,11 +66,16 @@ def restart_peak() -> int:
     return _status("VmRSS")
 
 
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+def resident_of(pid: int) -> tuple[int, int]:
+    """Resident bytes of another process (on Linux): all, and those that it shares with none."""
+    return _status("VmRSS", pid), _status("RssAnon", pid)
+
+
+def _status(field: str, pid: int | str = "self") -> int:
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) << 10
-    raise RuntimeError(f"/proc/self/status has no {field}")
+    raise RuntimeError(f"/proc/{pid}/status has no {field}")
 
 
 @cache

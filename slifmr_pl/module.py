@@ -1,6 +1,6 @@
 """The LightningModule: hooks that join network, objective, self-loop and metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from slifmr_pl.losses.objective import LossConfig, Losses, Objective
 from slifmr_pl.losses.terms import LossData
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.history import HistoryEncoding
 from slifmr_pl.models.ranking_module import DEFAULT_KS, Scoring
 from slifmr_pl.models.unused import unused_settings
 from slifmr_pl.nn.last_layer import messages_to_new_user
@@ -245,7 +246,7 @@ class SlifMrModule(RecommenderModule):
         """All entries but those of the regression, which are on a scale of their own."""
         return self.network_config.embedding_dim
 
-    def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
+    def history_encoder(self, vectors: Scoring) -> HistoryEncoding:
         """The messages of their items, see `messages_to_new_user`, and the regression of them."""
         assert self.inputs is not None
         assert isinstance(vectors, Representations)
@@ -253,16 +254,10 @@ class SlifMrModule(RecommenderModule):
             self.network, self.propagation, vectors, self.inputs.graph
         ).float()
         known = vectors.items[:, : self.representation_dim].float()
-        regression, fusion = self.regression(), self.network_config.user_fusion
-
-        def encode(rows: Tensor) -> Tensor:
-            query: Tensor = messages[rows].sum(0) / len(rows) ** 0.5
-            query = (query + fusion * known[rows].mean(0)).unsqueeze(0)
-            if regression is not None:
-                query, _ = append_regression(query, known, regression.of_history(rows))
-            return query[0]
-
-        return encode
+        fusion = self.network_config.user_fusion
+        return HistoryEncoding(
+            known, messages, fusion * known if fusion else None, self.regression()
+        )
 
     @torch.no_grad()
     def item_views(self) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ ROOMS = [
     "slifmr_pl.module",
     "slifmr_pl.callbacks",
     "slifmr_pl.serving",
+    "slifmr_pl.serving.service",
     "slifmr_pl.studies",
     "slifmr_pl.report.html",
     "slifmr_pl.report.inspection",
@@ -55,6 +56,8 @@ APART = {
         ("slifmr_pl.data", "slifmr_pl.demo"),
         ("slifmr_pl.data.formats", "slifmr_pl.demo"),
         ("slifmr_pl.serving", "slifmr_pl.studies"),
+        ("slifmr_pl.serving", "slifmr_pl.serving.service"),
+        ("slifmr_pl.serving.service", "slifmr_pl.studies"),
         ("slifmr_pl.callbacks", "slifmr_pl.serving"),
     )
 }
@@ -79,6 +82,7 @@ FORBIDDEN = {
     "slifmr_pl.losses": LIGHTNING | {"transformers", "torchmetrics"},
     "slifmr_pl.metrics": LIGHTNING | {"transformers"},
     "slifmr_pl.regression": LIGHTNING | {"transformers", "torchmetrics"},
+    "slifmr_pl.serving.service": LIGHTNING | {"torch", "transformers", "torchmetrics"},
 }
 
 
@@ -283,6 +287,8 @@ def test_no_two_modules_share_a_file_name() -> None:
         ("slifmr_pl.nn.network", "from pytorch_lightning import LightningModule"),
         ("slifmr_pl.losses.objective", "import slifmr_pl.metrics.ranking_metrics"),
         ("slifmr_pl.metrics.ranking_metrics", "from slifmr_pl.losses import ranking_losses"),
+        ("slifmr_pl.serving.service.answers", "from slifmr_pl.serving.export import FORMAT"),
+        ("slifmr_pl.serving.service.answers", "import torch"),
         ("slifmr_pl.module", "from slifmr_pl.cli import main"),
         ("slifmr_pl.datamodule", "from slifmr_pl.cli.lightning import SlifMrCLI"),
         ("slifmr_pl.errors", "from slifmr_pl.data.vocabulary import Vocabulary"),

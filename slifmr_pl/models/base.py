@@ -57,6 +57,7 @@ from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.neighbours import Neighbours
 from slifmr_pl.metrics.metric import RankingMetric
 from slifmr_pl.models.epoch_means import EpochMeans
+from slifmr_pl.models.history import HistoryEncoding
 from slifmr_pl.models.monitors import check_monitors
 from slifmr_pl.models.ranking_module import DEFAULT_KS, RankingModule, Scoring
 from slifmr_pl.models.trainer import check_hardware, check_training
@@ -193,15 +194,10 @@ class RecommenderModule(Part, RankingModule):
             vectors: What `representations` gave.
 
         Returns:
-            int64 [n], distinct rows of the items that somebody has → float [d].
+            int64 [n], distinct rows of the items that somebody has → float [d]. A
+            `HistoryEncoding` goes into exports; any other function is used by `Recommender` alone.
         """
-        items = vectors.items
-
-        def encode(rows: Tensor) -> Tensor:
-            total: Tensor = items[rows].sum(0) / len(rows) ** 0.5
-            return total
-
-        return encode
+        return HistoryEncoding(vectors.items, vectors.items)
 
     def item_views(self) -> dict[str, Tensor]:
         """Views of the items that a report compares, float [I, d] each; none by default."""

@@ -1,6 +1,5 @@
 """VBPR: matrix factorisation with a part that is learnt from the items' features."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.losses.ranking_losses import bpr_loss
 from slifmr_pl.losses.regularisation import embedding_l2
 from slifmr_pl.models.base import RecommenderModule
+from slifmr_pl.models.history import HistoryEncoding
 from slifmr_pl.models.item_features import required_features
 from slifmr_pl.models.ranking_module import Scoring, Vectors
 
@@ -90,10 +90,11 @@ class Vbpr(RecommenderModule):
         """All entries but the bias of an item."""
         return 2 * self.width
 
-    def history_encoder(self, vectors: Scoring) -> Callable[[Tensor], Tensor]:
+    def history_encoder(self, vectors: Scoring) -> HistoryEncoding:
         """The sum of the items' vectors, and 1 for the biases as for every user."""
-        encode = super().history_encoder(vectors)
-        return lambda rows: torch.cat([encode(rows)[:-1], vectors.items.new_ones(1)])
+        messages, ones = vectors.items.clone(), torch.zeros_like(vectors.items)
+        messages[:, -1], ones[:, -1] = 0, 1
+        return HistoryEncoding(vectors.items, messages, ones)
 
     def loss(self, batch: TrainBatch) -> Tensor:
         """BPR and L2 of a batch."""

@@ -6,9 +6,10 @@ Of a model with vectors of users and items:
 |---|---|
 | `embeddings.safetensors` | `users` float32 [U, d], `items` float32 [I, d]; `seen_offsets` int64 [U + 1] and `seen_items` int64: user u knows `seen_items[seen_offsets[u]:seen_offsets[u + 1]]` |
 | `users.parquet`, `items.parquet` | raw id and embedding, in the order of those rows |
+| `histories.safetensors` | how somebody new gets a vector, see `HistoryEncoding`: `messages`, `means`, `regression`; not of a model with a function of its own for that |
 | `scoring.onnx` | on request: rows of users → scores of all items |
 | `items.faiss` | on request: an approximate index of the items, by inner product |
-| `manifest.json` | sizes, fingerprints, and how far index and ONNX agree with the exact scores |
+| `manifest.json` | sizes, fingerprints (`content`: SHA-256 of embeddings or lists), and how far index and ONNX agree with the exact scores |
 | `README.md` | the model card |
 
 A model that gives scores alone has nothing to index. In place of the embeddings there are
@@ -20,6 +21,7 @@ A model that gives scores alone has nothing to index. In place of the embeddings
 | `recommendations.parquet` | user_id, item_id, rank, score: the `top_k` best unseen items of each user |
 """  # noqa: E501  # a table
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
 from slifmr_pl.models.ranking_module import require_vectors
 from slifmr_pl.runs.atomic_files import write_json
 from slifmr_pl.serving.faiss_index import write_index
+from slifmr_pl.serving.item_additions import ItemAdditions
 from slifmr_pl.serving.model_card import model_card
 from slifmr_pl.serving.onnx_tower import write_tower
 from slifmr_pl.serving.recommender import Recommender
@@ -48,7 +51,12 @@ _USERS = 4096  # whose lists are made at a time
 
 
 def export(
-    checkpoint: Path, out: Path, *, onnx: bool = False, faiss: bool = False
+    checkpoint: Path,
+    out: Path,
+    *,
+    onnx: bool = False,
+    faiss: bool = False,
+    additions: ItemAdditions | None = None,
 ) -> dict[str, Any]:
     """Writes the folder, whole or not at all.
 
@@ -57,13 +65,14 @@ def export(
         out: A folder that is not there yet, or empty.
         onnx: Write `scoring.onnx`, verified by onnxruntime.
         faiss: Write `items.faiss`, with its recall measured.
+        additions: Items that training has not seen and that the export holds, too.
 
     Returns:
         The manifest.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or holds no raw ids.
-        DataError: If the folder holds something.
+        DataError: If the folder holds something, or new items cannot be added.
         ConfigError: If an optional package is missing, or a model without vectors is to be indexed.
         StorageError: If the folder or the disk does not take it.
     """
@@ -73,22 +82,14 @@ def export(
         if wanted:
             require_vectors(module, name)
     recommender = Recommender(module, catalogue_of(module, checkpoint))
-    assert module.inputs is not None
+    added: dict[str, Any] = {}
+    if additions is not None:
+        new_ids = additions.new_ids(recommender.items)
+        facts = additions.facts_of(new_ids)
+        said = recommender.add_items(new_ids, stores=additions.opened_stores(), facts=facts)
+        added = {"new_items": len(new_ids), **said._asdict()}
     with new_folder(out) as folder:
-        catalogue = recommender.catalogue
-        manifest: dict[str, Any] = {
-            "format": FORMAT,
-            "checkpoint": checkpoint.name,
-            "model": class_path(type(module)),
-            "users": len(catalogue.users),
-            "items": len(catalogue.items),
-            "data_fingerprint": module.inputs.fingerprint,
-            "vocabulary_fingerprint": module.inputs.vocabulary,
-        }
-        if module.gives_vectors:
-            manifest |= _write_vectors(recommender, module, folder)
-        else:
-            manifest |= _write_lists(recommender, module.top_k, folder)
+        manifest = write_tables(recommender, module, checkpoint, folder) | added
         if onnx:
             vectors = recommender.user_embeddings, recommender.item_embeddings
             manifest["onnx"] = write_tower(*vectors, folder / "scoring.onnx")
@@ -101,6 +102,35 @@ def export(
     return manifest
 
 
+def write_tables(
+    recommender: Recommender, module: RecommenderModule, checkpoint: Path, folder: Path
+) -> dict[str, Any]:
+    """Writes what every export holds, but for `manifest.json` and the model card.
+
+    Args:
+        recommender: Of the model, with the items that were added.
+        module: The model.
+        checkpoint: Its file, whose name the manifest holds.
+        folder: Where to.
+
+    Returns:
+        The manifest.
+    """
+    assert module.inputs is not None
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "checkpoint": checkpoint.name,
+        "model": class_path(type(module)),
+        "users": len(recommender.catalogue.users),
+        "items": len(recommender.items),
+        "data_fingerprint": module.inputs.fingerprint,
+        "vocabulary_fingerprint": module.inputs.vocabulary,
+    }
+    if module.gives_vectors:
+        return manifest | _write_vectors(recommender, module, folder)
+    return manifest | _write_lists(recommender, module.top_k, folder)
+
+
 def _write_vectors(
     recommender: Recommender, module: RecommenderModule, folder: Path
 ) -> dict[str, Any]:
@@ -109,14 +139,34 @@ def _write_vectors(
     users, items = recommender.user_embeddings, recommender.item_embeddings
     tensors = {"users": users.contiguous(), "items": items.contiguous(), **_seen(recommender)}
     # Not by `save_file`, whose file nobody else may read.
-    (folder / "embeddings.safetensors").write_bytes(save(tensors, {"format": FORMAT}))
-    for name, ids, table in (("user", catalogue.users, users), ("item", catalogue.items, items)):
+    content = save(tensors, {"format": FORMAT})
+    (folder / "embeddings.safetensors").write_bytes(content)
+    for name, ids, table in (("user", catalogue.users, users), ("item", recommender.items, items)):
         pq.write_table(_embeddings(name, ids, table), folder / f"{name}s.parquet")
     return {
         "embedding_dim": users.shape[1],
         # The first columns: those to compare items by.
         "representation_dim": module.representation_dim or users.shape[1],
+        "content": sha256(content).hexdigest(),
+        **_write_histories(recommender, folder),
     }
+
+
+def _write_histories(recommender: Recommender, folder: Path) -> dict[str, Any]:
+    """Writes how histories become vectors, if it is tables; returns its part of the manifest."""
+    encoding = recommender.history_encoding
+    if encoding is None:
+        return {}
+    tensors = {"messages": encoding.messages}
+    weight = None
+    if encoding.means is not None:
+        tensors["means"] = encoding.means
+    if encoding.regression is not None:
+        tensors["regression"] = encoding.regression.shared_factors
+        weight = encoding.regression.weight
+    whole = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+    (folder / "histories.safetensors").write_bytes(save(whole, {"format": FORMAT}))
+    return {"histories": {"regression_weight": weight}}
 
 
 def _write_lists(recommender: Recommender, k: int, folder: Path) -> dict[str, Any]:
@@ -136,7 +186,8 @@ def _write_lists(recommender: Recommender, k: int, folder: Path) -> dict[str, An
             ]
             columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(_LISTS)
             writer.write_table(pa.table(columns, schema=_LISTS))
-    return {"list_length": k}
+    content = (folder / "recommendations.parquet").read_bytes()
+    return {"list_length": k, "content": sha256(content).hexdigest()}
 
 
 def _seen(recommender: Recommender) -> dict[str, torch.Tensor]:

@@ -46,7 +46,7 @@ A recommender, {type(module).__name__} (slifmr_pl {__version__}): it ranks items
 
 [To be filled in: where its lists are shown, to whom, and what it must not decide.]
 
-Users and items that training has not seen are not in here. Lists favour items with many
+{_scope(manifest)} Lists favour items with many
 interactions; see popularity, novelty and coverage below. What is exported of users, and `seen_items` are personal data
 where user ids are.
 
@@ -108,6 +108,16 @@ def _evaluation(checkpoint: Path) -> str:
     return "\n".join(["Full ranking on the test part. " + result["protocol"], "", head, *rows])
 
 
+def _scope(manifest: Mapping[str, Any]) -> str:
+    if "new_items" not in manifest:
+        return "Users and items that training has not seen are not in here."
+    return (
+        f"The last {manifest['new_items']:,} items came after training: their embeddings are "
+        f"predicted from features and facts, which explain {manifest['explained']:.0%} of the "
+        "variance of known ones. Users that training has not seen are not in here."
+    )
+
+
 def _files(manifest: Mapping[str, Any]) -> str:
     if "list_length" in manifest:
         return f"""\
@@ -120,6 +130,8 @@ def _files(manifest: Mapping[str, Any]) -> str:
         "- in the same file: user u knows `seen_items[seen_offsets[u]:seen_offsets[u + 1]]`",
         "- `users.parquet`, `items.parquet`: raw ids and embeddings, in the same order",
     ]
+    if "histories" in manifest:
+        lines.append("- `histories.safetensors`: how somebody new gets a vector from their items")
     if "onnx" in manifest:
         lines.append(
             "- `scoring.onnx`: `user_rows` int64 [batch] → `scores` float32 [batch, items]; "

@@ -22,6 +22,7 @@ from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.graphs.sparse.topk import topk_stable
 from slifmr_pl.metrics.full_ranking import ItemRanking
 from slifmr_pl.models.base import RecommenderModule, catalogue_of, load_model
+from slifmr_pl.models.history import HistoryEncoding
 from slifmr_pl.models.ranking_module import ScoreRanker, Vectors, require_vectors
 from slifmr_pl.serving.new_items import fit_feature_map, new_item_features
 from slifmr_pl.serving.raw_ids import RowLookup
@@ -121,6 +122,13 @@ class Recommender:
             ConfigError: If the model gives scores alone.
         """
         return self._needed("vectors of items").items
+
+    @property
+    def history_encoding(self) -> HistoryEncoding | None:
+        """How a history becomes a vector, where that is tables; None of other models."""
+        if self._vectors is None or not isinstance(self._encode, HistoryEncoding):
+            return None
+        return self._encode
 
     def _needed(self, wanted: str) -> Vectors:
         if self._module is not None:

@@ -16,7 +16,6 @@ import pytest
 
 from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.serving.export import export
-from slifmr_pl.serving.recommender import Recommender
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_fastapi.py"
 # `main` of the example, in a Python that could not import torch or this package.
@@ -63,36 +62,8 @@ def test_lists_over_http_are_those_of_predict(address: str, checkpoint: Path) ->
         assert [entry["score"] for entry in answer] == pytest.approx(scores, abs=1e-5)
 
 
-def test_blocked_and_seen_items_are_left_out(address: str, checkpoint: Path) -> None:
-    user = pq.read_table(checkpoint.parent / FILE)["user_id"][0].as_py()
-    unseen = ask(address, "recommendations", user_id=user, k=1000)
-    everything = ask(address, "recommendations", user_id=user, k=1000, exclude_seen=False)
-    assert len(unseen) < len(everything) == ask(address, "health")["items"]
-    blocked = [entry["item_id"] for entry in unseen[:2]]
-    answer = ask(address, "recommendations", user_id=user, k=3, blocked=blocked)
-    assert answer == unseen[2:5]
-
-
-def test_similar_items_are_those_of_the_recommender(address: str, checkpoint: Path) -> None:
-    recommender = Recommender.from_checkpoint(checkpoint)
-    item = recommender.items.ids[4].as_py()
-    (expected,) = recommender.similar_items([item], 5)
-    answer = ask(address, "similar", item_id=item, k=5)
-    assert [entry["item_id"] for entry in answer] == [place.item_id for place in expected]
-
-
-@pytest.mark.parametrize(
-    ("route", "query", "status"),
-    [
-        ("recommendations", {"user_id": "nobody"}, 404),
-        ("similar", {"item_id": "nothing"}, 404),
-        ("similar", {"item_id": "nothing", "k": 0}, 422),
-        ("recommendations", {}, 422),
-    ],
-)
-def test_wrong_question_is_refused(
-    address: str, route: str, query: dict[str, Any], status: int
-) -> None:
+@pytest.mark.parametrize(("query", "status"), [({"user_id": "nobody"}, 404), ({}, 422)])
+def test_wrong_question_is_refused(address: str, query: dict[str, Any], status: int) -> None:
     with pytest.raises(HTTPError) as refused:
-        ask(address, route, **query)
+        ask(address, "recommendations", **query)
     assert refused.value.code == status

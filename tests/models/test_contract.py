@@ -26,7 +26,11 @@ from slifmr_pl.report.html.html import count_notes
 from slifmr_pl.report.run import read_run
 from slifmr_pl.report.run_page import as_page
 from slifmr_pl.serving.export import export
-from slifmr_pl.serving.recommender import Recommender
+from slifmr_pl.serving.recommender import Recommendation, Recommender
+from slifmr_pl.serving.service.answers import list_of_history, lists_of_users, similar_items
+from slifmr_pl.serving.service.payloads import BatchQuestion, Filters, HistoryQuestion, Place
+from slifmr_pl.serving.service.rankings import NotInExportError
+from slifmr_pl.serving.service.served_export import ServedExport
 from tests.extending.parts.simgcl import SimGcl
 from tests.models.runs import (
     EPOCHS,
@@ -150,6 +154,41 @@ def test_export_has_vectors_or_lists_as_the_model_gives_them(
     with pytest.raises(ConfigError, match=r"a faiss index of .*, which gives scores and no"):
         export(trained.checkpoint, tmp_path / "index", faiss=True)
     assert not (tmp_path / "index").exists()
+
+
+def test_served_export_answers_as_the_recommender_does(trained: Trained, tmp_path: Path) -> None:
+    export(trained.checkpoint, tmp_path / "out")
+    served = ServedExport(tmp_path / "out")
+    recommender = Recommender.from_checkpoint(trained.checkpoint)
+    users = recommender.catalogue.users.ids.to_pylist()[::9]
+    items = recommender.items.ids.to_pylist()
+    k = trained.module.top_k
+
+    def same(places: list[Place], expected: list[Recommendation]) -> None:
+        assert [place.item_id for place in places] == [one.item_id for one in expected]
+        scores = [one.score for one in expected]
+        assert [place.score for place in places] == pytest.approx(scores, rel=1e-4, abs=1e-5)
+
+    answer = lists_of_users(served, BatchQuestion(user_ids=users, k=k))
+    for one, expected in zip(answer.lists, recommender.recommend(users, k), strict=True):
+        same(one.items, expected)
+    history = HistoryQuestion(item_ids=items[3:8], k=k, blocked=items[20:23])
+    if trained.name in WITH_VECTORS:
+        expected = recommender.recommend_for_history(items[3:8], k, blocked=items[20:23])
+        same(list_of_history(served, history).items, expected)
+        (expected,) = recommender.similar_items(items[5:6], k)
+        same(similar_items(served, 5, Filters(k=k)).items, expected)
+        return
+    first = answer.lists[0].items
+    one = BatchQuestion(user_ids=users[:1], k=2, blocked=[first[1].item_id])
+    assert lists_of_users(served, one).lists[0].items == [first[0], first[2]]
+    for wrong in (
+        lambda: list_of_history(served, history),
+        lambda: similar_items(served, 5, Filters()),
+        lambda: lists_of_users(served, BatchQuestion(user_ids=users, exclude_seen=False)),
+    ):
+        with pytest.raises(NotInExportError):
+            wrong()
 
 
 def test_report_has_no_error_boxes(trained: Trained) -> None:

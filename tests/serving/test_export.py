@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 
 from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.cli import main
+from slifmr_pl.serving.recommender import Recommender
+from tests.serving.grown_catalogue import facts_of, store_of
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,57 @@ def test_folder_that_holds_something_is_left_alone(
     assert main(["export", str(checkpoint), str(exported)]) == 2
     assert "something is there already" in capsys.readouterr().err
     assert sorted(path.name for path in exported.parent.rglob("*")) == before
+
+
+def test_new_items_are_added_from_features_and_facts(
+    checkpoint: Path, catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recommender = Recommender.from_checkpoint(checkpoint)
+    first = recommender.items.ids[0].as_py()
+    facts = [*facts_of(recommender, first, "like the first"), ("unknown", "r", "e")]
+    of_known = facts_of(recommender, first, first)
+    rows = ["head_id,relation_id,tail_id", *(",".join(fact) for fact in [*of_known, *facts])]
+    (tmp_path / "kg.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "grown.csv").write_text(f"item_id\n{first}\nlike the first\nunknown\nunknown\n")
+    store = store_of(catalogue, tmp_path)
+    paths = {"new-items": tmp_path / "grown.csv", "facts": tmp_path / "kg.csv"}
+    flags = [f"--{name}={path}" for name, path in (paths | {"features": store.path}).items()]
+    assert main(["export", str(checkpoint), str(tmp_path / "out"), *flags]) == 0
+    assert "new items: 2" in capsys.readouterr().out
+    recommender.add_items(["like the first", "unknown"], stores={"text": store}, facts=facts)
+    tensors = load_file(tmp_path / "out" / "embeddings.safetensors")
+    np.testing.assert_allclose(tensors["items"], recommender.item_embeddings, atol=1e-6)
+    ids = pq.read_table(tmp_path / "out" / "items.parquet")["item_id"].to_pylist()
+    assert ids[60:] == ["like the first", "unknown"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["items"], manifest["new_items"], manifest["unknown_facts"]) == (62, 2, 1)
+    assert "The last 2 items came after" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--features", "store"], "without --new-items"),
+        (["--new-items", "known.csv"], "the model knows all 1 items"),
+        (["--new-items", "new.csv"], "without features and facts"),
+        (["--new-items", "new.csv", "--facts", "facts.csv"], "none of the 1 facts is of a new"),
+    ],
+)
+def test_new_items_that_cannot_be_added_are_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("known.csv").write_text("item_id\ni0000\n")
+    Path("new.csv").write_text("item_id\ni9000\n")
+    Path("facts.csv").write_text("head_id,relation_id,tail_id\ni0000,r,e\n")
+    assert main(["export", str(checkpoint), "out", *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(("flag", "package"), [("--onnx", "onnx"), ("--faiss", "faiss")])

@@ -1,12 +1,9 @@
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from feature_extraction import FeatureStore
-from feature_extraction.stores.store import write_store
 from slifmr_pl.callbacks.recommendations import FILE
 from slifmr_pl.checkpoints.format import read_checkpoint
 from slifmr_pl.errors import CheckpointError, ConfigError, DataError
@@ -15,6 +12,7 @@ from slifmr_pl.module import SlifMrModule
 from slifmr_pl.nn.network_config import InteractionConfig, NetworkConfig, RegressionConfig
 from slifmr_pl.regression.item_regression import append_regression
 from slifmr_pl.serving.recommender import Recommender
+from tests.serving.grown_catalogue import facts_of, store_of
 from tests.tiny_runs import demo_data, full_model
 
 
@@ -146,38 +144,6 @@ def grown(
     assert addition.unknown_facts == 1
     assert addition.explained < 1
     return recommender
-
-
-def store_of(catalogue: Path, folder: Path) -> FeatureStore:
-    """The catalogue's texts, and the new item with the text of the first item."""
-    data = demo_data(catalogue)
-    data.setup("")
-    ids = data.data.items.ids.to_pylist()
-    features = data.model_inputs.features["text"]
-    values = features.values.numpy()
-    return write_store(
-        folder / "text-grown",
-        ids=[*ids, "like the first", "unknown"],
-        features=np.concatenate([values, values[:1], 0 * values[:1]]),
-        present=np.concatenate([features.present.numpy(), [True, False]]),
-        manifest={"encoder": "the demo's"},
-    )
-
-
-def facts_of(recommender: Recommender, item: str, name: str) -> list[tuple[str, str, str]]:
-    """What the knowledge graph says of an item, said of another."""
-    catalogue, triples = recommender.catalogue, recommender.graph.triples
-    assert triples is not None
-    (row,) = catalogue.items.encode([item])
-    facts = []
-    for head, relation, tail in zip(triples.heads, triples.relations, triples.tails, strict=True):
-        if head == row:
-            (other,) = catalogue.entities.decode([int(tail)])
-            n = len(catalogue.relations)
-            (label,) = catalogue.relations.decode([int(relation) % n])
-            facts.append((name, label, other) if relation < n else (other, label, name))
-    assert facts
-    return facts
 
 
 def test_new_items_are_recommended_scored_and_found_similar(grown: Recommender) -> None:

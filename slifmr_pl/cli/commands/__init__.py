@@ -10,7 +10,7 @@ GROUPS = {
     "train and evaluate": ("init", "fit", "validate", "test", "predict"),
     "data": ("import", "inspect", "export-data", "demo"),
     "studies": ("sweep", "study", "robustness", "compare", "reproduce", "report"),
-    "use": ("explain", "export", "metrics", "presets"),
+    "use": ("explain", "export", "serve", "metrics", "presets"),
 }
 """All commands, as the overview shows them."""
 

@@ -21,13 +21,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="an approximate index, its recall measured (pip install 'slifmr-pl[faiss]')",
     )
+    parser.add_argument(
+        "--new-items",
+        type=Path,
+        metavar="FILE",
+        help="a table with item_id: items that the model does not know are added, from --features "
+        "and --facts",
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="STORE",
+        help="a feature store that holds known and new items; give it again for the next",
+    )
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help="a table with head_id, relation_id, tail_id, of which those of new items are used",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it."""
+    from slifmr_pl.errors import ConfigError
     from slifmr_pl.serving.export import export
+    from slifmr_pl.serving.item_additions import ItemAdditions
 
-    manifest = export(options.checkpoint, options.out, onnx=options.onnx, faiss=options.faiss)
+    additions = None
+    if options.new_items is not None:
+        additions = ItemAdditions(options.new_items, options.features, options.facts)
+    elif options.features or options.facts:
+        raise ConfigError(
+            "--features or --facts without --new-items",
+            expected="the table of the items that they are of",
+            fix="add --new-items FILE",
+        )
+    manifest = export(
+        options.checkpoint,
+        options.out,
+        onnx=options.onnx,
+        faiss=options.faiss,
+        additions=additions,
+    )
     what = (
         f"d {manifest['embedding_dim']}"
         if "embedding_dim" in manifest
@@ -37,6 +75,16 @@ def run(options: argparse.Namespace) -> int:
         f"Exported {manifest['users']:,} users and {manifest['items']:,} items, "
         f"{what}, to {options.out}"
     )
+    if "new_items" in manifest:
+        print(
+            f"  new items: {manifest['new_items']:,}; features and facts explain "
+            f"{manifest['explained']:.2f} of the variance of known items' representations, "
+            f"{manifest['unknown_facts']:,} facts are of entities or relations unknown to the model"
+        )
+    if "embedding_dim" in manifest and "histories" not in manifest:
+        print(
+            "  histories of new users: not exported, the model has a function of its own for them"
+        )
     if onnx := manifest.get("onnx"):
         print(f"  ONNX: largest difference from torch {onnx['largest_difference']:.1e}")
     if index := manifest.get("faiss"):

@@ -1,0 +1,1 @@
+"""`slifmr serve`: an export over HTTP, with numpy and without torch."""
