@@ -9,6 +9,13 @@ from slifmr_pl.cli.commands.arguments import at_least, told
 HELP = "answer requests for lists over HTTP, from an export"
 
 
+def port(text: str) -> int:
+    """A type of argument: numbers of ports."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 65535")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the export and where to listen."""
     parser.epilog = (
@@ -20,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument(
-        "--port", type=at_least(0), default=8000, help="0 takes a free one; default: %(default)s"
+        "--port", type=port, default=8000, help="0 takes a free one; default: %(default)s"
     )
     parser.add_argument(
         "--workers",

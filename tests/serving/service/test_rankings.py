@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from slifmr_pl.cli import main
 from slifmr_pl.errors import DataError
 from slifmr_pl.serving.service.mapped_tensors import map_tensors
 from slifmr_pl.serving.service.rankings import best
@@ -62,15 +61,3 @@ def test_damaged_file_is_named(tmp_path: Path, cut: int) -> None:
     with pytest.raises(DataError, match="export again") as raised:
         map_tensors(path)
     assert str(path) in str(raised.value)
-
-
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": "other"}'])
-def test_folder_without_export_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
-) -> None:
-    if content is not None:
-        (tmp_path / "manifest.json").write_text(content)
-    assert main(["serve", str(tmp_path), "--port", "0"]) == 2
-    printed = capsys.readouterr().err
-    assert "manifest.json: no export (" in printed
-    assert "slifmr export CKPT FOLDER" in printed
