@@ -23,7 +23,7 @@ def train_pairs(n: int = 53) -> Interactions:
 
 def batches(train: Interactions | None = None, **options: int) -> TrainBatches:
     train = train_pairs() if train is None else train
-    sampler = UniformSampler().built(UserItems.of(N_USERS, train), N_ITEMS)
+    sampler = UniformSampler(untrained_items=True).built(UserItems.of(N_USERS, train), N_ITEMS)
     return TrainBatches(train, sampler, **{"batch_size": 10, "n_negatives": 2, **options})
 
 

@@ -35,7 +35,7 @@ def run_folder(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--trainer.default_root_dir", str(root), "--trainer.max_epochs", "3"]
     arguments += ["--trainer.enable_progress_bar", "false"]
     # Weighed more, it makes the first epoch the best, and that has no correlation graph.
-    arguments += ["--model.network.regression.weight", "0.1"]
+    arguments += ["--model.network.regression.weight", "0.05"]
     assert main(["fit", *arguments]) == 0
     folder = root / "demo" / "version_0"
     (best,) = (folder / "checkpoints").glob("epoch*.ckpt")
