@@ -30,7 +30,7 @@ def test_help_names_the_common_settings_alone(
     text = printed(capsys, subcommand, "--help")
     named = {line.split()[0] for line in text.splitlines() if line.startswith("  --")}
     assert named == {f"--{key}" for keys in groups.values() for key in keys}
-    assert len(text.splitlines()) < 80
+    assert len(text.splitlines()) < 100  # also in 80 columns
     assert "--help all" in text
 
 
