@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slifmr_pl.data.formats.frames import raw_data
     from slifmr_pl.data.interactions import Interactions, UserItems
     from slifmr_pl.data.reader import Reader, Source, TablePiece, table_pieces
-    from slifmr_pl.data.sampler import NegativeSampler
+    from slifmr_pl.data.sampler import NegativeSampler, UniformSampler
     from slifmr_pl.data.table_columns import FileRows
     from slifmr_pl.data.vocabulary import Vocabulary
     from slifmr_pl.datamodule import SlifMrDataModule
@@ -125,6 +125,7 @@ __all__ = [
     "TablePiece",
     "Target",
     "TrainBatch",
+    "UniformSampler",
     "UserItems",
     "UserMetric",
     "Vectors",
@@ -202,6 +203,7 @@ _MODULES = {
     "TablePiece": "data.reader",
     "Target": "graphs.correlation",
     "TrainBatch": "data.batches",
+    "UniformSampler": "data.sampler",
     "UserItems": "data.interactions",
     "UserMetric": "metrics.metric",
     "Vectors": "models.ranking_module",

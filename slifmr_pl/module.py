@@ -89,7 +89,7 @@ class SlifMrModule(RecommenderModule):
         self._reference_assembler: GraphAssembler | None = None
         self._reference_graphs: Propagation | None = None
         self._regression = RegressionView(network)
-        self._evaluated: Representations | None = None
+        self._evaluated: Representations | None = None  # the views while a validation begins
         if network.propagation == "fused" and any(e.learned for e in self_loop.all_entries):
             raise ConfigError(
                 "propagation: fused, with a correlation entry that learns the weights of edges",
@@ -281,26 +281,28 @@ class SlifMrModule(RecommenderModule):
         """Propagates once; in `fit`, chooses the regression's weight first, unless it is fixed."""
         if self.entries.learned:
             self._forget_graphs()  # their edges have learned since
-        self._evaluated = views = self._views()
-        trainer = self.trainer
-        if (
-            trainer.state.fn == "fit"
-            and not trainer.sanity_checking
-            and self._regression.weight_is_chosen
-        ):
-            regression = self.regression()
-            assert regression is not None
-            best = best_weight(
-                views.users,
-                views.items,
-                regression,
-                data_module_of(trainer).validation_sample,
-                memory_budget_mb=self.memory_budget_mb,
-            )
-            # All processes rank the same users, but may round differently.
-            self._regression.weight = trainer.strategy.broadcast(best)
-        super().on_validation_epoch_start()
-        self._evaluated = None
+        self._evaluated = self._views()  # for the choice and for the ranking
+        try:
+            trainer = self.trainer
+            chosen = self._regression.weight_is_chosen and not trainer.sanity_checking
+            if trainer.state.fn == "fit" and chosen:
+                self._choose_regression_weight(self._evaluated)
+            super().on_validation_epoch_start()
+        finally:
+            self._evaluated = None
+
+    def _choose_regression_weight(self, views: Representations) -> None:
+        regression = self.regression()
+        assert regression is not None
+        best = best_weight(
+            views.users,
+            views.items,
+            regression,
+            data_module_of(self.trainer).validation_sample,
+            memory_budget_mb=self.memory_budget_mb,
+        )
+        # All processes rank the same users, but may round differently.
+        self._regression.weight = self.trainer.strategy.broadcast(best)
 
     # Training
 

@@ -120,9 +120,10 @@ class NegativeSampler(Part, ABC):
 class UniformSampler(NegativeSampler):
     """Draws items that a user has no training pair with, each equally likely.
 
-    With the user's sorted positives p_0 < p_1 < ..., the number of negatives below p_j is
-    q_j = p_j - j, which never decreases. The negative of rank r in [0, I - degree) is therefore
-    r + #{j: q_j <= r}; one binary search over the keys ``user * (I + 1) + q`` counts for all rows.
+    Items are counted by their place among the n that are drawn. With the user's sorted positives
+    p_0 < p_1 < ..., the number of negatives below p_j is q_j = p_j - j, which never decreases. The
+    negative of rank r in [0, n - degree) is therefore r + #{j: q_j <= r}; one binary search over
+    the keys ``user * (n + 1) + q`` counts for all rows.
 
     Args:
         untrained_items: Whether items without any training interaction are drawn, too. They are
@@ -138,7 +139,6 @@ class UniformSampler(NegativeSampler):
         self._offsets = torch.from_numpy(self.positives.offsets)
         counts = self._offsets.diff()
         trained = torch.from_numpy(self.positives.items)
-        # What ranks count: items by their place among those that are drawn.
         self._drawn = torch.arange(self.n_items) if self.untrained_items else trained.unique()
         self._n_negatives = len(self._drawn) - counts
         self.has_negatives = self._n_negatives > 0

@@ -21,7 +21,7 @@ from slifmr_pl.graphs.sparse.column_parallel import EmbeddingColumns
 from slifmr_pl.losses.alignment import ProcessShare, info_nce
 from slifmr_pl.losses.batch_rows import BatchRows
 from slifmr_pl.losses.regularisation import embedding_l2
-from slifmr_pl.losses.row_scores import row_scores
+from slifmr_pl.losses.row_scores import reference_row_scores, row_scores
 from slifmr_pl.nn.network import Representations
 
 
@@ -49,6 +49,7 @@ class LossContext:
             term aligns, so that they need not be among the rows.
         divisor: What sums over this process's rows are divided by.
         share: This process's part of what all compute together.
+        reference: Whether scores are computed in ordinary autograd, see `row_scores`.
 
     Attributes:
         users: int64 [B], user rows.
@@ -74,6 +75,7 @@ class LossContext:
         aligned: Tensor | None,
         divisor: float,
         share: ProcessShare,
+        reference: bool = False,
     ) -> None:
         self.users = users
         self.positives = positives
@@ -87,6 +89,7 @@ class LossContext:
         self._aligned = aligned
         self._divisor = divisor
         self._share = share
+        self._score_rows = reference_row_scores if reference else row_scores
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the rows of the whole batch, of values float [B] of this process's rows.
@@ -108,7 +111,7 @@ class LossContext:
     @cached_property
     def _scores(self) -> Tensor:
         users = functional.embedding(self._rows.user_positions, self._representations.users)
-        own = row_scores(users, self._representations.items, self._rows.item_positions)
+        own = self._score_rows(users, self._representations.items, self._rows.item_positions)
         return self._columns.sum_of(own)
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.config.bounds import is_number, require, require_counts
+from slifmr_pl.config.bounds import is_number, require, require_counts, require_from
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.graphs.heterogeneous import Propagation
 from slifmr_pl.graphs.model_inputs import ItemFeatures
@@ -60,10 +60,7 @@ class LossConfig:
         for name in ("ranking_temperature", "alignment_temperature"):
             value = getattr(self, name)
             require("model.loss", (name, value, is_number(value, above=0), "a number above 0"))
-        for name in ("alignment", "l2"):
-            value = getattr(self, name)
-            holds = is_number(value, least=0)
-            require("model.loss", (name, value, holds, "a number of at least 0"))
+        require_from("model.loss", 0, alignment=self.alignment, l2=self.l2)
         if self.alignment_items is not None:
             require_counts("model.loss", 2, alignment_items=self.alignment_items)
         self.all_terms()
@@ -199,6 +196,7 @@ class Objective(nn.Module):
             aligned=wanted,
             divisor=float(len(users)) if divisor is None else divisor,
             share=share,
+            reference=network.config.propagation == "reference",
         )
         total: Tensor | None = None
         named = {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from slifmr_pl.config.bounds import is_number, require, require_counts
+from slifmr_pl.config.bounds import require, require_counts, require_from, require_share
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.nn.fusion import Fusion
 from slifmr_pl.nn.views import View
@@ -128,23 +128,20 @@ class NetworkConfig:
         require_counts("model.network.modality", 1, layers=self.modality.layers)
         require_counts("model.network.knowledge", 1, layers=self.knowledge.layers)
         require_counts("model.network.regression", 1, rank=self.regression.rank)
-        for name, value, least in (
-            ("modality.weight", self.modality.weight, 0),
-            ("knowledge.weight", self.knowledge.weight, 0),
-            ("regression.weight", self.regression.weight or 0, 0),
-            ("regression.ridge", self.regression.ridge, 1),
-            ("regression.side_information", self.regression.side_information, 0),
-            ("user_fusion", self.user_fusion, 0),
-        ):
-            holds = is_number(value, least=least)
-            require("model.network", (name, value, holds, f"a number of at least {least}"))
-        dropout, fusion, mode = self.interaction.edge_dropout, self.fusion, self.propagation
+        require_from("model.network.modality", 0, weight=self.modality.weight)
+        require_from("model.network.knowledge", 0, weight=self.knowledge.weight)
+        regression = self.regression
+        require_from("model.network.regression", 0, side_information=regression.side_information)
+        require_from("model.network.regression", 1, ridge=regression.ridge)
+        if regression.weight is not None:
+            require_from("model.network.regression", 0, weight=regression.weight)
+        require_from("model.network", 0, user_fusion=self.user_fusion)
+        require_share("model.network.interaction", edge_dropout=self.interaction.edge_dropout)
+        fusion, mode = self.fusion, self.propagation
         is_fusion = isinstance(fusion, Fusion) or fusion in get_args(FusionPlace)
         modes, are_views = get_args(PropagationMode), all(isinstance(v, View) for v in self.views)
-        is_share = is_number(dropout, least=0, below=1)
         require(
             "model.network",
-            ("interaction.edge_dropout", dropout, is_share, "at least 0 and below 1"),
             ("fusion", fusion, is_fusion, "late, early or a Fusion"),
             ("propagation", mode, mode in modes, " or ".join(modes)),
             ("views", self.views, are_views, "a list of View"),

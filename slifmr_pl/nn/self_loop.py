@@ -12,7 +12,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from slifmr_pl.config.bounds import is_number, require, require_counts
+from slifmr_pl.config.bounds import (
+    is_number,
+    require,
+    require_counts,
+    require_from,
+    require_share,
+)
 from slifmr_pl.errors import ConfigError, DivergenceError
 from slifmr_pl.graphs.correlation import (
     CorrelationBuilder,
@@ -71,17 +77,14 @@ class SelfLoopConfig:
             "model.self_loop", 1, neighbours=self.neighbours, warmup=self.warmup, period=self.period
         )
         require_counts("model.self_loop", 0, least_support=self.least_support)
-        for name in ("gamma_interaction", "gamma_knowledge"):
-            value = getattr(self, name)
-            require("model.self_loop", (name, value, is_number(value, least=0), "at least 0"))
-        share, momentum = self.gamma_modality, self.momentum
-        is_momentum = is_number(momentum, least=0, below=1)
+        require_from("model.self_loop", 0, gamma_interaction=self.gamma_interaction)
+        require_from("model.self_loop", 0, gamma_knowledge=self.gamma_knowledge)
+        require_from("model.self_loop", 0, 1, gamma_modality=self.gamma_modality)
+        require_share("model.self_loop", momentum=self.momentum)
         is_builder = self.builder is None or isinstance(self.builder, CorrelationBuilder)
         are_entries = all(isinstance(entry, CorrelationEntry) for entry in self.entries or ())
         require(
             "model.self_loop",
-            ("gamma_modality", share, is_number(share, least=0, most=1), "between 0 and 1"),
-            ("momentum", momentum, is_momentum, "at least 0 and below 1"),
             ("builder", self.builder, is_builder, "a CorrelationBuilder"),
             ("entries", self.entries, are_entries, "a list of CorrelationEntry"),
         )

@@ -414,3 +414,33 @@ def test_as_many_positives_are_aligned_as_the_configuration_says(most: int | Non
     whole = torch.cat([rows.positives, torch.tensor([68, 11])])
     again, _ = compute(built, rows, None, whole)
     close(again.terms["alignment"], slow_alignment(built, config, whole[:most]))
+
+
+class Witness(LossTerm):
+    """Notes what its scores were computed by."""
+
+    seen: list[str]
+
+    def forward(self, batch: LossContext) -> Tensor:
+        node = batch.positive_scores.grad_fn
+        while node is not None and node.name() in ("SliceBackward0", "SelectBackward0"):
+            node = node.next_functions[0][0]
+        assert node is not None
+        type(self).seen.append(node.name())
+        return batch.mean(batch.positive_scores)
+
+
+def test_the_reference_scores_in_ordinary_autograd() -> None:
+    rows = batch(9, 3)
+    Witness.seen = []
+    config = replace(WEIGHTS, terms=[Witness()])
+    fused, plain = (
+        build(replace(ALL_VIEWS, propagation=mode), config) for mode in ("fused", "reference")
+    )
+    fused_losses, _ = compute(fused, rows)
+    plain_losses, _ = compute(plain, rows)
+    close(plain_losses.total, fused_losses.total)
+    assert_same_gradients(
+        gradients(plain, plain_losses.total), gradients(fused, fused_losses.total)
+    )
+    assert Witness.seen == ["_RowScoresBackward", "SumBackward1"]
