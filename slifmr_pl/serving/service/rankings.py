@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from slifmr_pl.errors import UserFacingError
 from slifmr_pl.serving.service.export_files import map_tensors, read_columns
 
-Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 _AT_ONCE = 16  # users whose scores are held at a time
 
