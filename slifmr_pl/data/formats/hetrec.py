@@ -65,12 +65,14 @@ class HetRecReader(Reader):
             encoding_of(path / name, notes) for name in ("artists.dat", "tags.dat")
         )
         tags = cache(lambda: _tag_counts(path, tag_encoding))  # for items and facts
-        tables = {
-            "interactions": _interactions(path),
-            "items": _items(path, artist_encoding, tags),
-            "kg": _facts(path, tags),
-        }
-        return Source(tables, notes=notes)
+        return Source(
+            {
+                "interactions": _interactions(path),
+                "items": _items(path, artist_encoding, tags),
+                "kg": _facts(path, tags),
+            },
+            notes=notes,
+        )
 
 
 def _rows(path: Path, encoding: str = "utf-8") -> Iterator[TablePiece]:
