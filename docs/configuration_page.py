@@ -3,8 +3,6 @@
 from collections import defaultdict
 from typing import Any
 
-import yaml
-
 from slifmr_pl.cli.described_settings import (
     DescribedSetting,
     described_settings,
@@ -38,11 +36,9 @@ def settings_page() -> str:
 
 
 def _row(setting: DescribedSetting) -> str:
-    default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
-    text = yaml.safe_dump(default, default_flow_style=True, width=1000).splitlines()[0]
     cells = (
         f"`{setting.key}`",
-        "required" if setting.required else f"`{text}`",
+        "required" if setting.required else f"`{setting.default_text}`",
         setting.type,
         setting.text,
     )

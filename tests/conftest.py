@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 # The tests' tensors are tiny: several threads only wait for each other, and on a busy machine
 # they take five times as long.
 torch.set_num_threads(1)
+# How long an example takes says nothing here: the first one often waits for an import.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,7 +41,7 @@ class EpochFacts:
     @property
     def number(self) -> str:
         """The epoch, and the last one."""
-        return f"epoch {self.epoch}" + ("" if self.last is None else f"/{self.last}")
+        return numbered(self.epoch, self.last)
 
     @property
     def measured(self) -> str:
@@ -84,9 +84,34 @@ def monitored(trainer: pl.Trainer) -> tuple[str, bool] | None:
     return None
 
 
-def is_better(value: float, before: float | None, more_is_better: bool) -> bool:
-    """Whether a value beats the best one so far."""
-    return before is None or (value > before if more_is_better else value < before)
+def better_value(trainer: pl.Trainer, before: float | None) -> float | None:
+    """The value that is watched, where a validation within a training gave a better one.
+
+    Args:
+        trainer: Of the run.
+        before: The best value so far; None before the first one.
+    """
+    watched, values = monitored(trainer), trainer.callback_metrics
+    if trainer.state.fn != "fit" or trainer.sanity_checking or watched is None:
+        return None
+    name, more_is_better = watched
+    if name not in values:
+        return None
+    value = float(values[name])
+    if before is None or (value > before if more_is_better else value < before):
+        return value
+    return None
+
+
+def last_epoch(trainer: pl.Trainer) -> int | None:
+    """The last epoch that `max_epochs` allows; None without a limit."""
+    limit = trainer.max_epochs
+    return None if limit is None or limit < 0 else limit - 1
+
+
+def numbered(epoch: int, last: int | None) -> str:
+    """An epoch, and the last one."""
+    return f"epoch {epoch}" + ("" if last is None else f"/{last}")
 
 
 def seconds_left(trainer: pl.Trainer, epoch: int, seconds: float) -> tuple[float, float] | None:
@@ -102,8 +127,9 @@ def seconds_left(trainer: pl.Trainer, epoch: int, seconds: float) -> tuple[float
     """
     timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
     most = [left for timer in timers if (left := timer.time_remaining()) is not None]
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        most.append(max(0, trainer.max_epochs - 1 - epoch) * seconds)
+    last = last_epoch(trainer)
+    if last is not None:
+        most.append(max(0, last - epoch) * seconds)
     if not most:
         return None
     stopping, least = early_stopping_of(trainer), min(most)
@@ -116,7 +142,8 @@ def seconds_left(trainer: pl.Trainer, epoch: int, seconds: float) -> tuple[float
 def why_ended(trainer: pl.Trainer) -> str:
     """Why a training ended that nothing interrupted."""
     stopping = early_stopping_of(trainer)
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
+    last = last_epoch(trainer)
+    if last is not None and last < trainer.current_epoch:
         return f"trainer.max_epochs {trainer.max_epochs} is reached"
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
         return f"trainer.max_steps {trainer.max_steps} is reached"

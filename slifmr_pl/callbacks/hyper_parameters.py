@@ -7,7 +7,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from slifmr_pl.callbacks.epoch_facts import is_better, monitored
+from slifmr_pl.callbacks.epoch_facts import better_value
 from slifmr_pl.config.conversion import flat
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.recommendation_datamodule import data_module_of
@@ -34,18 +34,12 @@ class HyperParameters(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keeps the metrics of an epoch that is the best so far."""
-        watched, values = monitored(trainer), trainer.callback_metrics
-        if trainer.state.fn != "fit" or trainer.sanity_checking or watched is None:
-            return
-        name, more_is_better = watched
-        if name not in values:
-            return
-        value = float(values[name])
-        if is_better(value, self._monitored, more_is_better):
+        value = better_value(trainer, self._monitored)
+        if value is not None:
             self._monitored = value
             self._best = {
                 key.replace("val/", "best/", 1): float(one)
-                for key, one in values.items()
+                for key, one in trainer.callback_metrics.items()
                 if key.startswith("val/") and "@" in key
             }
 

@@ -14,9 +14,11 @@ from rich.text import Text
 
 from slifmr_pl.callbacks.epoch_facts import (
     EpochFacts,
+    better_value,
     early_stopping_of,
-    is_better,
+    last_epoch,
     monitored,
+    numbered,
     seconds_left,
     why_ended,
 )
@@ -86,7 +88,7 @@ class TrainingProgress(ProgressBar):
         if isinstance(pl_module, ClosedForm):
             return
         self._running, self._ended = trainer.current_epoch, False
-        self._show(f"epoch {_of(trainer)}", self.total_train_batches)
+        self._show(_current_epoch(trainer), self.total_train_batches)
 
     def on_train_batch_end(
         self,
@@ -95,9 +97,13 @@ class TrainingProgress(ProgressBar):
         outputs: Any,
         batch: Any,
         batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        """Moves the bar."""
-        self._advance(batch_idx)
+        """Moves the bar, in training and evaluation alike."""
+        if self._bar is not None:
+            self._bar.move_to(batch_idx + 1)
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes that the epoch is over, whatever comes next."""
@@ -143,10 +149,9 @@ class TrainingProgress(ProgressBar):
             value = float(values[watched[0]])
         stopping, loss = early_stopping_of(trainer), values.get("train/loss")
         mean = sum(self._seconds) / len(self._seconds)
-        limit = trainer.max_epochs
         return EpochFacts(
             epoch=epoch,
-            last=None if limit is None or limit < 0 else limit - 1,
+            last=last_epoch(trainer),
             loss=None if loss is None else float(loss),
             monitor=None if watched is None else watched[0],
             value=value,
@@ -162,47 +167,21 @@ class TrainingProgress(ProgressBar):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Shows the validation, within a training too."""
         inside = trainer.state.fn == "fit" and not isinstance(pl_module, ClosedForm)
-        what = f"epoch {_of(trainer)}, validating" if inside else "validating"
-        self._show(what, _sum(trainer.num_val_batches))
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Moves the bar."""
-        self._advance(batch_idx)
+        what = f"{_current_epoch(trainer)}, validating" if inside else "validating"
+        self._show(what, sum(trainer.num_val_batches))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the best value, before a checkpoint is saved; only a training keeps the bar."""
         if trainer.state.fn != "fit":
             self._close()
             return
-        watched, values = monitored(trainer), trainer.callback_metrics
-        if watched is not None and watched[0] in values and not trainer.sanity_checking:
-            value, best = float(values[watched[0]]), self._best
-            if is_better(value, None if best is None else best[0], watched[1]):
-                self._best = value, trainer.current_epoch
+        value = better_value(trainer, None if self._best is None else self._best[0])
+        if value is not None:
+            self._best = value, trainer.current_epoch
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Shows the test."""
-        self._show("testing", _sum(trainer.num_test_batches))
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Moves the bar."""
-        self._advance(batch_idx)
+        self._show("testing", sum(trainer.num_test_batches))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the bar away, before results are printed."""
@@ -210,23 +189,7 @@ class TrainingProgress(ProgressBar):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Shows the prediction."""
-        self._show("predicting", _sum(trainer.num_predict_batches))
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Moves the bar."""
-        self._advance(batch_idx)
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the bar away."""
-        self._close()
+        self._show("predicting", sum(trainer.num_predict_batches))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes the bar away."""
@@ -251,10 +214,6 @@ class TrainingProgress(ProgressBar):
             self._bar = _Bar(console)
             self._bar.start()
         self._bar.begin(what, None if total == float("inf") else total)
-
-    def _advance(self, batch_idx: int) -> None:
-        if self._bar is not None:
-            self._bar.move_to(batch_idx + 1)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -302,11 +261,5 @@ class _Bar(Progress):
             yield Text(self.facts.measured, no_wrap=True, overflow="ellipsis")
 
 
-def _of(trainer: pl.Trainer) -> str:
-    """The epoch, and the last one that there may be."""
-    limit = trainer.max_epochs
-    return f"{trainer.current_epoch}" + ("" if limit is None or limit < 0 else f"/{limit - 1}")
-
-
-def _sum(batches: Iterable[float] | float) -> float:
-    return sum(batches) if isinstance(batches, Iterable) else batches
+def _current_epoch(trainer: pl.Trainer) -> str:
+    return numbered(trainer.current_epoch, last_epoch(trainer))

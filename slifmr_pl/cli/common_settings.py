@@ -5,8 +5,6 @@ import textwrap
 from argparse import _HelpAction  # what jsonargparse asks for to know a flag for help
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-
 from slifmr_pl.cli.described_settings import (
     DescribedSetting,
     described_settings,
@@ -164,11 +162,7 @@ def _line(one: DescribedSetting, words: str) -> str:
 
 
 def _default(one: DescribedSetting) -> str:
-    if one.required:
-        return "required"
-    value = list(one.default) if isinstance(one.default, tuple) else one.default
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
-    return f"default: {text.splitlines()[0]}"
+    return "required" if one.required else f"default: {one.default_text}"
 
 
 def _width() -> int:

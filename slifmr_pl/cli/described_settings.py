@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
+import yaml
 from jsonargparse import ArgumentParser
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")  # :class:`~package.module.Name`
@@ -49,6 +50,13 @@ class DescribedSetting:
     def type(self) -> str:
         """What values it has, in words."""
         return type_in_words(self.hint)
+
+    @property
+    def default_text(self) -> str:
+        """The default, as a configuration says it."""
+        value = list(self.default) if isinstance(self.default, tuple) else self.default
+        text: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
+        return text.splitlines()[0]  # YAML ends single values with a line of dots
 
     @property
     def summary(self) -> str:

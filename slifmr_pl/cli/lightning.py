@@ -80,14 +80,13 @@ REMARKS = (
     "LightningCLI's args parameter is intended",
     ".*returned `None`",  # a baseline in closed form has no loss and no optimizer
 )
-
-
-# Remarks of its log, which say nothing of this run or what `TrainingProgress` says, too.
+# What it logs that says nothing of this run, or what `TrainingProgress` says, too.
 _NOT_SAID = (
     "litlogger",
     "TPU available",
     "Skipping setting a default `ModelSummary`",
     "`Trainer.fit` stopped",
+    "`weights_only` was not set",  # of what is saved; all checkpoints are read with it
 )
 
 
@@ -433,16 +432,15 @@ class _StandardError(logging.Handler):
             self.handleError(record)
 
 
+def _is_said(record: logging.LogRecord) -> bool:
+    return not any(remark in record.getMessage() for remark in _NOT_SAID)
+
+
 def _set_up_messages() -> None:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: not any(remark in record.getMessage() for remark in _NOT_SAID)
-    )
-    # Said of what is saved; all checkpoints are read with weights_only.
-    logging.getLogger("pytorch_lightning.trainer.connectors.checkpoint_connector").addFilter(
-        lambda record: "`weights_only` was not set" not in record.getMessage()
-    )
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").addFilter(_is_said)
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they hold is no longer `stderr`
         lightning = logging.getLogger(name)
         lightning.handlers = [_StandardError() for _ in lightning.handlers[:1]]

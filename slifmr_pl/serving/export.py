@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save
 
+from feature_extraction.hashing import file_sha256
 from slifmr_pl.config.parts import class_path
 from slifmr_pl.data.formats.new_folder import new_folder, require_free
 from slifmr_pl.data.vocabulary import Vocabulary
@@ -186,8 +187,7 @@ def _write_lists(recommender: Recommender, k: int, folder: Path) -> dict[str, An
             ]
             columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(_LISTS)
             writer.write_table(pa.table(columns, schema=_LISTS))
-    content = (folder / "recommendations.parquet").read_bytes()
-    return {"list_length": k, "content": sha256(content).hexdigest()}
+    return {"list_length": k, "content": file_sha256(folder / "recommendations.parquet")}
 
 
 def _seen(recommender: Recommender) -> dict[str, torch.Tensor]:

@@ -51,6 +51,21 @@ def test_what_has_to_be_given_is_a_comment_until_it_is(tmp_path: Path) -> None:
     assert "--data.root PATH" not in given
 
 
+@pytest.mark.parametrize(
+    ("more", "asks"),
+    [
+        ([], True),
+        (["--set", "data=slifmr_pl.datamodule.SlifMrDataModule"], True),
+        (["--set", "data=tests.extending.parts.clusters_data.ClustersDataModule"], False),
+    ],
+)
+def test_a_data_folder_is_asked_for_where_the_data_come_from_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], asks: bool
+) -> None:
+    assert main(["init", str(tmp_path / "mine.yaml"), *more]) == 0
+    assert ("--data.root PATH" in capsys.readouterr().out) is asks
+
+
 def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: precious\n")

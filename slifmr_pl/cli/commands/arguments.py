@@ -142,6 +142,11 @@ def add_configurations(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="as in fit: a file or the name of a preset; the later one wins",
     )
+    add_settings_of_runs(parser)
+
+
+def add_settings_of_runs(parser: argparse.ArgumentParser) -> None:
+    """Adds what is set in all runs of a study, and how many run at a time: `set`, `jobs`."""
     parser.add_argument(
         "--set",
         type=setting,

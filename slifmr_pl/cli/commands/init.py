@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     from slifmr_pl.cli.commented_configuration import commented_configuration
     from slifmr_pl.cli.lightning import fit_settings
+    from slifmr_pl.config.sections import class_and_settings
     from slifmr_pl.errors import ConfigError
     from slifmr_pl.runs.atomic_files import write_whole
 
@@ -54,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
         for key, value in options.set
     ]
     parser, settings = fit_settings([*(f"--config={path}" for path in options.configs), *values])
-    root = "" if settings["data"].get("root", "") else " --data.root PATH"
+    _, data = class_and_settings(settings["data"], "data")
+    root = " --data.root PATH" if "root" in data and data["root"] is None else ""
     head = (
         "# Every setting of `slifmr fit`, and what it means. What you delete has its default.\n"
         f"# slifmr fit --config {file.name}{root}\n\n"

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from slifmr_pl.cli.commands.arguments import at_least, console, setting, threads_of
+from slifmr_pl.cli.commands.arguments import add_settings_of_runs, console, threads_of
 
 HELP = "tune several models with as many trials each, test the best once, and write the table"
 
@@ -17,21 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "again, it goes on."
     )
     parser.epilog = "The format of the file, and an example: docs/tune.md."
-    parser.add_argument(
-        "configs", type=Path, nargs=1, metavar="STUDY", help="YAML file of the study"
-    )
-    parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of all runs, for example data.root=PATH; give it again for the next",
-    )
+    parser.add_argument("study", type=Path, metavar="STUDY", help="YAML file of the study")
+    add_settings_of_runs(parser)
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="default: runs/studies/NAME, of the file"
     )
-    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,10 +32,9 @@ def run(options: argparse.Namespace) -> int:
     from slifmr_pl.studies.study_report import FILES, write_study
     from slifmr_pl.studies.tuned_study import run_study
 
-    (path,) = options.configs
-    study = read_study(path)
+    study = read_study(options.study)
     study = replace(study, settings={**study.settings, **dict(options.set)})
-    out = options.out or Path("runs", "studies", path.stem)
+    out = options.out or Path("runs", "studies", options.study.stem)
     screen = console()
     say = partial(screen.print, highlight=False, markup=False, soft_wrap=True)
     tuned, comparison = run_study(

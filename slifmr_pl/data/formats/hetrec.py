@@ -59,23 +59,20 @@ class HetRecReader(Reader):
                 fix="give the folder that hetrec2011-lastfm-2k.zip unpacks to",
                 path=path,
             )
-        encodings = {name: encoding_of(path / name) for name in ("artists.dat", "tags.dat")}
-        tags = cache(lambda: _tag_counts(path, encodings["tags.dat"]))  # for items and facts
-        source = Source(
+        notes = other_files(path, [path / name for name in _FILES])
+        notes += [not_used(columns, name) for name, columns in _UNREAD.items()]
+        artist_encoding, tag_encoding = (
+            encoding_of(path / name, notes) for name in ("artists.dat", "tags.dat")
+        )
+        tags = cache(lambda: _tag_counts(path, tag_encoding))  # for items and facts
+        return Source(
             {
                 "interactions": _interactions(path),
-                "items": _items(path, encodings["artists.dat"], tags),
+                "items": _items(path, artist_encoding, tags),
                 "kg": _facts(path, tags),
             },
-            notes=other_files(path, [path / name for name in _FILES]),
+            notes=notes,
         )
-        source.notes.extend(not_used(columns, name) for name, columns in _UNREAD.items())
-        source.notes.extend(
-            f"{name} is not UTF-8 and was read as Latin-1"
-            for name, encoding in encodings.items()
-            if encoding != "utf-8"
-        )
-        return source
 
 
 def _rows(path: Path, encoding: str = "utf-8") -> Iterator[TablePiece]:

@@ -56,12 +56,18 @@ def fields_of(
         yield TablePiece(pa.table(columns), FileRows(path, lines=lines.tolist()))
 
 
-def encoding_of(path: Path) -> str:
-    """``utf-8`` if the file is, otherwise ``latin-1``; for files that are known to be either."""
+def encoding_of(path: Path, notes: list[str]) -> str:
+    """``utf-8`` if the file is, otherwise ``latin-1``; for files that are known to be either.
+
+    Args:
+        path: The file.
+        notes: Takes a note of Latin-1.
+    """
     try:
         raise_for_encoding(path)
     except TableError as error:
         if "is not UTF-8" not in error.found:
             raise
+        notes.append(f"{path.name} is not UTF-8 and was read as Latin-1")
         return "latin-1"
     return "utf-8"

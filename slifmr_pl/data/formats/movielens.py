@@ -70,12 +70,10 @@ class MovieLensReader(Reader):
         notes = other_files(path, [path / present[0], file])
         source = Source({"interactions": ratings(path / present[0])}, notes=notes)
         if file.exists():
-            encoding = "utf-8" if file.suffix == ".csv" else encoding_of(file)
-            source.tables["items"] = movies(file, encoding)
             if file.name == "u.item":
                 notes.append(not_used(_UNREAD_100K, file.name))
-            if encoding != "utf-8":
-                source.notes.append(f"{file.name} is not UTF-8 and was read as Latin-1")
+            encoding = "utf-8" if file.suffix == ".csv" else encoding_of(file, notes)
+            source.tables["items"] = movies(file, encoding)
         return source
 
 

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from slifmr_pl.errors import UserFacingError
-from slifmr_pl.serving.service.mapped_tensors import map_tensors
+from slifmr_pl.serving.service.export_files import map_tensors, read_columns
 
-Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 _AT_ONCE = 16  # users whose scores are held at a time
 
@@ -130,10 +128,15 @@ class ListRanking:
         folder: Of the export.
         users: Its users, a pyarrow array.
         items: Its items, likewise.
+
+    Raises:
+        DataError: If the lists are absent or damaged.
     """
 
     def __init__(self, folder: Path, users: Any, items: Any) -> None:
-        table = pq.read_table(folder / "recommendations.parquet")
+        table = read_columns(
+            folder / "recommendations.parquet", ("user_id", "item_id", "rank", "score")
+        )
         owners = pc.index_in(table["user_id"], users).to_numpy()
         counts = np.bincount(owners, minlength=len(users))
         self._offsets = np.concatenate([[0], np.cumsum(counts)])

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from slifmr_pl.errors import DataError
-from slifmr_pl.serving.service.mapped_tensors import map_tensors
+from slifmr_pl.serving.service.export_files import map_tensors, read_columns
 from slifmr_pl.serving.service.rankings import ListRanking, Ranked, Ranking, VectorRanking, best
 from slifmr_pl.serving.service.sorted_ids import SortedIds
 
@@ -57,7 +55,10 @@ class ServedExport:
         folder = folder.resolve()  # a link may point elsewhere before all is read
         self.manifest, self.version = _manifest(folder)
         self.loaded_at = datetime.now(UTC)
-        users, items = (_ids(folder, name) for name in ("user", "item"))
+        users, items = (
+            read_columns(folder / f"{name}s.parquet", [f"{name}_id"])[0].combine_chunks()
+            for name in ("user", "item")
+        )
         self.users, self.items = SortedIds(users), SortedIds(items)
         is_lists = "list_length" in self.manifest
         name = "seen.safetensors" if is_lists else "embeddings.safetensors"
@@ -120,17 +121,3 @@ def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
             path=path,
         ) from error
     return manifest, hashlib.sha256(content).hexdigest()[:12]
-
-
-def _ids(folder: Path, name: str) -> pa.StringArray:
-    path = folder / f"{name}s.parquet"
-    try:
-        column = pq.read_table(path, columns=[f"{name}_id"])[f"{name}_id"]
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"cannot be read ({error})",
-            expected="a whole file of `slifmr export`",
-            fix="export again",
-            path=path,
-        ) from error
-    return column.combine_chunks()

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from slifmr_pl.errors import DataError
-from slifmr_pl.serving.service.mapped_tensors import map_tensors
-from slifmr_pl.serving.service.rankings import best
+from slifmr_pl.serving.service.export_files import map_tensors
+from slifmr_pl.serving.service.rankings import ListRanking, best
 from slifmr_pl.serving.service.sorted_ids import SortedIds
 
 IDS = st.text(st.characters(codec="utf-8"), max_size=4)
@@ -60,4 +61,16 @@ def test_damaged_file_is_named(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(DataError, match="export again") as raised:
         map_tensors(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("columns", [None, ["user_id", "item_id"]])
+def test_lists_that_are_absent_or_not_whole_are_named(
+    tmp_path: Path, columns: list[str] | None
+) -> None:
+    path, ids = tmp_path / "recommendations.parquet", pa.array(["a"])
+    if columns is not None:
+        pq.write_table(pa.table(dict.fromkeys(columns, ids)), path)
+    with pytest.raises(DataError, match="export again") as raised:
+        ListRanking(tmp_path, ids, ids)
     assert str(path) in str(raised.value)

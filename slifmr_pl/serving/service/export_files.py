@@ -1,11 +1,14 @@
-"""Tensors of a safetensors file as views of the mapped file, which all processes share."""
+"""The files of an export, read: tables, and tensors that all processes share as mapped memory."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from slifmr_pl.errors import DataError
@@ -34,12 +37,28 @@ def map_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         whole = np.memmap(path, np.uint8, "r")
         return {name: _view(whole[_LENGTH + length :], header[name]) for name in names}
     except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(
-            f"cannot be read ({error})",
-            expected="a whole file of `slifmr export`",
-            fix="export again",
-            path=path,
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Columns of a Parquet file.
+
+    Raises:
+        DataError: If it is absent or damaged, or has no such columns.
+    """
+    try:
+        return pq.read_table(path, columns=list(names)).select(names)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"cannot be read ({error})",
+        expected="a whole file of `slifmr export`",
+        fix="export again",
+        path=path,
+    )
 
 
 def _view(content: npt.NDArray[np.uint8], entry: dict[str, Any]) -> npt.NDArray[Any]:
