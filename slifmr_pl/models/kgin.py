@@ -143,7 +143,8 @@ class Kgin(GraphPeer):
         interactions, facts, whole = self._graphs
         if generator is None:
             return interactions, facts
-        kept = torch.rand(len(whole), generator=generator) >= self.dropout
+        # Counted on the CPU: with a mask, each of its three uses would wait for the device.
+        kept = (torch.rand(len(whole), generator=generator) >= self.dropout).nonzero().squeeze(1)
         some = some_triples(whole, kept.to(self.device))
         facts = RelationalGraph.build(some, some.uniform_attention())
         return interactions.with_dropped_edges(self.dropout, generator), facts
