@@ -208,7 +208,6 @@ def trained(
             "dim": settings.dim,
             "seed": seed,
             "epochs": settings.scaled(peer.epochs, quick=2),
-            "patience": peer.epochs,
             "threads": settings.threads,
             "scratch": scratch,
             "public": str(place_of(side, settings) or ""),

@@ -1,15 +1,15 @@
 """Trains a peer once with public code; see `benchmarks.peers_runner`.
 
-Models, batches and training loops run as they are. What they import and do not use here (reading
-pictures from a database, evaluation) is left out, and `.cuda()` stays on the CPU.
+Models, batches and training loops run as they are. Modules that they import and do not use here are
+empty, so that what those need (lmdb, numba) does not have to be installed: MMRec's reading of
+pictures from a database, and SELFRec's evaluation.
 """
 
-import contextlib
 import os
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +57,7 @@ def mmrec(request: dict[str, Any]) -> dict[str, Any]:
         "feat_embed_dim": request["dim"],
         "train_batch_size": request["batch_size"],
         "epochs": request["epochs"],
-        "stopping_step": request["patience"] - 1,
+        "stopping_step": request["epochs"],
         "learning_rate_scheduler": [1.0, 50],
         "use_gpu": False,
         "seed": request["seed"],
@@ -108,10 +108,6 @@ def mmrec(request: dict[str, Any]) -> dict[str, Any]:
     return clock.answer(resident_peak() - before, {name: float(best[name]) for name in METRICS})
 
 
-class EnoughError(Exception):
-    """Validation has not got better for long enough."""
-
-
 def selfrec(request: dict[str, Any]) -> dict[str, Any]:
     """SELFRec's XSimGCL with its batches and training loop, ranked by the protocol of the others.
 
@@ -125,9 +121,7 @@ def selfrec(request: dict[str, Any]) -> dict[str, Any]:
     evaluation.ranking_evaluation = algorithm.find_k_largest = None  # type: ignore[attr-defined]
     from model.graph.XSimGCL import XSimGCL  # type: ignore[import-not-found]
 
-    (file,) = Path(request["data"]).glob("*.inter")
-    rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()[1:]]
-    parts = [[[user, item, 1.0] for user, item, part in rows if part == label] for label in "012"]
+    parts = parts_of(Path(request["data"]))
     seed_everything(request["seed"])
     settings = {
         "model": {"name": "XSimGCL", "type": "graph"},
@@ -152,8 +146,6 @@ def selfrec(request: dict[str, Any]) -> dict[str, Any]:
             if clock.best_epoch == len(clock.epochs):
                 kept.update(self.measured(parts[2]))
                 self.save()  # it ends with the vectors that were saved
-            if len(clock.epochs) - clock.best_epoch >= request["patience"]:
-                raise EnoughError
             self.start = time.process_time()
 
         def measured(self, part: list[list[Any]]) -> dict[str, float]:
@@ -164,8 +156,7 @@ def selfrec(request: dict[str, Any]) -> dict[str, Any]:
     before = restart_peak()
     model = Timed(settings, parts[0], parts[2])
     model.start = time.process_time()
-    with contextlib.suppress(EnoughError):
-        model.train()
+    model.train()
     return clock.answer(resident_peak() - before, kept)
 
 
@@ -233,11 +224,9 @@ def write_atomic_files(source: Path, folder: Path) -> list[list[list[Any]]]:
         Raw user and item of each interaction, by part.
     """
     folder.mkdir()
-    (file,) = source.glob("*.inter")
-    rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()[1:]]
     mapping = (source / "i_id_mapping.csv").read_text("utf-8").splitlines()[1:]
     raw = [line.split("\t")[0] for line in mapping]
-    parts = [[[u, raw[int(i)], 1.0] for u, i, part in rows if part == label] for label in "012"]
+    parts = [[[user, raw[int(item)], 1.0] for user, item, _ in part] for part in parts_of(source)]
     for name, part in zip(("train", "valid", "test"), parts, strict=True):
         lines = [f"{user}\t{item}" for user, item, _ in part]
         text = "\n".join(["user_id:token\titem_id:token", *lines])
@@ -249,6 +238,13 @@ def write_atomic_files(source: Path, folder: Path) -> list[list[list[Any]]]:
     links = ["item_id:token\tentity_id:token", *(f"{item}\t{item}" for item in raw)]
     (folder / "set.link").write_text("\n".join(links) + "\n", "utf-8")
     return parts
+
+
+def parts_of(folder: Path) -> list[list[list[Any]]]:
+    """User, item and a 1, as SELFRec takes them, of each interaction of a folder, by part."""
+    (file,) = folder.glob("*.inter")
+    rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()[1:]]
+    return [[[user, item, 1.0] for user, item, part in rows if part == label] for label in "012"]
 
 
 def measured(
@@ -270,9 +266,9 @@ def measured(
     for user, item, _ in train:
         scores[users[user], items[item]] = -torch.inf
     lists = scores.topk(20).indices.tolist()
-    relevant: dict[str, set[int]] = {}
+    relevant: dict[str, set[int | str]] = {}
     for user, item, _ in part:
-        relevant.setdefault(user, set()).add(items.get(item, -1 - int(item)))
+        relevant.setdefault(user, set()).add(items.get(item, item))
     known = {user for user, _, _ in train}
     values = [
         recall_and_ndcg(lists[users[user]], wanted)
@@ -282,7 +278,7 @@ def measured(
     return dict(zip(METRICS, np.mean(values, axis=0).tolist(), strict=True))
 
 
-def recall_and_ndcg(ranked: list[int], relevant: set[int]) -> tuple[float, float]:
+def recall_and_ndcg(ranked: list[int], relevant: Set[int | str]) -> tuple[float, float]:
     """Of one user, at the length of the list."""
     hits = [item in relevant for item in ranked]
     discounts = 1 / np.log2(np.arange(2, len(ranked) + 2))
@@ -291,7 +287,7 @@ def recall_and_ndcg(ranked: list[int], relevant: set[int]) -> tuple[float, float
 
 
 def stay_on_cpu() -> None:
-    """Code that moves everything to a GPU finds none."""
+    """SELFRec, and LATTICE of MMRec, call `.cuda()` unasked: it leaves everything where it is."""
     torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     torch.nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
 

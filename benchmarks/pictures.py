@@ -12,7 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.extraction import BATCH, bare, extracted, picture_items, prepared, save_vision_model
+from benchmarks.extraction import (
+    BATCH,
+    bare,
+    extracted,
+    kept,
+    picture_items,
+    prepared,
+    save_vision_model,
+)
 from benchmarks.harness import Report, Variant, compare
 from benchmarks.probes import resident_peak, restart_peak
 from benchmarks.settings import Settings
@@ -20,7 +28,6 @@ from feature_extraction import EncoderSpec, ExtractionConfig, ItemInputs
 from feature_extraction.encoders.devices import load_encoder
 from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.model_files import identify
-from feature_extraction.extraction.heap import reused_memory
 from feature_extraction.items.images import ImageModality
 
 PICTURES = 96
@@ -76,13 +83,9 @@ def speed(
 
         return run
 
-    def kept() -> Any:
-        with reused_memory():
-            return bare(encoder, batches, len(items.ids))
-
     works: dict[str, Callable[[], Any]] = {
         "ours": lambda: extracted(items, spec, encoder, config),
-        "bare forward, memory kept": kept,
+        "bare forward, memory kept": lambda: kept(bare, encoder, batches, len(items.ids)),
         "bare forward": lambda: bare(encoder, batches, len(items.ids)),
         "decoding and scaling alone": lambda: prepared(encoder, items),
     }

@@ -26,6 +26,12 @@ def is_number(
     return math.isfinite(number) and least <= number <= most and above < number < below
 
 
+def is_metric_name(value: Any) -> bool:
+    """Whether a value is METRIC@K, such as recall@20, with K from 1 up."""
+    metric, _, cutoff = str(value).partition("@")
+    return bool(metric) and cutoff.isdecimal() and int(cutoff) >= 1
+
+
 def require(section: str, *checks: tuple[str, Any, bool, str]) -> None:
     """Refuses the first setting of a section that does not hold.
 

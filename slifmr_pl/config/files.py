@@ -33,7 +33,7 @@ def merged_configuration(
         try:
             whole = _merged(whole, yaml_file(file))
         except (OSError, ValueError) as error:
-            raise _unreadable(error, file) from error
+            raise unreadable(error, file) from error
         except ConfigError as error:
             error.path = file
             raise
@@ -67,7 +67,7 @@ def inline_configuration(text: str) -> dict[str, Any] | None:
     try:
         content = None if Path(text).is_file() else _parsed(text)
     except (OSError, ValueError) as error:
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
     return content if isinstance(content, dict) else None
 
 
@@ -118,10 +118,16 @@ def _parsed(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _unreadable(error: Exception, file: Path | None = None) -> ConfigError:
+def unreadable(
+    error: Exception,
+    file: Path | None = None,
+    what: str = "the configuration",
+    expected: str = "a YAML file as `fit --config` takes it",
+) -> ConfigError:
+    """What is said of a file that `yaml_file` could not read."""
     return ConfigError(
-        f"the configuration cannot be read ({error})",
-        expected="a YAML file as `fit --config` takes it",
+        f"{what} cannot be read ({error})",
+        expected=expected,
         fix="check the path and the file",
         path=file,
     )

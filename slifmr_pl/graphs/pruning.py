@@ -28,7 +28,7 @@ def drawn_by_degree(
 
 
 def some_triples(triples: DirectedTriples, kept: Tensor) -> DirectedTriples:
-    """The triples of a mask, bool [T]."""
+    """The triples of a mask, bool [T], or at ascending places, int64 [t]."""
     return DirectedTriples(
         triples.heads[kept],
         triples.relations[kept],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slifmr_pl.graphs.pruning import some_triples
 from slifmr_pl.graphs.sparse.edges import Edges
 from slifmr_pl.graphs.sparse.reference_products import (
     ReferenceGraph,
@@ -117,14 +118,7 @@ class ReferenceRelationalGraph:
         """Keeps the triples of the first `n_heads` entities; None keeps all."""
         n_heads = triples.n_entities if n_heads is None else n_heads
         wanted = triples.heads < n_heads
-        kept = DirectedTriples(
-            triples.heads[wanted],
-            triples.relations[wanted],
-            triples.tails[wanted],
-            triples.n_entities,
-            triples.n_relations,
-        )
-        return cls(kept, attention[wanted], n_heads, correlation)
+        return cls(some_triples(triples, wanted), attention[wanted], n_heads, correlation)
 
     def propagate(
         self, embeddings: Tensor, relation_weights: Tensor, rows: Tensor | None = None

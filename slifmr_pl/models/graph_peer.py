@@ -104,6 +104,12 @@ class GraphPeer(RecommenderModule):
         return embedding_l2(*own, batch_size=len(users))
 
 
+def vectors_of(batch: TrainBatch, final: Scoring) -> tuple[Tensor, Tensor]:
+    """The users of a batch [B, d] and its items [B, 1 + n, d], the positive first."""
+    items = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)
+    return embedding(batch.users, final.users), embedding(items, final.items)
+
+
 def mean_with_self_edges(
     graph: InteractionGraph, users: Tensor, items: Tensor, layers: int
 ) -> tuple[Tensor, Tensor]:

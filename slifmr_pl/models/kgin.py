@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from slifmr_pl.config.bounds import require_counts, require_from, require_share
 from slifmr_pl.data.batches import TrainBatch
@@ -17,7 +17,7 @@ from slifmr_pl.graphs.relational import RelationalGraph
 from slifmr_pl.graphs.sparse.spmm import SparseGraph, spmm
 from slifmr_pl.graphs.triples import DirectedTriples
 from slifmr_pl.losses.dependence import distance_correlation, squared_cosine
-from slifmr_pl.models.graph_peer import Follows, GraphPeer
+from slifmr_pl.models.graph_peer import Follows, GraphPeer, vectors_of
 from slifmr_pl.models.ranking_module import Vectors
 
 
@@ -118,8 +118,7 @@ class Kgin(GraphPeer):
         """BPR, independence of the intents, and L2 of a batch."""
         generator = self.step_generator(device="cpu") if self.dropout > 0 else None
         final = self.propagate(generator)
-        wanted = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)
-        users, items = embedding(batch.users, final.users), embedding(wanted, final.items)
+        users, items = vectors_of(batch, final)
         ranking = self.bpr(users, items)
         l2 = self.squares(batch, users, items)
         intents: Tensor = self.intent_logits
@@ -143,7 +142,8 @@ class Kgin(GraphPeer):
         interactions, facts, whole = self._graphs
         if generator is None:
             return interactions, facts
-        kept = torch.rand(len(whole), generator=generator) >= self.dropout
+        # Counted on the CPU: with a mask, each of its three uses would wait for the device.
+        kept = (torch.rand(len(whole), generator=generator) >= self.dropout).nonzero().squeeze(1)
         some = some_triples(whole, kept.to(self.device))
         facts = RelationalGraph.build(some, some.uniform_attention())
         return interactions.with_dropped_edges(self.dropout, generator), facts

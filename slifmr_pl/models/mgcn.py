@@ -4,14 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from slifmr_pl.config.bounds import is_number, require, require_counts, require_from
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.graphs.model_inputs import ModelInputs
 from slifmr_pl.graphs.sparse.spmm import spmm
 from slifmr_pl.models.feature_graph import KeptItemGraph, degree_normalised, neighbours_with_self
-from slifmr_pl.models.graph_peer import Follows, GraphPeer, contrast_of_batch
+from slifmr_pl.models.graph_peer import Follows, GraphPeer, contrast_of_batch, vectors_of
 from slifmr_pl.models.item_features import ProjectedFeatures, required_features
 from slifmr_pl.models.ranking_module import Vectors
 from slifmr_pl.nn.propagation import propagate_last
@@ -123,8 +122,7 @@ class Mgcn(GraphPeer):
         """BPR, contrast and L2 of a batch."""
         own, side = self.views()
         final = self.split(own + side)
-        wanted = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)
-        users, items = embedding(batch.users, final.users), embedding(wanted, final.items)
+        users, items = vectors_of(batch, final)
         ranking = self.bpr(users, items)
         contrast = contrast_of_batch(
             batch,

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from slifmr_pl.config.bounds import is_number, require, require_from
 from slifmr_pl.data.batches import TrainBatch
 from slifmr_pl.graphs.sparse.spmm import spmm
-from slifmr_pl.models.graph_peer import Follows, GraphPeer, contrast_of_batch
+from slifmr_pl.models.graph_peer import Follows, GraphPeer, contrast_of_batch, vectors_of
 from slifmr_pl.models.ranking_module import Vectors
 
 
@@ -86,7 +86,7 @@ class XSimGcl(GraphPeer):
             if generator is not None:
                 users, items = (shifted(one, self.noise, generator) for one in (users, items))
             layers.append(Vectors(users, items))
-        users, items = (sum(side[1:], 0 * side[0]) for side in zip(*layers, strict=True))
+        users, items = (sum(side[2:], side[1]) for side in zip(*layers, strict=True))
         final = Vectors(users / self.layers, items / self.layers)
         return Propagated(final, layers[self.contrasted_layer])
 
@@ -97,14 +97,13 @@ class XSimGcl(GraphPeer):
     def loss(self, batch: TrainBatch) -> dict[str, Tensor]:
         """BPR, contrast and L2 of a batch."""
         final, contrasted = self.propagate(self.step_generator())
-        items = torch.cat([batch.positives.unsqueeze(1), batch.negatives], dim=1)
-        users, vectors = embedding(batch.users, final.users), embedding(items, final.items)
-        ranking = self.bpr(users, vectors)
+        users, items = vectors_of(batch, final)
+        ranking = self.bpr(users, items)
         contrast = contrast_of_batch(batch, final, contrasted, self.temperature)
         if self.follows_code:
-            l2 = (users.norm() + vectors[:, 0].norm()) / len(users)
+            l2 = (users.norm() + items[:, 0].norm()) / len(users)
         else:
-            l2 = self.squares(batch, users, vectors)
+            l2 = self.squares(batch, users, items)
         total = ranking + self.contrast * contrast + self.l2 * l2
         return {"loss": total, "ranking": ranking, "contrast": contrast, "l2": l2}
 

@@ -129,8 +129,9 @@ def uses_knowledge(settings: Mapping[str, Any]) -> bool:
     class_path, model = class_and_settings(settings["model"], "model")
     if class_path is None:
         reads: bool = model["network"]["knowledge"]["enabled"]
-    else:
-        reads = not class_path.startswith("slifmr_pl.models.")  # none of them reads triples
+    else:  # of this package's other models one reads triples
+        ours = class_path.startswith("slifmr_pl.models.")
+        reads = not ours or class_path == "slifmr_pl.models.kgin.Kgin"
     return reads and _section(settings, "data").get("use_knowledge", True)
 
 

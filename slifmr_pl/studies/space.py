@@ -4,7 +4,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from slifmr_pl.config.files import yaml_file
+from slifmr_pl.config.files import unreadable, yaml_file
 from slifmr_pl.config.optional import library
 from slifmr_pl.errors import ConfigError
 
@@ -49,12 +49,8 @@ def read_space(path: Path) -> dict[str, Any]:
     try:
         content = yaml_file(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the search space cannot be read ({error})",
-            expected="a YAML file of settings and their ranges",
-            fix="check the path and the syntax",
-            path=path,
-        ) from error
+        expected = "a YAML file of settings and their ranges"
+        raise unreadable(error, path, "the search space", expected) from error
     return search_space(content, path)
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from slifmr_pl.config.bounds import is_number, require, require_counts, require_seed
-from slifmr_pl.config.files import yaml_file
+from slifmr_pl.config.bounds import is_metric_name, require, require_counts, require_seed
+from slifmr_pl.config.files import unreadable, yaml_file
 from slifmr_pl.config.presets import configuration
 from slifmr_pl.errors import ConfigError
 from slifmr_pl.studies.space import search_space
@@ -24,12 +24,7 @@ def read_study(path: Path) -> TunedStudy:
     try:
         content = yaml_file(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the study cannot be read ({error})",
-            expected="a YAML file with `models`",
-            fix="check the path and the syntax",
-            path=path,
-        ) from error
+        raise unreadable(error, path, "the study", "a YAML file with `models`") from error
     _require_keys(content, _OF_A_STUDY, "the study", path)
     models = content.pop("models", None)
     if not isinstance(models, dict) or len(models) < 2:
@@ -79,8 +74,11 @@ def _settings(given: Any) -> dict[str, Any]:
     return dict(given or {})
 
 
-def _configs(names: Any) -> tuple[Path, ...]:
-    return tuple(configuration(name) for name in ([names] if isinstance(names, str) else names))
+def _configs(given: Any) -> tuple[Path, ...]:
+    names = [given] if isinstance(given, str) else given
+    holds = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    require("study", ("configs", given, holds, "names of presets or of files"))
+    return tuple(map(configuration, names))
 
 
 def _require_keys(entry: Any, known: tuple[str, ...], what: str, path: Path) -> None:
@@ -100,16 +98,11 @@ def _check(study: TunedStudy) -> None:
     for seed in seeds or ():
         require_seed("study", seed)
     distinct = seeds is not None and 0 < len(seeds) == len(set(seeds))
-    named = metrics is None or all(map(_is_metric, metrics))
-    of_validation = str(study.metric).startswith("val/") and _is_metric(study.metric[4:])
+    named = metrics is None or all(map(is_metric_name, metrics))
+    of_validation = str(study.metric).startswith("val/") and is_metric_name(study.metric[4:])
     require(
         "study",
         ("seeds", study.seeds, distinct, "one or more distinct seeds"),
         ("metrics", study.metrics, named, "METRIC@K, such as recall@20"),
         ("metric", study.metric, of_validation, "a validation metric such as val/recall@20"),
     )
-
-
-def _is_metric(name: Any) -> bool:
-    metric, _, cutoff = str(name).partition("@")
-    return bool(metric) and cutoff.isdigit() and is_number(int(cutoff), least=1)

@@ -14,7 +14,7 @@ def test_public_code_is_measured_by_the_same_protocol() -> None:
     users, items = {"a": 0, "b": 1}, {str(item): item for item in range(22)}
     scores = torch.arange(22.0).flip(0).repeat(2, 1)
     train = [["a", "0", 1.0], ["b", "1", 1.0]]
-    part = [["a", "1", 1.0], ["a", "99", 1.0], ["b", "2", 1.0], ["c", "3", 1.0]]
+    part = [["a", "1", 1.0], ["a", "new", 1.0], ["b", "2", 1.0], ["c", "3", 1.0]]
     values = measured(scores, train, part, users, items)
     ideal = 1 + 1 / 1.584962500721156
     assert values["recall@20"] == pytest.approx((1 / 2 + 1) / 2)

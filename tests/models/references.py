@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
 from slifmr_pl.data.batches import TrainBatch
-from slifmr_pl.graphs.model_inputs import ItemFeatures
+from slifmr_pl.graphs.model_inputs import ItemFeatures, ModelInputs
 from slifmr_pl.models.base import RecommenderModule
-from tests.models.tiny import random_matrix
+from slifmr_pl.models.graph_peer import GraphPeer
+from tests.models.tiny import inputs_of_matrix, random_matrix
 
 USERS, ITEMS = 6, 8
 MATRIX = torch.from_numpy(random_matrix(USERS, ITEMS)).float()
@@ -27,6 +28,11 @@ def small_features() -> dict[str, ItemFeatures]:
             torch.rand(ITEMS, 4, generator=draw), torch.ones(ITEMS, dtype=torch.bool)
         ),
     }
+
+
+def small_inputs() -> ModelInputs:
+    """What a data module would give of the matrix and both modalities."""
+    return inputs_of_matrix(MATRIX.double().numpy(), small_features())
 
 
 def small_batch() -> TrainBatch:
@@ -57,6 +63,12 @@ def mean_of_layers(matrix: Tensor, table: Tensor, layers: int) -> tuple[Tensor, 
         total = total + power
     users, items = (total / (layers + 1)).split([USERS, ITEMS])
     return users, items
+
+
+def light_gcn(model: GraphPeer, layers: int) -> tuple[Tensor, Tensor]:
+    """Users and items over all interactions."""
+    table = torch.cat([model.users, model.items])
+    return mean_of_layers(symmetric(adjacency()), table, layers)
 
 
 def neighbour_graph(vectors: Tensor, present: Tensor, k: int, *, weighted: bool) -> Tensor:
@@ -124,6 +136,12 @@ def assert_loss_and_gradients(
         torch.testing.assert_close(
             one, other, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+def assert_scores(model: RecommenderModule, users: Tensor, items: Tensor) -> None:
+    """The model ranks by the products of these vectors."""
+    ours = model.representations()
+    torch.testing.assert_close(ours.users @ ours.items.T, users @ items.T)
 
 
 def spread(model: RecommenderModule) -> None:

@@ -7,14 +7,12 @@ from slifmr_pl.models.bm3 import Bm3
 from tests.models.references import (
     ITEMS,
     MATRIX,
-    USERS,
-    adjacency,
     assert_loss_and_gradients,
-    mean_of_layers,
+    assert_scores,
+    light_gcn,
     small_batch,
-    small_features,
+    small_inputs,
     spread,
-    symmetric,
 )
 from tests.models.tiny import inputs_of_matrix
 
@@ -22,14 +20,13 @@ from tests.models.tiny import inputs_of_matrix
 def new_model(**settings: object) -> Bm3:
     options = {"layers": 2, "l2": 0.2, "alignment": 0.7, "dropout": 0.4}
     model = Bm3(4, **{**options, **settings})  # type: ignore[arg-type]
-    model.connect(inputs_of_matrix(MATRIX.double().numpy(), small_features()))
+    model.connect(small_inputs())
     spread(model)
     return model
 
 
 def vectors(model: Bm3) -> tuple[Tensor, Tensor]:
-    table = torch.cat([model.users, model.items])
-    users, items = mean_of_layers(symmetric(adjacency()), table, 2)
+    users, items = light_gcn(model, 2)
     return users, items + model.items
 
 
@@ -68,10 +65,7 @@ def test_loss_and_gradients_are_those_of_the_paper(follows: str, dropout: float)
 def test_scores_are_products_of_what_the_predictor_makes() -> None:
     model = new_model()
     users, items = (side @ model.predictor.weight.T for side in vectors(model))
-    expected = (users + model.predictor.bias) @ (items + model.predictor.bias).T
-    ours = model.representations()
-    torch.testing.assert_close(ours.users @ ours.items.T, expected)
-    assert len(ours.users) == USERS
+    assert_scores(model, users + model.predictor.bias, items + model.predictor.bias)
 
 
 def test_negatives_do_not_matter() -> None:

@@ -10,8 +10,7 @@ from slifmr_pl.models.freedom import Freedom
 from slifmr_pl.models.graph_peer import GraphPeer
 from slifmr_pl.models.lattice import Lattice
 from slifmr_pl.models.mgcn import Mgcn
-from tests.models.references import ITEMS, MATRIX, small_features
-from tests.models.tiny import inputs_of_matrix
+from tests.models.references import ITEMS, small_inputs
 
 
 def test_items_without_a_direction_have_no_neighbours_and_are_nobodys() -> None:
@@ -39,7 +38,7 @@ def test_graph_is_made_anew_when_its_entries_change() -> None:
 @pytest.mark.parametrize("kind", [Freedom, Lattice, Mgcn])
 def test_neighbours_that_are_no_items_are_refused(kind: type[GraphPeer]) -> None:
     model = kind(4)
-    model.connect(inputs_of_matrix(MATRIX.double().numpy(), small_features()))
+    model.connect(small_inputs())
     assert model.row_buffers
     for name in model.row_buffers:
         state = {key: value.clone() for key, value in model.state_dict().items()}

@@ -6,28 +6,28 @@ from slifmr_pl.errors import ConfigError
 from slifmr_pl.models.mgcn import Mgcn
 from tests.models.references import (
     ITEMS,
-    MATRIX,
     USERS,
     adjacency,
     assert_loss_and_gradients,
+    assert_scores,
     bpr,
     info_nce,
-    mean_of_layers,
+    light_gcn,
     neighbour_graph,
     small_batch,
     small_features,
+    small_inputs,
     spread,
     squares,
     symmetric,
 )
-from tests.models.tiny import inputs_of_matrix
 
 
 def new_model(**settings: object) -> Mgcn:
     torch.manual_seed(0)
     options = {"neighbours": 3, "l2": 0.3, "contrast": 0.4, "temperature": 0.5}
     model = Mgcn(4, **{**options, **settings})  # type: ignore[arg-type]
-    model.connect(inputs_of_matrix(MATRIX.double().numpy(), small_features()))
+    model.connect(small_inputs())
     spread(model)
     return model
 
@@ -39,15 +39,14 @@ def linear(layer: torch.nn.Module, table: Tensor) -> Tensor:
 
 def views(model: Mgcn) -> tuple[Tensor, Tensor]:
     """Section 3, densely: e and s of the users and then the items."""
-    matrix = symmetric(adjacency())
-    own = torch.cat(mean_of_layers(matrix, torch.cat([model.users, model.items]), 2))
+    own, interactions = torch.cat(light_gcn(model, 2)), symmetric(adjacency())[:USERS, USERS:]
     of_modality, weights = [], []
     for number, ((values, present), projected) in enumerate(
         zip(small_features().values(), model.features().values(), strict=True)
     ):
         purified = model.items * linear(model.gates[number][0], projected).sigmoid()
         items = symmetric(neighbour_graph(values, present, 3, weighted=True)) @ purified
-        both = torch.cat([matrix[:USERS, USERS:] @ items, items])
+        both = torch.cat([interactions @ items, items])
         of_modality.append(both)
         hidden = linear(model.attention[0], both).tanh()
         weights.append((hidden @ model.attention[2].weight.T).exp())
@@ -86,8 +85,7 @@ def test_loss_and_gradients_are_those_of_the_paper(follows: str) -> None:
 def test_scores_are_of_the_sum_of_both_views() -> None:
     model = new_model()
     users, items = sum(views(model)).split([USERS, ITEMS])  # type: ignore[union-attr]
-    ours = model.representations()
-    torch.testing.assert_close(ours.users @ ours.items.T, users @ items.T)
+    assert_scores(model, users, items)
 
 
 @pytest.mark.parametrize("settings", [{"contrast": -1}, {"neighbours": 1}, {"temperature": 0}])

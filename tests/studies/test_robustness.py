@@ -162,6 +162,7 @@ def test_each_modality_has_an_aspect_that_concerns_models_that_read_it() -> None
         (True, {"network": {"knowledge": {"enabled": False}}}, False),
         (False, {"network": {"knowledge": {"enabled": True}}}, False),
         (True, {"class_path": "slifmr_pl.models.vbpr.Vbpr", "init_args": {}}, False),
+        (True, {"class_path": "slifmr_pl.models.kgin.Kgin", "init_args": {}}, True),
         (True, {"class_path": "my_package.MyModel", "init_args": {}}, True),
     ],
 )

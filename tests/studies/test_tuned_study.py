@@ -126,6 +126,9 @@ def test_table_has_what_the_runs_have(
         ({"seeds": [-1]}, "study.seed"),
         ({"metric": "test/recall@20"}, "study.metric is 'test/recall@20'"),
         ({"metrics": ["recall"]}, "study.metrics"),
+        ({"metrics": ["recall@²"]}, "study.metrics"),
+        ({"configs": [5]}, "study.configs is [5]"),
+        ({"models": {"A": POPULAR, "B": {"configs": 5}}}, "study.configs is 5"),
         ({"trails": 3}, "trails"),
     ],
 )

@@ -44,10 +44,11 @@ def names(text: str) -> list[str]:
 
 def metric_names(text: str) -> list[str]:
     """A type of argument: metrics separated by commas, each as METRIC@K."""
+    from slifmr_pl.config.bounds import is_metric_name
+
     given = names(text)
     for name in given:
-        metric, _, cutoff = name.partition("@")
-        if not metric or not cutoff.isdigit() or int(cutoff) < 1:
+        if not is_metric_name(name):
             raise argparse.ArgumentTypeError(f"{name!r} is not METRIC@K, such as recall@20")
     return given
 
