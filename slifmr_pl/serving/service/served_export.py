@@ -17,6 +17,7 @@ from slifmr_pl.serving.service.rankings import ListRanking, Ranked, Ranking, Vec
 from slifmr_pl.serving.service.sorted_ids import SortedIds
 
 FORMAT = "slifmr-export-1"
+_ALWAYS = ("model", "checkpoint", "data_fingerprint")  # what every manifest says
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
         manifest: dict[str, Any] = json.loads(content)
         if manifest.get("format") != FORMAT:
             raise ValueError(f"its format is {manifest.get('format')!r}")
+        size = "list_length" if "list_length" in manifest else "representation_dim"
+        if absent := [name for name in (*_ALWAYS, size) if name not in manifest]:
+            raise ValueError(f"its manifest lacks {', '.join(absent)}")
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             f"no export ({error})",

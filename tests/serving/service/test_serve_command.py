@@ -8,7 +8,9 @@ import pytest
 from slifmr_pl.cli import main
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": "other"}'])
+@pytest.mark.parametrize(
+    "content", [None, "{", "[]", '{"format": "other"}', '{"format": "slifmr-export-1"}']
+)
 def test_folder_without_export_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
