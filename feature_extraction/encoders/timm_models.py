@@ -43,13 +43,7 @@ class TimmModel(ImageEncoder):
         pooling: Literal["pooler", "cls", "mean", "max"] | None = None,
         layers: str | list[str] | None = None,
     ) -> None:
-        self._layers = checked_layers(layers)
-        if self._layers and pooling == "pooler":
-            raise FeatureError(
-                "pooling is 'pooler' with layers",
-                expected="cls, mean or max of a hidden layer; only the end of a model has a pooler",
-                fix="choose another pooling, or leave it or the layers out",
-            )
+        self._layers = checked_layers(layers, pooling)
         self.pooling = pooling or ("mean" if self._layers else "pooler")
 
     def load(self, files: ModelFiles) -> None:
@@ -82,14 +76,16 @@ class TimmModel(ImageEncoder):
         self.processor = _processor(config.get("pretrained_cfg", config), files.name)
         self.dim = self._encode_blank_images()
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Also the columns of each chosen layer."""
+        return super().preprocessing | self._hidden.preprocessing
+
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """Pool the end of the model, or each chosen layer."""
-        import torch
-
         pixels = inputs["pixel_values"]
         if self._layers:
-            hidden = self._hidden({"x": pixels})
-            return torch.cat([self._pooled(one) for one in hidden], 1)
+            return self._hidden({"x": pixels}, self._pooled)
         features = self.model.forward_features(pixels)
         if self.pooling == "pooler":
             whole: Tensor = self.model.forward_head(features, pre_logits=True)
