@@ -67,7 +67,13 @@ class OnnxImage(ImageEncoder):
         hidden = self._session(inputs)
         if hidden.ndim == 2:
             return hidden
-        if self.pooling == "cls" and hidden.ndim == 3:
+        if self.pooling == "cls" and hidden.ndim != 3:
+            raise FeatureError(
+                f"{self.files.name} has no class token in {list(hidden.shape)}",
+                expected="mean or max",
+                fix="choose another pooling, or another output",
+            )
+        if self.pooling == "cls":
             return hidden[:, 0]
         places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden
         return places.mean(1) if self.pooling == "mean" else places.amax(1)
