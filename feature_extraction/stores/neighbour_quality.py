@@ -144,7 +144,7 @@ def qualities(
 
     Yields:
         What the cosines are of, and what was found. Whitened features only where there are more
-        items than columns.
+        items than columns, and the features of some items differ.
     """
     rows = np.flatnonzero(present)
     rows = rows[:: max(1, -(-len(rows) // _MOST_ITEMS))]
@@ -226,7 +226,7 @@ def _similarities(
 ) -> Iterator[tuple[Similarity, NDArray[np.float32]]]:
     yield "plain", features
     yield "centred", features - features.mean(0)
-    if len(features) > features.shape[1]:
+    if len(features) > features.shape[1] and np.ptp(features, axis=0).any():
         everywhere = np.ones(len(features), np.bool_)
         reduction = Reduction.fit(features, everywhere, None, whiten=True)
         yield "whitened", reduction(features).astype(np.float32)

@@ -121,6 +121,13 @@ def test_each_similarity_is_measured_and_few_items_are_not_whitened() -> None:
     assert list(dict(qualities(features, few, users, items))) == ["plain", "centred"]
 
 
+def test_features_that_are_all_equal_are_measured_but_not_whitened() -> None:
+    features, users, items = drawn()
+    found = dict(qualities(np.ones_like(features), np.ones(len(features), np.bool_), users, items))
+    assert list(found) == ["plain", "centred"]
+    assert found["centred"].items == 0
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     features, _, _ = drawn()
