@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
-from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.image_encoders import ImageEncoder, pooled_places
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.pretrained import (
     pooler_output,
     require_repeatable,
     require_weights_of_pooler,
 )
-from feature_extraction.errors import FeatureError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,19 +99,12 @@ class ImageModel(ImageEncoder):
 
     def _pooled(self, hidden: "Tensor") -> "Tensor":
         """``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]`` to ``[b, d]`` in float32."""
-        if hidden.ndim == 2:
-            return hidden.float()
-        if self.pooling == "auto":
+        if self.pooling == "auto" and hidden.ndim != 2:
             self.pooling = "cls" if self._has_class and hidden.ndim == 3 else "mean"
-        pooling = self.pooling
-        if pooling == "cls" and not (self._has_class and hidden.ndim == 3):
-            raise FeatureError(
-                f"{self.files.name} is a {self.model.config.model_type!r} model, and has no class "
-                f"token in {list(hidden.shape)}",
-                expected="mean or max" + ("" if self._layers else ", or pooler"),
-                fix="choose another pooling, or leave it out",
-            )
-        if pooling == "cls":
-            return hidden[:, 0].float()
-        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, self._before_patches :]
-        return places.float().mean(1) if pooling == "mean" else places.float().amax(1)
+        return pooled_places(
+            hidden,
+            self.pooling,
+            self.files.name,
+            has_class=self._has_class,
+            before=self._before_patches,
+        )

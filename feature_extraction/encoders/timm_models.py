@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
-from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.image_encoders import ImageEncoder, pooled_places
 from feature_extraction.encoders.model_files import ModelFiles, damaged
 from feature_extraction.errors import FeatureError
 from feature_extraction.extras import extra_library
@@ -94,20 +94,10 @@ class TimmModel(ImageEncoder):
 
     def _pooled(self, hidden: "Tensor") -> "Tensor":
         """``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]`` to ``[b, d]`` in float32."""
-        hidden = hidden.float()
-        if hidden.ndim == 2:
-            return hidden
         first = int(getattr(self.model, "num_prefix_tokens", 0))
-        if self.pooling == "cls":
-            if hidden.ndim != 3 or not first:
-                raise FeatureError(
-                    f"{self.files.name} has no class token in {list(hidden.shape)}",
-                    expected="pooler, mean or max",
-                    fix="choose another pooling",
-                )
-            return hidden[:, 0]
-        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, first:]
-        return places.mean(1) if self.pooling == "mean" else places.amax(1)
+        return pooled_places(
+            hidden, self.pooling, self.files.name, has_class=first > 0, before=first
+        )
 
 
 def _processor(settings: dict[str, Any], name: str) -> Any:
