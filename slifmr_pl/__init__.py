@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from slifmr_pl.data.batches import TrainBatch
     from slifmr_pl.data.canonical import RawData
     from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig
-    from slifmr_pl.data.features import FrozenFeatures, ModalitySource
+    from slifmr_pl.data.features import ModalitySource
     from slifmr_pl.data.formats.frames import raw_data
+    from slifmr_pl.data.frozen_features import FrozenFeatures
     from slifmr_pl.data.interactions import Interactions, UserItems
     from slifmr_pl.data.reader import Reader, Source, TablePiece, table_pieces
     from slifmr_pl.data.sampler import NegativeSampler, UniformSampler
@@ -158,7 +159,7 @@ _MODULES = {
     "Explanation": "explanation",
     "FileRows": "data.table_columns",
     "FilterConfig": "data.dataset",
-    "FrozenFeatures": "data.features",
+    "FrozenFeatures": "data.frozen_features",
     "FusedViews": "nn.fusion",
     "Fusion": "nn.fusion",
     "Injection": "graphs.correlation",

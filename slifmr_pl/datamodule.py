@@ -17,16 +17,10 @@ from slifmr_pl.config.files import load_named_plugins
 from slifmr_pl.config.plugins import find_class
 from slifmr_pl.config.sections import class_and_settings
 from slifmr_pl.data.canonical import RawData
-from slifmr_pl.data.features import (
-    FrozenFeatures,
-    ModalitySource,
-    aligned_features,
-    feature_stores,
-    unused_stores,
-    written_features,
-)
+from slifmr_pl.data.features import ModalitySource, feature_stores, unused_stores
 from slifmr_pl.data.formats.data_folder import FormatName, read
 from slifmr_pl.data.formats.frames import raw_data
+from slifmr_pl.data.frozen_features import FrozenFeatures, aligned_features, written_features
 from slifmr_pl.data.reader import Reader
 from slifmr_pl.data.vocabulary import Vocabulary
 from slifmr_pl.errors import ConfigError
@@ -111,7 +105,7 @@ class SlifMrDataModule(RecommendationDataModule):
             source = self.modalities[name]
             rows = source.rows(name, self.root)
             found[name] = (
-                written_features(store, rows, source, self.data)
+                written_features(store, rows, self.data, source.missing, source.similarity)
                 if rows is not None
                 else aligned_features(
                     store, items, self.cache / "aligned", source.missing, source.similarity

@@ -31,7 +31,8 @@ from slifmr_pl.data.dataset import (
     build_dataset,
     unused_of_split,
 )
-from slifmr_pl.data.features import FrozenFeatures, ModalitySource
+from slifmr_pl.data.features import ModalitySource
+from slifmr_pl.data.frozen_features import FrozenFeatures
 from slifmr_pl.data.interactions import Interactions, UserItems
 from slifmr_pl.data.perturbations import Perturbations, perturbed
 from slifmr_pl.data.sampler import NegativeSampler, UniformSampler

@@ -16,7 +16,7 @@ from slifmr_pl.callbacks.recommendations import RecommendationWriter
 from slifmr_pl.callbacks.results import ResultTable
 from slifmr_pl.callbacks.run_record import RunRecorder
 from slifmr_pl.data.dataset import FilterConfig, RecommendationData, SplitConfig, build_dataset
-from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.frozen_features import FrozenFeatures
 from slifmr_pl.data.perturbations import Perturbations
 from slifmr_pl.errors import ConfigError, DataError
 from slifmr_pl.recommendation_datamodule import RecommendationDataModule, default_cache

@@ -134,8 +134,9 @@ class _Run:
         if not outcome.url:
             self.without += 1
             return
-        self.kept += outcome is self._before.get(outcome.item_id)
-        self.fetched += bool(outcome.file) and outcome is not self._before.get(outcome.item_id)
+        kept = outcome is self._before.get(outcome.item_id)
+        self.kept += kept
+        self.fetched += bool(outcome.file) and not kept
         self._found[outcome.item_id] = outcome
 
     def outcomes(self, rows: Iterable[tuple[str, str]], concurrency: int) -> Iterator[Outcome]:
@@ -156,8 +157,10 @@ class _Run:
                         done, running = wait(running, return_when=FIRST_COMPLETED)
                         yield from _written(journal, done)
                 yield from _written(journal, as_completed(running))
-            finally:
+            except BaseException:  # an interrupted run ends without what others wait for
+                self._fetcher.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _one(self, item: str, url: str) -> Outcome:
         try:

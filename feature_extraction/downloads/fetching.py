@@ -80,6 +80,7 @@ class Fetcher:
     _pools: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     _in_a_row: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def fetch(self, url: str, before: Callable[[str, Address], None] | None = None) -> Fetched:
         """Fetch a file.
@@ -108,9 +109,22 @@ class Fetcher:
                     if error.status is not None:
                         raise StatusError(error.status) from error
                     raise InputError(f"{error} ({attempt} attempts)") from error
-                time.sleep(max(error.wait, wait * _RANDOM.uniform(0.5, 1.0)))
+                self.pause(max(error.wait, wait * _RANDOM.uniform(0.5, 1.0)))
                 wait *= 2
         raise AssertionError("there is at least one attempt")
+
+    def pause(self, seconds: float) -> None:
+        """Wait, until ``stop`` at most.
+
+        Raises:
+            InputError: It was stopped.
+        """
+        if self._stopped.wait(seconds):
+            raise InputError("stopped")
+
+    def stop(self) -> None:
+        """End all waiting of all threads, now and from now on."""
+        self._stopped.set()
 
     def _once(self, url: str, before: Callable[[str, Address], None]) -> Fetched:
         seen: list[str] = []

@@ -45,7 +45,7 @@ class Robots:
         """Wait for the turn of a request.
 
         Raises:
-            InputError: The site disallows it.
+            InputError: The site disallows it, or the fetcher was stopped.
         """
         if self._ignored:
             return
@@ -61,7 +61,7 @@ class Robots:
             wait = site.next_time - time.monotonic()
             site.next_time = max(time.monotonic(), site.next_time) + delay
         if delay and wait > 0:
-            time.sleep(wait)
+            self._fetcher.pause(wait)
 
     @property
     def said(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.encoders.audio_preparation import AudioPreparation
-from feature_extraction.encoders.hidden_layers import HiddenLayers, Layer, checked_layers
+from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.encoders.pretrained import PretrainedEncoder, require_repeatable
 from feature_extraction.errors import FeatureError
@@ -67,13 +67,7 @@ class AudioModel(PretrainedEncoder):
                     expected="0.1 to 3600 seconds",
                     fix=f"choose another {name}, or leave it out",
                 )
-        self._layers: tuple[Layer, ...] = checked_layers(layers)
-        if self._layers and pooling == "pooler":
-            raise FeatureError(
-                "pooling is 'pooler' with layers",
-                expected="mean, max or cls of a hidden layer; only the end of a model has a pooler",
-                fix="choose another pooling, or leave it or the layers out",
-            )
+        self._layers = checked_layers(layers, pooling)
         self.reads: AudioModality = AudioModality(max_seconds)
         self.pooling = pooling or "auto"
         self._piece_seconds = piece_seconds
@@ -120,14 +114,13 @@ class AudioModel(PretrainedEncoder):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Rate, and how sounds are cut."""
-        layers = {"layers": list(self._layers)} if self._layers else {}
+        """Rate, how sounds are cut, and the columns of each chosen layer."""
         return {
             "rate": self.rate,
             "channels": "mean",
             "piece_seconds": self.piece_seconds,
             "max_seconds": self.reads.max_seconds,
-            **layers,
+            **self._hidden.preprocessing,
         }
 
     def transform(self) -> "Callable[[NDArray[np.float32]], Mapping[str, Any]]":
@@ -142,16 +135,13 @@ class AudioModel(PretrainedEncoder):
 
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """Pool the end of the model, or each chosen layer."""
-        import torch
-
         named = {name: values for name, values in inputs.items() if name != "samples"}
         samples = inputs["samples"]
         if self._family == _CLAP:
             vectors: Tensor = self.model.get_audio_features(**named).pooler_output
             return vectors
         if self._layers:
-            pooled = [self._pooled(hidden, samples) for hidden in self._hidden(named)]
-            return torch.cat(pooled, 1)
+            return self._hidden(named, lambda hidden: self._pooled(hidden, samples))
         output = self.model(**named)
         if self.pooling == "pooler":
             whole: Tensor = output.pooler_output

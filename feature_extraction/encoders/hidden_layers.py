@@ -4,7 +4,7 @@ Shapes: b inputs, N tokens or patches, d channels of a layer, H x W places of a 
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from feature_extraction.errors import FeatureError
@@ -17,11 +17,13 @@ Layer = int | str
 the name of one of its modules, as ``model.named_modules()`` gives it."""
 
 
-def checked_layers(layers: Layer | Sequence[Layer] | None) -> tuple[Layer, ...]:
+def checked_layers(
+    layers: Layer | Sequence[Layer] | None, pooling: str | None
+) -> tuple[Layer, ...]:
     """Return chosen layers as a tuple; empty is the end of the model.
 
     Raises:
-        FeatureError: None are listed, or one twice.
+        FeatureError: None are listed, or one twice, or they are to be pooled by the pooler.
     """
     if layers is None:
         return ()
@@ -32,11 +34,17 @@ def checked_layers(layers: Layer | Sequence[Layer] | None) -> tuple[Layer, ...]:
             expected="at least one layer, each once",
             fix="name the layers, such as [6, 12], or leave layers out: the end of the model",
         )
+    if pooling == "pooler":
+        raise FeatureError(
+            "pooling is 'pooler' with layers",
+            expected="another pooling: only the end of a model has a pooler",
+            fix="choose another pooling, or leave it or the layers out",
+        )
     return chosen
 
 
 class HiddenLayers:
-    """Runs a model and returns what some of its layers give.
+    """Runs a model and pools what some of its layers give.
 
     Args:
         model: A model of transformers.
@@ -49,6 +57,7 @@ class HiddenLayers:
     def __init__(self, model: Any, layers: Sequence[Layer]) -> None:
         self._model, self._layers = model, layers
         self._caught: dict[str, Any] = {}
+        self._columns: list[int] = []
         known = dict(model.named_modules())
         for name in (layer for layer in layers if isinstance(layer, str)):
             if name not in known or not name:
@@ -60,23 +69,42 @@ class HiddenLayers:
                 )
             known[name].register_forward_hook(self._catch(name))
 
-    def __call__(self, inputs: "Mapping[str, Tensor]") -> "list[Tensor]":
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Each layer and its columns, for the manifest; empty without layers."""
+        layers = [
+            {"layer": layer, "columns": columns}
+            for layer, columns in zip(self._layers, self._columns, strict=True)
+        ]
+        return {"layers": layers} if layers else {}
+
+    def __call__(
+        self, inputs: "Mapping[str, Tensor]", pool: "Callable[[Tensor], Tensor]"
+    ) -> "Tensor":
         """Run the model once.
 
+        Args:
+            inputs: What the model takes.
+            pool: Called with what each layer gives, ``[b, N, d]``, ``[b, d, H, W]`` or
+                ``[b, d]``; gives ``[b, d]``.
+
         Returns:
-            What each chosen layer gives: ``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]``.
+            The vectors of the layers, one behind the other.
 
         Raises:
             FeatureError: A layer is not there, or gives something else than numbers.
         """
+        import torch
+
         indexed = any(isinstance(layer, int) for layer in self._layers)
         output = self._model(**inputs, **({"output_hidden_states": True} if indexed else {}))
-        found = [
-            self._indexed(output, layer) if isinstance(layer, int) else self._named(layer)
+        vectors = [
+            pool(self._indexed(output, layer) if isinstance(layer, int) else self._named(layer))
             for layer in self._layers
         ]
         self._caught.clear()  # nothing of a batch outlives it
-        return found
+        self._columns = [one.shape[1] for one in vectors]
+        return torch.cat(vectors, 1)
 
     def _indexed(self, output: Any, layer: int) -> "Tensor":
         states = getattr(output, "hidden_states", None) or ()

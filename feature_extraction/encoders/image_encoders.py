@@ -67,6 +67,38 @@ class ImageEncoder(PretrainedEncoder):
             ) from error
 
 
+def pooled_places(
+    hidden: "Tensor", pooling: str, name: str, *, has_class: bool, before: int
+) -> "Tensor":
+    """Pool the tokens or places of a layer in float32.
+
+    Args:
+        hidden: ``[b, N, d]``, ``[b, d, H, W]``, or vectors ``[b, d]``, which stay as they are.
+        pooling: ``cls``, ``mean`` or ``max``.
+        name: Of the model, for the error.
+        has_class: Whether the first of its tokens is a class token.
+        before: Tokens before those of the patches.
+
+    Returns:
+        ``[b, d]``.
+
+    Raises:
+        FeatureError: The pooling is ``cls``, and there is no class token.
+    """
+    if hidden.ndim == 2:
+        return hidden.float()
+    if pooling == "cls":
+        if not has_class or hidden.ndim != 3:
+            raise FeatureError(
+                f"{name} has no class token in {list(hidden.shape)}",
+                expected="mean or max",
+                fix="choose another pooling, or leave it out",
+            )
+        return hidden[:, 0].float()
+    places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, before:]
+    return places.float().mean(1) if pooling == "mean" else places.float().amax(1)
+
+
 class SiglipImage(ImageEncoder):
     """The image tower of a SigLIP or SigLIP 2 model, with its attention pooling."""
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from feature_extraction.encoders.hidden_layers import HiddenLayers, Layer, checked_layers
-from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
+from feature_extraction.encoders.image_encoders import ImageEncoder, pooled_places
 from feature_extraction.encoders.model_files import ModelFiles
-from feature_extraction.encoders.pretrained import require_repeatable, require_weights_of_pooler
-from feature_extraction.errors import FeatureError
+from feature_extraction.encoders.pretrained import (
+    pooler_output,
+    require_repeatable,
+    require_weights_of_pooler,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,15 +49,8 @@ class ImageModel(ImageEncoder):
         pooling: Literal["pooler", "cls", "mean", "max"] | None = None,
         layers: int | str | list[int | str] | None = None,
     ) -> None:
-        self._layers: tuple[Layer, ...] = checked_layers(layers)
-        if self._layers and pooling == "pooler":
-            raise FeatureError(
-                "pooling is 'pooler' with layers",
-                expected="cls, mean or max of a hidden layer; only the end of a model has a pooler",
-                fix="choose another pooling, or leave it or the layers out",
-            )
+        self._layers = checked_layers(layers, pooling)
         self.pooling = pooling or "auto"
-        self._sizes: list[int] = []
 
     def fits(self, config: Any) -> bool:
         """Models of pictures alone."""
@@ -87,50 +83,28 @@ class ImageModel(ImageEncoder):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """Also the columns of each chosen layer."""
-        layers = [
-            {"layer": layer, "columns": size}
-            for layer, size in zip(self._layers, self._sizes, strict=True)
-        ]
-        return super().preprocessing | ({"layers": layers} if layers else {})
+        return super().preprocessing | self._hidden.preprocessing
 
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """Pool the end of the model, or each chosen layer."""
-        import torch
-
         if self._layers:
-            vectors = [self._pooled(hidden) for hidden in self._hidden(inputs)]
-            self._sizes = [one.shape[1] for one in vectors]
-            return torch.cat(vectors, 1)
+            return self._hidden(inputs, self._pooled)
         output = self.model(**inputs)
-        pooled = getattr(output, "pooler_output", None)
-        if self.pooling == "auto" and pooled is not None and not self.missing_weights:
+        has_pooler = getattr(output, "pooler_output", None) is not None
+        if self.pooling == "auto" and has_pooler and not self.missing_weights:
             self.pooling = "pooler"
-        if self.pooling != "pooler":
-            return self._pooled(output.last_hidden_state)
-        if pooled is None:
-            raise FeatureError(
-                f"{self.files.name} is a {self.model.config.model_type!r} model without a pooler",
-                expected="cls, mean or max",
-                fix="choose another pooling, or leave it out",
-            )
-        whole: Tensor = pooled.flatten(1)
-        return whole
+        if self.pooling == "pooler":
+            return pooler_output(self, output).flatten(1)
+        return self._pooled(output.last_hidden_state)
 
     def _pooled(self, hidden: "Tensor") -> "Tensor":
         """``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]`` to ``[b, d]`` in float32."""
-        if hidden.ndim == 2:
-            return hidden.float()
-        if self.pooling == "auto":
+        if self.pooling == "auto" and hidden.ndim != 2:
             self.pooling = "cls" if self._has_class and hidden.ndim == 3 else "mean"
-        pooling = self.pooling
-        if pooling == "cls" and not (self._has_class and hidden.ndim == 3):
-            raise FeatureError(
-                f"{self.files.name} is a {self.model.config.model_type!r} model, and has no class "
-                f"token in {list(hidden.shape)}",
-                expected="mean or max" + ("" if self._layers else ", or pooler"),
-                fix="choose another pooling, or leave it out",
-            )
-        if pooling == "cls":
-            return hidden[:, 0].float()
-        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, self._before_patches :]
-        return places.float().mean(1) if pooling == "mean" else places.float().amax(1)
+        return pooled_places(
+            hidden,
+            self.pooling,
+            self.files.name,
+            has_class=self._has_class,
+            before=self._before_patches,
+        )

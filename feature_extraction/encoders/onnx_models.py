@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.image_encoders import ImageEncoder, pooled_places
 from feature_extraction.encoders.model_files import ModelFiles, damaged
 from feature_extraction.encoders.text_encoders import TextEncoder, pooled_tokens
 from feature_extraction.encoders.text_preparation import LongTexts
@@ -65,12 +65,7 @@ class OnnxImage(ImageEncoder):
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """The chosen output, pooled where it is no vector."""
         hidden = self._session(inputs)
-        if hidden.ndim == 2:
-            return hidden
-        if self.pooling == "cls" and hidden.ndim == 3:
-            return hidden[:, 0]
-        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden
-        return places.mean(1) if self.pooling == "mean" else places.amax(1)
+        return pooled_places(hidden, self.pooling, self.files.name, has_class=True, before=0)
 
 
 class OnnxText(TextEncoder):

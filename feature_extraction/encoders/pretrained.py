@@ -1,11 +1,14 @@
 """Encoders whose model is loaded through transformers: a base of image and text encoders."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extraction.encoders.encoder import Encoder
 from feature_extraction.encoders.model_files import ModelFiles
 from feature_extraction.errors import FeatureError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PretrainedEncoder(Encoder):
@@ -66,6 +69,22 @@ def require_weights_of_pooler(encoder: PretrainedEncoder) -> None:
             expected="a checkpoint with its pooler",
             fix="choose pooling cls or mean, or the checkpoint that was trained with a pooler",
         )
+
+
+def pooler_output(encoder: PretrainedEncoder, output: Any) -> "Tensor":
+    """Return the model's own pooled output.
+
+    Raises:
+        FeatureError: It has none.
+    """
+    pooled: Tensor | None = getattr(output, "pooler_output", None)
+    if pooled is None:
+        raise FeatureError(
+            f"{encoder.files.name} is a {encoder.model.config.model_type!r} model without a pooler",
+            expected="another pooling",
+            fix="choose pooling mean, max or cls",
+        )
+    return pooled
 
 
 def require_repeatable(encoder: PretrainedEncoder, inputs: Mapping[str, Any]) -> None:

@@ -6,12 +6,15 @@ Shapes: b texts, T tokens, d feature size.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from feature_extraction.encoders.hidden_layers import HiddenLayers, Layer, checked_layers
+from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
 from feature_extraction.encoders.model_files import ModelFiles
-from feature_extraction.encoders.pretrained import require_repeatable, require_weights_of_pooler
+from feature_extraction.encoders.pretrained import (
+    pooler_output,
+    require_repeatable,
+    require_weights_of_pooler,
+)
 from feature_extraction.encoders.text_encoders import TextEncoder, pooled_tokens
 from feature_extraction.encoders.text_preparation import LongTexts
-from feature_extraction.errors import FeatureError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,15 +48,8 @@ class TextModel(TextEncoder):
         long_texts: LongTexts = "truncate",
     ) -> None:
         super().__init__(max_length, long_texts)
-        self._layers: tuple[Layer, ...] = checked_layers(layers)
-        if self._layers and pooling == "pooler":
-            raise FeatureError(
-                "pooling is 'pooler' with layers",
-                expected="mean, max, cls or last of a hidden layer; only the end has a pooler",
-                fix="choose another pooling, or leave the layers out",
-            )
+        self._layers = checked_layers(layers, pooling)
         self.pooling = pooling
-        self._sizes: list[int] = []
 
     def fits(self, config: Any) -> bool:
         """Models of texts alone."""
@@ -83,32 +79,19 @@ class TextModel(TextEncoder):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """Also the columns of each chosen layer."""
-        layers = [
-            {"layer": layer, "columns": size}
-            for layer, size in zip(self._layers, self._sizes, strict=True)
-        ]
-        return super().preprocessing | ({"layers": layers} if layers else {})
+        return super().preprocessing | self._hidden.preprocessing
 
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """Pool the end of the model, or each chosen layer."""
-        import torch
-
         mask = inputs["attention_mask"]
+
+        def pooled(hidden: "Tensor") -> "Tensor":
+            vectors = hidden.ndim == 2
+            return hidden.float() if vectors else pooled_tokens(hidden, mask, self.pooling)
+
         if self._layers:
-            vectors = [
-                hidden.float() if hidden.ndim == 2 else pooled_tokens(hidden, mask, self.pooling)
-                for hidden in self._hidden(inputs)
-            ]
-            self._sizes = [one.shape[1] for one in vectors]
-            return torch.cat(vectors, 1)
+            return self._hidden(inputs, pooled)
         output = self.model(**inputs)
-        if self.pooling != "pooler":
-            return pooled_tokens(output.last_hidden_state, mask, self.pooling)
-        pooled: Tensor | None = getattr(output, "pooler_output", None)
-        if pooled is None:
-            raise FeatureError(
-                f"{self.files.name} is a {self.model.config.model_type!r} model without a pooler",
-                expected="mean, max, cls or last",
-                fix="choose another pooling",
-            )
-        return pooled
+        if self.pooling == "pooler":
+            return pooler_output(self, output)
+        return pooled(output.last_hidden_state)

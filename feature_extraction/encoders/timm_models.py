@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from feature_extraction.encoders.hidden_layers import HiddenLayers, checked_layers
-from feature_extraction.encoders.image_encoders import ImageEncoder
+from feature_extraction.encoders.image_encoders import ImageEncoder, pooled_places
 from feature_extraction.encoders.model_files import ModelFiles, damaged
 from feature_extraction.errors import FeatureError
 from feature_extraction.extras import extra_library
@@ -43,13 +43,7 @@ class TimmModel(ImageEncoder):
         pooling: Literal["pooler", "cls", "mean", "max"] | None = None,
         layers: str | list[str] | None = None,
     ) -> None:
-        self._layers = checked_layers(layers)
-        if self._layers and pooling == "pooler":
-            raise FeatureError(
-                "pooling is 'pooler' with layers",
-                expected="cls, mean or max of a hidden layer; only the end of a model has a pooler",
-                fix="choose another pooling, or leave it or the layers out",
-            )
+        self._layers = checked_layers(layers, pooling)
         self.pooling = pooling or ("mean" if self._layers else "pooler")
 
     def load(self, files: ModelFiles) -> None:
@@ -82,14 +76,16 @@ class TimmModel(ImageEncoder):
         self.processor = _processor(config.get("pretrained_cfg", config), files.name)
         self.dim = self._encode_blank_images()
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Also the columns of each chosen layer."""
+        return super().preprocessing | self._hidden.preprocessing
+
     def encode(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
         """Pool the end of the model, or each chosen layer."""
-        import torch
-
         pixels = inputs["pixel_values"]
         if self._layers:
-            hidden = self._hidden({"x": pixels})
-            return torch.cat([self._pooled(one) for one in hidden], 1)
+            return self._hidden({"x": pixels}, self._pooled)
         features = self.model.forward_features(pixels)
         if self.pooling == "pooler":
             whole: Tensor = self.model.forward_head(features, pre_logits=True)
@@ -98,20 +94,10 @@ class TimmModel(ImageEncoder):
 
     def _pooled(self, hidden: "Tensor") -> "Tensor":
         """``[b, N, d]``, ``[b, d, H, W]`` or ``[b, d]`` to ``[b, d]`` in float32."""
-        hidden = hidden.float()
-        if hidden.ndim == 2:
-            return hidden
         first = int(getattr(self.model, "num_prefix_tokens", 0))
-        if self.pooling == "cls":
-            if hidden.ndim != 3 or not first:
-                raise FeatureError(
-                    f"{self.files.name} has no class token in {list(hidden.shape)}",
-                    expected="pooler, mean or max",
-                    fix="choose another pooling",
-                )
-            return hidden[:, 0]
-        places = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, first:]
-        return places.mean(1) if self.pooling == "mean" else places.amax(1)
+        return pooled_places(
+            hidden, self.pooling, self.files.name, has_class=first > 0, before=first
+        )
 
 
 def _processor(settings: dict[str, Any], name: str) -> Any:

@@ -4,10 +4,10 @@ Shapes: n items, k neighbours, m interactions, d feature size, r components.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,7 @@ def qualities(
     present: NDArray[np.bool_],
     users: NDArray[np.int64],
     items: NDArray[np.int64],
+    similarities: Collection[Similarity] = get_args(Similarity),
 ) -> Iterator[tuple[Similarity, NeighbourQuality]]:
     """Measure the neighbours that features give by cosines of several kinds.
 
@@ -141,10 +142,11 @@ def qualities(
         present: bool ``[n]``.
         users: As ``neighbour_quality`` takes them.
         items: Rows of ``features``.
+        similarities: What the cosines are to be of.
 
     Yields:
         What the cosines are of, and what was found. Whitened features only where there are more
-        items than columns.
+        items than columns, and the features of some items differ.
     """
     rows = np.flatnonzero(present)
     rows = rows[:: max(1, -(-len(rows) // _MOST_ITEMS))]
@@ -152,7 +154,7 @@ def qualities(
     place[rows] = np.arange(len(rows))
     own = place[items] >= 0
     chosen = features[rows].astype(np.float32)
-    for name, directions in _similarities(chosen):
+    for name, directions in _similarities(chosen, similarities):
         neighbours = nearest_rows(directions, NEIGHBOURS)
         yield name, neighbour_quality(neighbours, users[own], place[items[own]])
 
@@ -222,11 +224,14 @@ def nearest_rows(features: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def _similarities(
-    features: NDArray[np.float32],
+    features: NDArray[np.float32], wanted: Collection[Similarity]
 ) -> Iterator[tuple[Similarity, NDArray[np.float32]]]:
-    yield "plain", features
-    yield "centred", features - features.mean(0)
-    if len(features) > features.shape[1]:
+    if "plain" in wanted:
+        yield "plain", features
+    if "centred" in wanted:
+        yield "centred", features - features.mean(0)
+    can_be_whitened = len(features) > features.shape[1] and np.ptp(features, axis=0).any()
+    if "whitened" in wanted and can_be_whitened:
         everywhere = np.ones(len(features), np.bool_)
         reduction = Reduction.fit(features, everywhere, None, whiten=True)
         yield "whitened", reduction(features).astype(np.float32)

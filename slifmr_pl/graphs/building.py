@@ -14,7 +14,7 @@ from feature_extraction.stores.neighbour_quality import Similarity, neighbour_qu
 from slifmr_pl.data.array_cache import cached_call
 from slifmr_pl.data.catalogue import Catalogue
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.frozen_features import FrozenFeatures
 from slifmr_pl.data.interactions import Interactions
 from slifmr_pl.data.missing import Completed, complete_features
 from slifmr_pl.data.perturbations import Perturbations, kept_features

@@ -17,7 +17,7 @@ from feature_extraction.tables.missing_columns import require_columns
 from feature_extraction.tables.table_files import read_table
 from slifmr_pl.data.canonical import Kind
 from slifmr_pl.data.dataset import RecommendationData
-from slifmr_pl.data.features import FrozenFeatures
+from slifmr_pl.data.frozen_features import FrozenFeatures
 from slifmr_pl.data.reader import (
     FeatureArray,
     Reader,

@@ -40,6 +40,7 @@ def signals(
             store.present & (rows >= 0),
             data.train.users[own],
             place[data.train.items[own]],
+            [similarity],
         )
         quality = dict(measured).get(similarity)
         if quality is not None and not math.isnan(quality.lift):

@@ -82,6 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
     def give_patient(self, path: str) -> None:
         self.answer(b"", status="429", Retry_After="86400")
 
+    def give_waiting(self, path: str) -> None:
+        self.answer(b"", status="503", Retry_After="50")
+
     def give_large(self, path: str) -> None:
         self.answer(b"x", length=str(1 << 40))
         self.close_connection = True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from feature_extraction import TableError
+from feature_extraction import InputError, TableError
 from feature_extraction.cli import main
 from feature_extraction.downloads import addresses
 from feature_extraction.downloads.download import Summary, download
@@ -95,6 +95,22 @@ def test_run_that_was_cut_off_goes_on(server: Server, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_run_that_is_interrupted_waits_for_no_server(server: Server, tmp_path: Path) -> None:
+    """One file is there, and the server of the other asks to come back later: nobody does."""
+    items = table(tmp_path, a=f"{server.url}/good/1", b=f"{server.url}/waiting")
+    fetcher = Fetcher(allow_private=True)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    named = {"id_column": "item_id", "url_column": "url"}
+    with pytest.raises(KeyboardInterrupt):
+        download(items, tmp_path, fetcher, **named, advance=interrupt)
+    with pytest.raises(InputError, match="stopped"):  # where it would wait
+        fetcher.fetch(f"{server.url}/waiting")
+    assert (tmp_path / "a.jpg").is_file()
+
+
 def test_sources_are_asked_as_their_robots_txt_allows(server: Server, tmp_path: Path) -> None:
     server.robots = "User-agent: *\nDisallow: /good/secret\nCrawl-delay: 0\n"
     items = table(tmp_path, a=f"{server.url}/good/1", b=f"{server.url}/good/secret/1")
@@ -123,7 +139,7 @@ def test_requests_to_a_site_keep_the_delay_that_it_asks_for(
 ) -> None:
     server.robots = "User-agent: *\nCrawl-delay: 7\n"
     waits: list[float] = []
-    monkeypatch.setattr("feature_extraction.downloads.robots.time.sleep", waits.append)
+    monkeypatch.setattr(Fetcher, "pause", lambda _, seconds: waits.append(seconds))
     run(table(tmp_path, **{name: f"{server.url}/good/{name}" for name in "abc"}), tmp_path)
     assert sorted(round(wait / 7) for wait in waits) == [1, 2]
 

@@ -162,6 +162,10 @@ def test_layers_of_sounds_come_out_of_one_pass(
     (batch,) = prepared_sounds(encoder, sounds, "short.wav").batches
     vectors = encoder(batch.inputs)
     assert vectors.shape == (1, 32)
+    assert encoder.preprocessing["layers"] == [
+        {"layer": 0, "columns": 16},
+        {"layer": -1, "columns": 16},
+    ]
     alone = load(EncoderSpec("audio", str(folders[name]), pooling="max", options={"layers": -1}))
     torch.testing.assert_close(vectors[:, 16:], alone(batch.inputs))
 

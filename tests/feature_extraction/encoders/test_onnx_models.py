@@ -97,6 +97,8 @@ def test_onnx_file_that_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(FeatureError, match="no output 'x'"):
         load(EncoderSpec("onnx-image", str(image_folder), options={"output": "x"}))
+    with pytest.raises(FeatureError, match="no class token"):
+        load(EncoderSpec("onnx-image", str(image_folder), pooling="cls"))
     with pytest.raises(FeatureError, match="precision is float16"):
         load(EncoderSpec("onnx-image", str(image_folder), precision="float16"))
     saved_vision(tmp_path / "plain", "resnet")

@@ -71,6 +71,10 @@ def test_layers_are_named(timm: Any, tmp_path: Path) -> None:
         last = model.layer4(model.layer3(model.layer2(first)))
     expected = torch.cat([first.mean((2, 3)), last.mean((2, 3))], 1)
     torch.testing.assert_close(encoder(inputs), expected)
+    assert encoder.preprocessing["layers"] == [
+        {"layer": "layer1", "columns": first.shape[1]},
+        {"layer": "layer4", "columns": last.shape[1]},
+    ]
 
 
 def test_class_token_is_refused_where_there_is_none(timm: Any, tmp_path: Path) -> None:

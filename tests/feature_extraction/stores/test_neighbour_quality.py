@@ -121,6 +121,20 @@ def test_each_similarity_is_measured_and_few_items_are_not_whitened() -> None:
     assert list(dict(qualities(features, few, users, items))) == ["plain", "centred"]
 
 
+def test_only_the_similarities_that_are_asked_for_are_measured() -> None:
+    features, users, items = drawn()
+    every = np.ones(len(features), np.bool_)
+    found = dict(qualities(features, every, users, items, ["whitened"]))
+    assert found == {"whitened": dict(qualities(features, every, users, items))["whitened"]}
+
+
+def test_features_that_are_all_equal_are_measured_but_not_whitened() -> None:
+    features, users, items = drawn()
+    found = dict(qualities(np.ones_like(features), np.ones(len(features), np.bool_), users, items))
+    assert list(found) == ["plain", "centred"]
+    assert found["centred"].items == 0
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     features, _, _ = drawn()
