@@ -24,7 +24,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 _KEPT = 16  # connections to one machine
 _READ = 1 << 16  # bytes at once
-_LONGEST_WAIT = 60.0  # seconds that a server may ask to wait
+LONGEST_WAIT = 60.0  # seconds that a server may ask to wait
 _HOPELESS = 20  # failures in a row after which a site is asked no more
 _RANDOM = random.SystemRandom()  # leaves the caller's random state alone
 
@@ -104,7 +104,7 @@ class Fetcher:
                 self._in_a_row[site] = 0
                 return fetched
             except _MayPassError as error:
-                if attempt == self.attempts or error.wait > _LONGEST_WAIT:
+                if attempt == self.attempts or error.wait > LONGEST_WAIT:
                     self._in_a_row[site] += 1
                     if error.status is not None:
                         raise StatusError(error.status) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.robotparser import RobotFileParser
 
 from feature_extraction.downloads.addresses import Address
-from feature_extraction.downloads.fetching import Fetcher, StatusError
+from feature_extraction.downloads.fetching import LONGEST_WAIT, Fetcher, StatusError
 from feature_extraction.errors import InputError
 
 _MOST_BYTES = 500 << 10  # RFC 9309: a parser reads at least so much
@@ -58,6 +58,11 @@ class Robots:
             if not site.rules.can_fetch(agent, url):
                 raise InputError(f"robots.txt of {address.site} disallows it")
             delay = float(site.rules.crawl_delay(agent) or 0)
+            if delay > LONGEST_WAIT:
+                raise InputError(
+                    f"robots.txt of {address.site} asks for {delay:g} s between requests, "
+                    f"more than {LONGEST_WAIT:g} s"
+                )
             wait = site.next_time - time.monotonic()
             site.next_time = max(time.monotonic(), site.next_time) + delay
         if delay and wait > 0:

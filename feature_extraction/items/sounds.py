@@ -41,7 +41,7 @@ class AudioModality(FileModality):
 
     name = "audio"
     expects = "names or bytes of sound files, or lists of them"
-    suffixes = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".au")
+    suffixes = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".au", ".caf")
     max_bytes = 1 << 30
 
     def __init__(self, max_seconds: float) -> None:

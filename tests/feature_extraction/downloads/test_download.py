@@ -144,6 +144,13 @@ def test_requests_to_a_site_keep_the_delay_that_it_asks_for(
     assert sorted(round(wait / 7) for wait in waits) == [1, 2]
 
 
+def test_a_delay_that_would_stall_the_run_is_said_instead(server: Server, tmp_path: Path) -> None:
+    server.robots = "User-agent: *\nCrawl-delay: 86400\n"
+    (failure,) = run(table(tmp_path, a=f"{server.url}/good/1"), tmp_path).failures
+    assert "asks for 86400 s between requests, more than 60 s" in failure.reason
+    assert server.asked["/good/1"] == 0
+
+
 def test_repeated_items_are_refused_with_their_row(tmp_path: Path) -> None:
     items = tmp_path / "items.csv"
     items.write_text("item_id,url\na,\na,\n")
